@@ -1,0 +1,107 @@
+"""What a daemon is told when it starts: checked once, passed down, never global."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from sarathid.errors import ConfigError
+
+DEFAULT_MODEL = "smollm2-135m"
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The engine process: model, memory, limits and the settings it starts with.
+
+    `kv_memory_bytes` None takes what is free, within reason; `num_threads` None follows the cores
+    that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated
+    decode iteration (`"5x"`).
+    """
+
+    model: str = DEFAULT_MODEL
+    device: str = "auto"
+    dtype: str = "auto"
+    block_size: Annotated[int, Meta(ge=1, le=256)] = 16
+    kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
+    max_model_len: Annotated[int, Meta(ge=1)] | None = None
+    max_num_seqs: Annotated[int, Meta(ge=1, le=4096)] = 128
+    policy: str = "stall-free"
+    token_budget: Annotated[int, Meta(ge=1)] = 128
+    min_token_budget: Annotated[int, Meta(ge=1)] = 16
+    max_token_budget: Annotated[int, Meta(ge=1, le=1 << 20)] = 8192
+    slo_tbt: str | None = "5x"
+    slo_ttft: str | None = None
+    watermark: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.01
+    num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    attention_backend: str = "auto"
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The daemon's sockets and its patience."""
+
+    runtime_dir: Path
+    drain_timeout_s: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 30.0
+    start_timeout_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 600.0
+    max_queue_len: Annotated[int, Meta(ge=1, le=1 << 20)] = 1024
+    max_engine_restarts: Annotated[int, Meta(ge=0, le=1000)] = 5
+
+
+class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that `sarathid serve` takes, from flags over the environment over a TOML file."""
+
+    engine: EngineConfig
+    server: ServerConfig
+
+
+class DurationUnit(StrEnum):
+    MILLISECONDS = "ms"
+    SECONDS = "s"
+    MINUTES = "m"
+
+
+_SECONDS_PER_UNIT = {DurationUnit.MILLISECONDS: 1e-3, DurationUnit.SECONDS: 1.0, DurationUnit.MINUTES: 60.0}
+
+
+def parse_duration_s(text: str) -> float:
+    """Return the seconds in `"100ms"`, `"2s"`, `"1.5m"` or a plain number of seconds.
+
+    Raises `ConfigError` when it is none of these, or not a positive, finite time of at most a day.
+    """
+    digits = text.rstrip("ms")
+    suffix = text[len(digits) :] or DurationUnit.SECONDS
+    try:
+        seconds = float(digits) * _SECONDS_PER_UNIT[DurationUnit(suffix)]
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a duration; write 100ms, 2s or 5m") from None
+    if not 0.0 < seconds <= 86_400.0:
+        raise ConfigError(f"{text!r} is not a duration between 0 and a day")
+    return seconds
+
+
+def resolve_target_s(text: str, isolated_decode_s: float) -> float:
+    """Return a target in seconds: a duration, or `"5x"`, five times the isolated decode iteration."""
+    if not text.endswith("x"):
+        return parse_duration_s(text)
+    try:
+        factor = float(text[:-1])
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a target; write 100ms or 5x") from None
+    if not 1.0 <= factor <= 1000.0:
+        raise ConfigError(f"{text!r} is out of range; a multiple lies between 1x and 1000x")
+    return factor * isolated_decode_s
+
+
+def build(type_: Any, values: dict[str, Any]) -> Any:
+    """Return the configuration struct that `values` describe, or raise `ConfigError` naming the field."""
+    try:
+        return msgspec.convert(values, type_, dec_hook=_decode_hook)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _decode_hook(type_: type, value: object) -> object:
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"cannot read {value!r} as {type_.__name__}")

@@ -1,0 +1,79 @@
+"""What can go wrong, as one tree, each with the exit code that `sarathid` ends with.
+
+SarathiError
++-- ConfigError           a flag, a file or a value that can never be right        (2)
++-- RuntimeDirectoryHeld  another daemon owns the runtime directory                (6)
++-- ModelRefused          weights, tokenizer or memory that this model can't have  (7)
++-- EngineFailed          the engine process could not start or died               (10)
++-- RequestRefused        a client's request that can't be served as asked
+|   +-- QueueFull         it could be served, but not now
++-- NotReachable          nobody answers at the daemon's socket
++-- ControlRefused        the daemon answered a control request with an error
++-- CodecError            bytes from a socket that are not what they should be
+"""
+
+from typing import ClassVar
+
+
+class SarathiError(Exception):
+    """A mistake or a failure that can be told to the person who caused it, in one line."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(SarathiError):
+    """A configuration value, flag or file that can never be valid."""
+
+    exit_code = 2
+
+
+class RuntimeDirectoryHeld(SarathiError):
+    """Another daemon holds the lock of the runtime directory."""
+
+    exit_code = 6
+
+
+class ModelRefused(SarathiError):
+    """The model's files are unsafe, incomplete, of an unknown kind, or too large for this machine."""
+
+    exit_code = 7
+
+
+class EngineFailed(SarathiError):
+    """The engine process could not start, or died and used up its restarts."""
+
+    exit_code = 10
+
+
+class RequestRefused(SarathiError):
+    """A client's request is not valid for this model or this daemon.
+
+    `param` names the offending field of the request, where there is one.
+    """
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class QueueFull(RequestRefused):
+    """The request is valid, and the daemon has no room for it now."""
+
+
+class NotReachable(SarathiError):
+    """Nobody answers at the daemon's socket."""
+
+    exit_code = 3
+
+
+class ControlRefused(SarathiError):
+    """The daemon answered a control request with an error; `code` says which kind."""
+
+    def __init__(self, code: str, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.hint = hint
+
+
+class CodecError(SarathiError):
+    """A frame that is too long, malformed, or of an unknown version or operation."""

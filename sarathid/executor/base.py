@@ -1,0 +1,59 @@
+"""The seam between deciding and doing: who runs a batch, and what is known of them."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sarathid.scheduler.batch import ScheduledBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorInfo:
+    """What an executor found when it started.
+
+    `isolated_decode_s` is the median duration of a decode-only iteration (on CPU: batch 8 at context
+    512), measured at warm-up; targets such as `5x` are multiples of it.
+    """
+
+    model: str
+    device: str
+    dtype: str
+    layout: str
+    attention_backend: str
+    num_blocks: int
+    block_size: int
+    kv_cache_bytes: int
+    weight_bytes: int
+    vocab_size: int
+    max_model_len: int
+    eos_token_ids: frozenset[int]
+    isolated_decode_s: float
+    num_threads: int
+    notes: tuple[str, ...] = ()
+
+
+class Executor(Protocol):
+    """Runs batches in the order in which they were submitted."""
+
+    @property
+    def max_batches_in_flight(self) -> int:
+        """How many batches may be submitted before the oldest is collected (the pipeline's depth)."""
+        ...
+
+    def start(self) -> ExecutorInfo:
+        """Load the model, take memory for the KV cache and warm up.
+
+        Raises `ModelRefused` when the model's files or its need of memory forbid it.
+        """
+        ...
+
+    def submit(self, batch: ScheduledBatch) -> None:
+        """Hand over a non-empty batch; does not wait for its result."""
+        ...
+
+    def collect(self) -> tuple[int, ...]:
+        """Wait for the oldest submitted batch: one token id for each of its rows that samples."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; safe to call twice."""
+        ...

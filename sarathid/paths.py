@@ -1,0 +1,68 @@
+"""Where the daemon keeps its sockets, state and cache: XDG directories, ours alone, mode 0700."""
+
+import os
+import stat
+from pathlib import Path
+
+from sarathid.errors import ConfigError
+
+MAX_SOCKET_PATH_BYTES = 107
+
+API_SOCKET = "api.sock"
+CONTROL_SOCKET = "control.sock"
+STATS_SOCKET = "stats.sock"
+LOCK_FILE = "sarathid.lock"
+
+
+def runtime_dir(flag: Path | None = None) -> Path:
+    """Return the runtime directory: the flag, `$SARATHID_RUNTIME_DIR`, the XDG one, or one in /tmp."""
+    if flag is not None:
+        return flag
+    if named := os.environ.get("SARATHID_RUNTIME_DIR"):
+        return Path(named)
+    if xdg := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(xdg) / "sarathid"
+    return Path(f"/tmp/sarathid-{os.getuid()}")
+
+
+def state_dir() -> Path:
+    """Return where audit logs, recordings and settings in force are kept."""
+    return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def cache_dir() -> Path:
+    """Return where fetched models and compiled kernels are kept."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    base = os.environ.get(variable)
+    return (Path(base) if base else Path.home() / fallback) / "sarathid"
+
+
+def make_private(directory: Path) -> Path:
+    """Create `directory` with mode 0700 if it is missing, and return it.
+
+    Raises `ConfigError` when it is a symbolic link, not a directory, or another user's; a mode that
+    lets others in is tightened.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise ConfigError(f"{directory} is not a directory; name another one")
+    if found.st_uid != os.getuid():
+        raise ConfigError(f"{directory} belongs to uid {found.st_uid}, not to you; name another one")
+    if found.st_mode & 0o077:
+        directory.chmod(0o700)
+    return directory
+
+
+def check_socket_path(path: Path) -> Path:
+    """Return `path`, or raise `ConfigError` when a Unix socket cannot have so long a name."""
+    num_bytes = len(os.fsencode(path))
+    if num_bytes > MAX_SOCKET_PATH_BYTES:
+        raise ConfigError(
+            f"the socket path {path} has {num_bytes} bytes and Unix allows {MAX_SOCKET_PATH_BYTES}; "
+            "choose a shorter --runtime-dir"
+        )
+    return path

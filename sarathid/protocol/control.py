@@ -1,0 +1,203 @@
+"""The control socket's operations: one struct an operation, `op` is its tag on the wire.
+
+A request is `{"v": 1, "id": .., "op": .., ..fields}`; the reply `{"v": 1, "id": .., "ok": {..}}` or
+`{"v": 1, "id": .., "error": {"code": .., "message": .., "hint": ..}}`.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from sarathid.protocol.codec import PROTOCOL_VERSION
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import (
+    EngineInfo,
+    EngineSettings,
+    Event,
+    IterationStats,
+    RequestStats,
+)
+
+MAX_HISTORY = 4096
+
+
+class ErrorCode(StrEnum):
+    """The kinds of refusal, each with one exit code of `sarathictl`."""
+
+    MALFORMED = "malformed"
+    VERSION = "version"
+    UNKNOWN_OP = "unknown-op"
+    NOT_FOUND = "not-found"
+    NOT_PERMITTED = "not-permitted"
+    CONFLICT = "conflict"
+    OUT_OF_RANGE = "out-of-range"
+    UNAVAILABLE = "unavailable"
+
+
+class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
+    """What every request carries; `id` is echoed in the reply."""
+
+    v: int = PROTOCOL_VERSION
+    id: int = 0
+
+
+class GetStatus(ControlRequest, tag="status", frozen=True, kw_only=True):
+    """Answered by `Status`."""
+
+
+class ListRequests(ControlRequest, tag="requests", frozen=True, kw_only=True):
+    """Answered by `RequestList`."""
+
+
+class SetBudget(ControlRequest, tag="set-budget", frozen=True, kw_only=True):
+    """Tokens an iteration, decodes and prefill together; answered by `Retuned`."""
+
+    num_tokens: int
+
+
+class SetPolicy(ControlRequest, tag="set-policy", frozen=True, kw_only=True):
+    """Another scheduling policy, by name; answered by `Retuned`."""
+
+    policy: str
+
+
+class SetSLO(ControlRequest, tag="set-slo", frozen=True, kw_only=True):
+    """Other targets; answered by `Retuned`."""
+
+    slo: SLO
+
+
+class Cancel(ControlRequest, tag="cancel", frozen=True, kw_only=True):
+    """End one request now; answered by `Cancelled`."""
+
+    request_id: int
+
+
+class Drain(ControlRequest, tag="drain", frozen=True, kw_only=True):
+    """Take nothing new, finish what runs, then exit; answered by `Draining` at once."""
+
+    timeout_s: Annotated[float, Meta(ge=0.0, le=86_400.0)] | None = None
+
+
+class GetSnapshot(ControlRequest, tag="snapshot", frozen=True, kw_only=True):
+    """Everything that a new subscriber missed; answered by `Snapshot`."""
+
+    num_iterations: Annotated[int, Meta(ge=0, le=MAX_HISTORY)] = 512
+
+
+ControlOp: TypeAlias = GetStatus | ListRequests | SetBudget | SetPolicy | SetSLO | Cancel | Drain | GetSnapshot
+
+
+class RequestState(StrEnum):
+    WAITING = "waiting"
+    PREFILL = "prefill"
+    DECODE = "decode"
+    PREEMPTED = "preempted"
+
+
+class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One request that the daemon holds now; `age_s` since arrival, TBTs as the engine made them."""
+
+    request_id: int
+    state: RequestState
+    client: str
+    age_s: float
+    num_prompt_tokens: int
+    num_computed_tokens: int
+    num_output_tokens: int
+    max_tokens: int | None
+    ttft_s: float | None
+    tbt_last_s: float | None
+    tbt_max_s: float | None
+    num_stalls: int
+    num_preemptions: int
+
+
+class RequestList(msgspec.Struct, frozen=True, kw_only=True):
+    requests: tuple[RequestStatus, ...]
+
+
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds over the last `window_s`; None where nothing was observed."""
+
+    window_s: float
+    count: int
+    p50_s: float | None
+    p99_s: float | None
+    max_s: float | None
+
+
+class DaemonState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    RESTARTING = "restarting"
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The daemon in one reply. Counters count since the daemon started."""
+
+    version: str
+    state: DaemonState
+    pid: int
+    uptime_s: float
+    engine: EngineInfo | None
+    settings: EngineSettings | None
+    num_running: int
+    num_waiting: int
+    num_preempted: int
+    num_blocks_used: int
+    num_blocks_free: int
+    num_iterations: int
+    num_finished: int
+    num_cancelled: int
+    num_output_tokens: int
+    num_stalls: int
+    num_engine_restarts: int
+    tbt: Percentiles
+    ttft: Percentiles
+
+
+class Retuned(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings before and after; the new ones are in force from `iteration` on."""
+
+    old: EngineSettings
+    new: EngineSettings
+    iteration: int
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    request_id: int
+
+
+class Draining(msgspec.Struct, frozen=True, kw_only=True):
+    num_in_flight: int
+    timeout_s: float
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """`stream_positions` is the last sequence number published per topic when this was taken."""
+
+    status: Status
+    requests: tuple[RequestStatus, ...]
+    iterations: tuple[IterationStats, ...]
+    events: tuple[Event, ...]
+    finished: tuple[RequestStats, ...]
+    stream_positions: dict[str, int]
+
+
+class ControlFault(msgspec.Struct, frozen=True, kw_only=True):
+    code: ErrorCode
+    message: str
+    hint: str = ""
+
+
+class ControlReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Exactly one of `ok` and `error` is set; `ok` holds the reply struct of the operation."""
+
+    id: int | None
+    v: int = PROTOCOL_VERSION
+    ok: Any = None
+    error: ControlFault | None = None

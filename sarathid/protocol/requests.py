@@ -1,0 +1,67 @@
+"""What a client asks of the engine: immutable, checked where it enters."""
+
+from enum import StrEnum
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Probability: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
+Penalty: TypeAlias = Annotated[float, Meta(ge=-2.0, le=2.0)]
+
+MAX_LOGIT_BIASES = 1024
+MAX_STOP_TOKENS = 64
+
+
+class FinishReason(StrEnum):
+    """Why a request produced its last token."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    CANCELLED = "cancelled"
+    ERROR = "error"
+
+
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
+    """How the next token of a request is drawn.
+
+    `temperature` 0 is greedy. `top_k` None keeps all tokens. Token n of a request is drawn from a
+    generator seeded by (`seed`, n) alone, so the text does not depend on batch mates, preemption
+    or a restart. `repetition_penalty` divides positive and multiplies negative logits of tokens in
+    prompt or output (Keskar et al. 2019); `presence_penalty` and `frequency_penalty` subtract as
+    OpenAI's API defines, over the output. Stop strings are not the engine's business: the server
+    finds them in the text.
+    """
+
+    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    temperature: Annotated[float, Meta(ge=0.0, le=100.0)] = 1.0
+    top_k: Annotated[int, Meta(ge=1)] | None = None
+    top_p: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    min_p: Probability = 0.0
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    repetition_penalty: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    logit_bias: Annotated[dict[int, float], Meta(max_length=MAX_LOGIT_BIASES)] = {}
+    stop_token_ids: Annotated[tuple[int, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
+    ignore_eos: bool = False
+
+    @property
+    def needs_history(self) -> bool:
+        """Whether drawing a token looks at the tokens before it."""
+        return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as the engine gets it.
+
+    `arrival_s` is monotonic seconds when the daemon accepted it. `output_token_ids` are tokens that
+    the client already has: a new engine computes them again and goes on behind them.
+    """
+
+    request_id: int
+    prompt_token_ids: tuple[int, ...]
+    sampling: SamplingParams = SamplingParams()
+    arrival_s: float = 0.0
+    client: str = ""
+    output_token_ids: tuple[int, ...] = ()

@@ -1,0 +1,226 @@
+"""The records of the stats stream: one a batch before and after it runs, one a request, one an event."""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.slo import SLO
+
+
+class Topic(StrEnum):
+    """The first frame of a record on `stats.sock`."""
+
+    SCHEDULED = "scheduled"
+    ITERATION = "iteration"
+    REQUEST = "request"
+    EVENT = "event"
+    HEARTBEAT = "heartbeat"
+
+
+class ChunkStats(msgspec.Struct, frozen=True):
+    """One request's prefill chunk: tokens [start, start + length) of `num_tokens` to be computed."""
+
+    request_id: int
+    start: int
+    length: int
+    num_tokens: int
+
+
+class TokenGap(msgspec.Struct, frozen=True):
+    """One request's TBT: seconds between its previous token and the one of this iteration."""
+
+    request_id: int
+    tbt_s: float
+
+
+class FirstToken(msgspec.Struct, frozen=True):
+    """One request's TTFT: seconds from arrival to its first token, never overwritten later."""
+
+    request_id: int
+    ttft_s: float
+
+
+class IterationScheduled(msgspec.Struct, frozen=True, kw_only=True, tag="scheduled"):
+    """What is about to run: sent before the batch is executed, so that a hang has a name."""
+
+    sequence_number: int
+    start_s: float
+    token_budget: int
+    num_decode_tokens: int
+    chunks: tuple[ChunkStats, ...]
+    predicted_s: float | None = None
+
+
+class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration"):
+    """One iteration, from the moment scheduling began (`start_s`, monotonic) to its tokens' hand-over.
+
+    The iteration ends at `start_s + schedule_s + execute_s + emit_s`. `gc_s` is the garbage
+    collector's share of it; `idle_s` the time between the end of the iteration before and
+    `start_s` while there was work, which is the engine's own overhead. `num_preempted` counts
+    requests that wait to be resumed, `preempted` names those dropped in this iteration.
+    """
+
+    sequence_number: int
+    start_s: float
+    schedule_s: float
+    execute_s: float
+    emit_s: float
+    idle_s: float
+    gc_s: float
+    policy: str
+    revision: int
+    token_budget: int
+    num_decode_tokens: int
+    chunks: tuple[ChunkStats, ...]
+    num_running: int
+    num_waiting: int
+    num_preempted: int
+    preempted: tuple[int, ...]
+    num_blocks_used: int
+    num_blocks_free: int
+    gaps: tuple[TokenGap, ...]
+    first_tokens: tuple[FirstToken, ...]
+    finished: tuple[int, ...]
+    predicted_s: float | None = None
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        return sum(chunk.length for chunk in self.chunks)
+
+    @property
+    def duration_s(self) -> float:
+        return self.schedule_s + self.execute_s + self.emit_s
+
+    @property
+    def end_s(self) -> float:
+        return self.start_s + self.duration_s
+
+
+class RequestStats(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
+    """The life of one request, told when it ended.
+
+    `scheduled_s`, `first_token_s` are monotonic moments, None if they never came. Generated gaps are
+    measured in the engine; delivered gaps where the daemon wrote the token to the client's socket
+    (empty percentiles are None: fewer than two tokens).
+    """
+
+    request_id: int
+    client: str
+    arrival_s: float
+    scheduled_s: float | None
+    first_token_s: float | None
+    finished_s: float
+    finish_reason: FinishReason
+    num_prompt_tokens: int
+    num_output_tokens: int
+    num_preemptions: int
+    num_recomputed_tokens: int
+    num_stalls: int
+    tbt_p50_s: float | None
+    tbt_max_s: float | None
+    delivered_tbt_p50_s: float | None = None
+    delivered_tbt_max_s: float | None = None
+
+    @property
+    def ttft_s(self) -> float | None:
+        return None if self.first_token_s is None else self.first_token_s - self.arrival_s
+
+
+class StallCause(StrEnum):
+    """What a TBT above the target is mostly made of."""
+
+    PREFILL = "prefill"
+    PREEMPTION = "preemption"
+    GARBAGE_COLLECTION = "garbage-collection"
+    OVERHEAD = "overhead"
+    DECODE = "decode"
+    DELIVERY = "delivery"
+    UNEXPLAINED = "unexplained"
+
+
+class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
+    """The TBTs above the target that ended in one iteration, and why.
+
+    `victims` are worst first. `parts` splits the worst gap into seconds by cause; they add up to it.
+    `chunk` is the prefill chunk that cost most of the gap, None where none ran in it.
+    """
+
+    iteration: int
+    time_s: float
+    target_s: float
+    victims: tuple[TokenGap, ...]
+    cause: StallCause
+    parts: dict[StallCause, float]
+    chunk: ChunkStats | None = None
+    chunk_iteration: int | None = None
+
+    @property
+    def worst_gap_s(self) -> float:
+        return self.victims[0].tbt_s
+
+
+class SettingsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="settings"):
+    """A retuning, in force from `iteration` on."""
+
+    time_s: float
+    iteration: int
+    revision: int
+    token_budget: int
+    policy: str
+    slo: SLO
+    changed_by: str
+
+
+class LifeCycle(msgspec.Struct, frozen=True, kw_only=True, tag="life-cycle"):
+    """The daemon or its engine changed state; `message` says why in words."""
+
+    time_s: float
+    state: str
+    message: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
+    """Sent every second in which nothing else was."""
+
+    time_s: float
+    state: str
+
+
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be changed while the engine runs."""
+
+    revision: int
+    token_budget: int
+    policy: str
+    slo: SLO
+
+
+class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
+    """What runs, where and how large: fixed from the start of one engine process to its end."""
+
+    engine_pid: int
+    model: str
+    device: str
+    dtype: str
+    layout: str
+    attention_backend: str
+    num_blocks: int
+    block_size: int
+    kv_cache_bytes: int
+    weight_bytes: int
+    vocab_size: int
+    max_model_len: int
+    max_num_seqs: int
+    min_token_budget: int
+    max_token_budget: int
+    isolated_decode_s: float
+    num_threads: int
+    notes: tuple[str, ...] = ()
+
+
+Event: TypeAlias = StallEvent | SettingsChanged | LifeCycle
+StreamRecord: TypeAlias = (
+    IterationScheduled | IterationStats | RequestStats | StallEvent | SettingsChanged | LifeCycle | Heartbeat
+)

@@ -1,0 +1,89 @@
+"""What passes between the daemon and its engine process."""
+
+from typing import TypeAlias
+
+import msgspec
+
+from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import (
+    EngineInfo,
+    EngineSettings,
+    IterationScheduled,
+    IterationStats,
+    RequestStats,
+    StallEvent,
+)
+
+
+class TokenDelta(msgspec.Struct, frozen=True):
+    """One request's news of one iteration: a token, an end, or both."""
+
+    request_id: int
+    token_id: int | None
+    finish_reason: FinishReason | None = None
+
+
+class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
+    """All that one iteration gave.
+
+    `stats` is None where requests ended without an iteration (a cancelled one, say).
+    """
+
+    deltas: tuple[TokenDelta, ...]
+    stats: IterationStats | None = None
+    stalls: tuple[StallEvent, ...] = ()
+    finished: tuple[RequestStats, ...] = ()
+
+
+class AddRequest(msgspec.Struct, frozen=True, tag="add"):
+    """Take in a request."""
+
+    request: Request
+
+
+class CancelRequest(msgspec.Struct, frozen=True, tag="cancel"):
+    """Drop a request; `reason` is what its last delta will say. Unknown ids are ignored and counted."""
+
+    request_id: int
+    reason: FinishReason = FinishReason.CANCELLED
+
+
+class ChangeSettings(msgspec.Struct, frozen=True, kw_only=True, tag="change-settings"):
+    """Retune from the next iteration on; None leaves a setting as it is."""
+
+    change_id: int
+    token_budget: int | None = None
+    policy: str | None = None
+    slo: SLO | None = None
+
+
+class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
+    """End the engine process now."""
+
+
+class SettingsApplied(msgspec.Struct, frozen=True, kw_only=True, tag="settings-applied"):
+    """The answer to `ChangeSettings`: in force from iteration `iteration` on."""
+
+    change_id: int
+    iteration: int
+    old: EngineSettings
+    new: EngineSettings
+
+
+class EngineReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
+    """The model is loaded, warmed up, and may be given work."""
+
+    info: EngineInfo
+    settings: EngineSettings
+
+
+class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
+    """The engine ends because of this; `exit_code` as in `sarathid.errors`."""
+
+    message: str
+    exit_code: int
+
+
+EngineCommand: TypeAlias = AddRequest | CancelRequest | ChangeSettings | Shutdown
+EngineMessage: TypeAlias = EngineReady | IterationScheduled | StepOutput | SettingsApplied | EngineFault

@@ -1,0 +1,60 @@
+"""One iteration's work, as values: all that a rank needs to run it."""
+
+import msgspec
+
+from sarathid.protocol.requests import SamplingParams
+
+
+class SamplingInput(msgspec.Struct, frozen=True, kw_only=True):
+    """How a row's next token is drawn: token `num_output_tokens` of its output.
+
+    The histories are empty unless `params.needs_history`.
+    """
+
+    params: SamplingParams
+    num_output_tokens: int
+    prompt_token_ids: tuple[int, ...] = ()
+    output_token_ids: tuple[int, ...] = ()
+
+
+class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True):
+    """One sequence's share of an iteration.
+
+    `token_ids` run at positions `first_position`, `first_position` + 1, ...; `block_ids` cover every
+    position up to the last of them. `sampling` is None for a chunk that does not end its prompt:
+    nothing is drawn for it and its logits are not computed.
+    """
+
+    request_id: int
+    token_ids: tuple[int, ...]
+    first_position: int
+    block_ids: tuple[int, ...]
+    sampling: SamplingInput | None
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def context_len(self) -> int:
+        """Positions that the last token attends to, itself included."""
+        return self.first_position + len(self.token_ids)
+
+
+class ScheduledBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Decodes first, then chunks. Sampled tokens are returned in this order, skipping rows without sampling."""
+
+    decodes: tuple[ScheduledSequence, ...] = ()
+    chunks: tuple[ScheduledSequence, ...] = ()
+    preempted: tuple[int, ...] = ()
+
+    @property
+    def sequences(self) -> tuple[ScheduledSequence, ...]:
+        return self.decodes + self.chunks
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.decodes) + sum(chunk.num_tokens for chunk in self.chunks)
+
+    def __bool__(self) -> bool:
+        return bool(self.decodes or self.chunks)
