@@ -50,8 +50,11 @@ class Executor(Protocol):
         """Hand over a non-empty batch; does not wait for its result."""
         ...
 
-    def collect(self) -> tuple[int, ...]:
-        """Wait for the oldest submitted batch: one token id for each of its rows that samples."""
+    def collect(self) -> tuple[int | None, ...]:
+        """Wait for the oldest submitted batch: one token id for each of its rows that samples.
+
+        None stands for a row whose logits were not numbers.
+        """
         ...
 
     def close(self) -> None:

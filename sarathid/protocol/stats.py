@@ -60,6 +60,8 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
     collector's share of it; `idle_s` the time between the end of the iteration before and
     `start_s` while there was work, which is the engine's own overhead. `num_preempted` counts
     requests that wait to be resumed, `preempted` names those dropped in this iteration.
+    `predicted_s` is what the cost model expected of `execute_s`, `predicted_decode_s` what it expected
+    of the same iteration without its chunks; None while there is no model.
     """
 
     sequence_number: int
@@ -84,6 +86,7 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
     first_tokens: tuple[FirstToken, ...]
     finished: tuple[int, ...]
     predicted_s: float | None = None
+    predicted_decode_s: float | None = None
 
     @property
     def num_prefill_tokens(self) -> int:

@@ -1,0 +1,164 @@
+"""One iteration at a time: decide, hand to the executor, take in what came back, tell."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sarathid.clock import Clock
+from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.predictor import OnlineCostModel
+from sarathid.executor.base import Executor
+from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.stats import ChunkStats, IterationScheduled
+from sarathid.protocol.step import ChangeSettings, SettingsApplied, StepOutput, TokenDelta
+from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.policies.registry import find_policy
+from sarathid.scheduler.scheduler import Scheduler
+from sarathid.slo.controller import SLOController
+from sarathid.telemetry.recorder import IterationTiming, StatsRecorder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchedBatch:
+    """A batch that the executor has and the core has not collected."""
+
+    scheduled: IterationScheduled
+    batch: ScheduledBatch
+    features: IterationFeatures
+    predicted_decode_s: float | None
+    submitted_s: float
+    idle_s: float
+
+
+class EngineCore:
+    """The engine without its surroundings: no tensor, no socket, no wall clock of its own.
+
+    `gc_total_s` tells how long the garbage collector has paused this process so far.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        scheduler: Scheduler,
+        controller: SLOController,
+        recorder: StatsRecorder,
+        clock: Clock,
+        *,
+        first_iteration: int = 0,
+        gc_total_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._executor = executor
+        self._scheduler = scheduler
+        self._controller = controller
+        self._recorder = recorder
+        self._clock = clock
+        self._gc_total_s = gc_total_s
+        self._cost_model = OnlineCostModel()
+        self._in_flight: deque[LaunchedBatch] = deque()
+        self._next_iteration = first_iteration
+        self._busy_since_s: float | None = None
+        self._gc_seen_s = 0.0
+
+    @property
+    def has_work(self) -> bool:
+        return self._scheduler.has_work
+
+    def add(self, request: Request) -> None:
+        """Take in a request; raises `RequestRefused` when it can never finish."""
+        self._recorder.track(self._scheduler.add(request))
+
+    def cancel(self, request_id: int, reason: FinishReason) -> StepOutput | None:
+        """Drop a request; None when it is unknown or in flight, where its iteration's output will tell."""
+        if not self._scheduler.cancel(request_id, reason):
+            return None
+        stats = self._recorder.finish(request_id, reason, self._clock.now_s())
+        return StepOutput(deltas=(TokenDelta(request_id, None, reason),), finished=(stats,))
+
+    def change_settings(self, change: ChangeSettings) -> SettingsApplied:
+        """Retune from the next iteration on; raises `ControlRefused` when a value is out of range."""
+        old = self._controller.settings
+        new = self._controller.apply(change)
+        self._scheduler.policy = find_policy(new.policy)
+        return SettingsApplied(change_id=change.change_id, iteration=self._next_iteration, old=old, new=new)
+
+    def step(self) -> StepOutput | None:
+        """Run one iteration; None when nobody can run."""
+        while self.launch() is not None:
+            pass
+        return self.collect()
+
+    def launch(self) -> IterationScheduled | None:
+        """Schedule a batch and hand it over, unless the pipeline is full or nobody can run; return what will run."""
+        if len(self._in_flight) >= self._executor.max_batches_in_flight:
+            return None
+        start_s = self._clock.now_s()
+        batch = self._scheduler.schedule(self._controller.grant())
+        if not batch:
+            assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
+            return None
+        features = IterationFeatures.of(batch)
+        scheduled = IterationScheduled(
+            sequence_number=self._next_iteration,
+            start_s=start_s,
+            token_budget=self._controller.settings.token_budget,
+            num_decode_tokens=len(batch.decodes),
+            chunks=self._chunk_stats(batch),
+            predicted_s=self._cost_model.predict(features),
+        )
+        self._next_iteration += 1
+        self._executor.submit(batch)
+        self._in_flight.append(
+            LaunchedBatch(
+                scheduled=scheduled,
+                batch=batch,
+                features=features,
+                predicted_decode_s=self._cost_model.predict(features.without_chunks()),
+                submitted_s=self._clock.now_s(),
+                idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
+            )
+        )
+        return scheduled
+
+    def collect(self) -> StepOutput | None:
+        """Wait for the oldest batch and take in its tokens; None when none is in flight."""
+        if not self._in_flight:
+            return None
+        launched = self._in_flight.popleft()
+        token_ids = self._executor.collect()
+        collected_s = self._clock.now_s()
+        gc_total_s = self._gc_total_s()
+        deltas = self._scheduler.update(launched.batch, token_ids)
+        timing = IterationTiming(
+            start_s=launched.scheduled.start_s,
+            submitted_s=launched.submitted_s,
+            collected_s=collected_s,
+            updated_s=self._clock.now_s(),
+            idle_s=launched.idle_s,
+            gc_s=gc_total_s - self._gc_seen_s,
+        )
+        self._gc_seen_s = gc_total_s
+        self._cost_model.observe(launched.features, collected_s - launched.submitted_s - timing.gc_s)
+        recorded = self._recorder.record(
+            launched.scheduled,
+            launched.batch,
+            deltas,
+            timing,
+            self._controller.settings,
+            self._scheduler,
+            launched.predicted_decode_s,
+        )
+        self._busy_since_s = timing.updated_s if self.has_work else None
+        if not self.has_work:
+            self._scheduler.check_integrity()
+        return StepOutput(deltas=deltas, stats=recorded.stats, stalls=recorded.stalls, finished=recorded.finished)
+
+    def _chunk_stats(self, batch: ScheduledBatch) -> tuple[ChunkStats, ...]:
+        return tuple(
+            ChunkStats(
+                request_id=chunk.request_id,
+                start=chunk.first_position,
+                length=chunk.num_tokens,
+                num_tokens=self._scheduler[chunk.request_id].num_tokens,
+            )
+            for chunk in batch.chunks
+        )

@@ -1,0 +1,101 @@
+"""Latency distributions in bounded memory: a log-bucketed histogram and a sliding window of them."""
+
+import math
+from collections import Counter, deque
+
+RELATIVE_ERROR = 0.01
+_GAMMA = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR)
+_LOG_GAMMA = math.log(_GAMMA)
+_SMALLEST_S = 1e-6
+
+
+class LatencyHistogram:
+    """Counts seconds in buckets that grow by 2 %, so that any percentile is within 1 % of a sample.
+
+    The buckets are those of DDSketch (Masson et al., VLDB 2019); the maximum is exact.
+    """
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self.count = 0
+        self.sum_s = 0.0
+        self.max_s: float | None = None
+
+    def record(self, seconds: float) -> None:
+        """Add one sample of non-negative seconds."""
+        self._counts[_bucket_of(seconds)] += 1
+        self.count += 1
+        self.sum_s += seconds
+        if self.max_s is None or seconds > self.max_s:
+            self.max_s = seconds
+
+    def merge(self, other: "LatencyHistogram") -> None:
+        """Add every sample of `other`."""
+        self._counts.update(other._counts)
+        self.count += other.count
+        self.sum_s += other.sum_s
+        if other.max_s is not None and (self.max_s is None or other.max_s > self.max_s):
+            self.max_s = other.max_s
+
+    def percentile(self, q: float) -> float | None:
+        """Return the smallest sample (within 1 %) that a share `q` in [0, 1] of all does not exceed, in seconds."""
+        if self.max_s is None:
+            return None
+        rank = max(1, math.ceil(q * self.count))
+        if rank >= self.count:
+            return self.max_s
+        seen = 0
+        for bucket in sorted(self._counts):
+            seen += self._counts[bucket]
+            if seen >= rank:
+                return min(_middle_of(bucket), self.max_s)
+        return self.max_s
+
+    def num_at_most(self, seconds: float) -> int:
+        """Return how many samples are at most `seconds` (within 1 %)."""
+        last = _bucket_of(seconds)
+        return sum(count for bucket, count in self._counts.items() if bucket <= last)
+
+
+class LatencyWindow:
+    """The samples of the last `window_s` seconds, kept as `NUM_SLICES` histograms of equal span."""
+
+    NUM_SLICES = 20
+
+    def __init__(self, window_s: float) -> None:
+        self.window_s = window_s
+        self._slice_s = window_s / self.NUM_SLICES
+        self._slices: deque[tuple[int, LatencyHistogram]] = deque(maxlen=self.NUM_SLICES + 1)
+
+    def add(self, time_s: float, value_s: float) -> None:
+        """Add a sample of `value_s` observed at `time_s`; times must not go backwards by more than a slice."""
+        index = int(time_s // self._slice_s)
+        if not self._slices or self._slices[-1][0] < index:
+            self._slices.append((index, LatencyHistogram()))
+        self._slices[-1][1].record(value_s)
+
+    def histogram(self, now_s: float) -> LatencyHistogram:
+        """Return the samples of (now - window, now] as one histogram."""
+        merged = LatencyHistogram()
+        oldest = int((now_s - self.window_s) // self._slice_s)
+        for index, histogram in self._slices:
+            if index > oldest:
+                merged.merge(histogram)
+        return merged
+
+    def percentile(self, q: float, now_s: float) -> float | None:
+        return self.histogram(now_s).percentile(q)
+
+    def max_s(self, now_s: float) -> float | None:
+        return self.histogram(now_s).max_s
+
+    def count(self, now_s: float) -> int:
+        return self.histogram(now_s).count
+
+
+def _bucket_of(seconds: float) -> int:
+    return math.ceil(math.log(max(seconds, _SMALLEST_S)) / _LOG_GAMMA)
+
+
+def _middle_of(bucket: int) -> float:
+    return 2.0 * math.exp(bucket * _LOG_GAMMA) / (1.0 + _GAMMA)

@@ -1,0 +1,144 @@
+"""One iteration in the making: the primitives that every policy is written in."""
+
+from bisect import insort
+from collections.abc import Callable
+
+from sarathid.kvcache.manager import KVCacheManager
+from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.sequence import Sequence
+from sarathid.scheduler.token_budget import TokenBudget
+from sarathid.scheduler.waiting_queue import WaitingQueue
+
+
+class BatchPlan:
+    """Collects decodes and chunks, takes their blocks, and preempts where blocks run out.
+
+    `running` is oldest first. Sequences in flight (in another micro-batch of the pipeline) are left
+    alone. Three rules keep everybody moving: decodes preempt the youngest, prompts preempt only
+    younger prompts, never a decode, and nothing is admitted in an iteration that preempted.
+    """
+
+    def __init__(
+        self,
+        running: list[Sequence],
+        waiting: WaitingQueue,
+        kv_cache: KVCacheManager,
+        *,
+        max_num_seqs: int,
+        max_num_tokens: int,
+        num_watermark_blocks: int,
+    ) -> None:
+        self._running = running
+        self._waiting = waiting
+        self._kv_cache = kv_cache
+        self._max_num_seqs = max_num_seqs
+        self._num_watermark_blocks = num_watermark_blocks
+        self._scheduled: set[int] = set()
+        self._decodes: list[ScheduledSequence] = []
+        self._chunks: list[ScheduledSequence] = []
+        self._preempted: list[int] = []
+        self.max_num_tokens = max_num_tokens
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._scheduled
+
+    def take_decodes(self, budget: TokenBudget) -> None:
+        """Schedule one token of every running decode, whatever the budget has left."""
+        for sequence in tuple(self._running):
+            if self._is_free_to_run(sequence) and sequence.is_decoding and self._make_room_for_token(sequence):
+                budget.charge_decode(sequence)
+                self._schedule(sequence, 1, self._decodes)
+
+    def continue_prompts(self, budget: TokenBudget) -> None:
+        """Schedule the next chunk of every admitted prompt that is not computed yet, oldest first."""
+        for sequence in tuple(self._running):
+            if budget.is_spent:
+                return
+            if self._is_free_to_run(sequence) and not sequence.is_decoding:
+                num_possible = min(sequence.num_uncomputed_tokens, self._room_for_chunk(sequence))
+                if num_possible and (num_granted := budget.take(sequence, num_possible)):
+                    self._schedule(sequence, num_granted, self._chunks)
+
+    def admit(self, budget: TokenBudget) -> None:
+        """Start waiting requests in order of arrival while sequences, blocks and budget allow; never skip one."""
+        while not budget.is_spent and (sequence := self._waiting.head) is not None and self._may_admit(sequence):
+            num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
+            if num_granted == 0:
+                return
+            insort(self._running, self._waiting.pop(), key=_order)
+            self._schedule(sequence, num_granted, self._chunks)
+
+    def build(self) -> ScheduledBatch:
+        """Return the iteration, decodes first."""
+        return ScheduledBatch(
+            decodes=tuple(self._decodes), chunks=tuple(self._chunks), preempted=tuple(self._preempted)
+        )
+
+    def _is_free_to_run(self, sequence: Sequence) -> bool:
+        return (
+            not sequence.is_in_flight
+            and sequence.request_id not in self._scheduled
+            and sequence.request_id not in self._preempted
+        )
+
+    def _schedule(self, sequence: Sequence, num_tokens: int, part: list[ScheduledSequence]) -> None:
+        first = sequence.num_computed_tokens
+        end = first + num_tokens
+        has_blocks = self._kv_cache.grow(sequence.request_id, end)
+        assert has_blocks, "a sequence was granted more tokens than there are blocks"
+        part.append(
+            ScheduledSequence(
+                request_id=sequence.request_id,
+                token_ids=tuple(sequence.token_ids[first:end]),
+                first_position=first,
+                block_ids=self._kv_cache.block_ids(sequence.request_id),
+                sampling=sequence.sampling_input() if end == sequence.num_tokens else None,
+            )
+        )
+        self._scheduled.add(sequence.request_id)
+
+    def _make_room_for_token(self, sequence: Sequence) -> bool:
+        while not self._kv_cache.grow(sequence.request_id, sequence.num_tokens):
+            victim = self._youngest(self._is_free_to_run)
+            assert victim is not None, "the sequence itself is free to run"
+            self._preempt(victim)
+            if victim is sequence:
+                return False
+        return True
+
+    def _room_for_chunk(self, sequence: Sequence) -> int:
+        def may_yield(other: Sequence) -> bool:
+            return self._is_free_to_run(other) and not other.is_decoding and other.order > sequence.order
+
+        while (num_tokens := self._kv_cache.max_tokens(sequence.request_id) - sequence.num_computed_tokens) <= 0:
+            victim = self._youngest(may_yield)
+            if victim is None:
+                return 0
+            self._preempt(victim)
+        return num_tokens
+
+    def _youngest(self, is_eligible: Callable[[Sequence], bool]) -> Sequence | None:
+        return next(filter(is_eligible, reversed(self._running)), None)
+
+    def _preempt(self, victim: Sequence) -> None:
+        self._kv_cache.release(victim.request_id)
+        self._running.remove(victim)
+        victim.restart()
+        self._waiting.add(victim)
+        self._preempted.append(victim.request_id)
+
+    def _may_admit(self, sequence: Sequence) -> bool:
+        if self._preempted or len(self._running) >= self._max_num_seqs:
+            return False
+        if not self._running:
+            return True  # whatever was accepted fits into an empty cache
+        num_promised = sum(
+            self._kv_cache.num_missing_blocks(running.request_id, running.num_tokens) for running in self._running
+        )
+        num_needed = self._kv_cache.num_blocks_for(sequence.num_tokens) + num_promised
+        return self._kv_cache.num_free_blocks - num_needed >= self._num_watermark_blocks
+
+
+def _order(sequence: Sequence) -> int:
+    return sequence.order

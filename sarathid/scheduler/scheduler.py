@@ -1,0 +1,164 @@
+"""Who runs in the next iteration, and what its tokens change."""
+
+from dataclasses import dataclass
+
+from sarathid.errors import RequestRefused
+from sarathid.kvcache.manager import KVCacheManager
+from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.step import TokenDelta
+from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.plan import BatchPlan
+from sarathid.scheduler.policies.registry import Policy
+from sarathid.scheduler.sequence import Sequence
+from sarathid.scheduler.token_budget import TokenBudget
+from sarathid.scheduler.waiting_queue import WaitingQueue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerLimits:
+    """What the engine was built for; `max_num_tokens` bounds an iteration of whole prompts.
+
+    `watermark` is the share of all blocks that admission leaves free, so that running decodes can
+    grow before anybody is preempted.
+    """
+
+    num_blocks: int
+    block_size: int
+    max_model_len: int
+    max_num_seqs: int
+    max_num_tokens: int
+    eos_token_ids: frozenset[int]
+    watermark: float = 0.01
+
+    def __post_init__(self) -> None:
+        assert self.max_model_len <= self.num_blocks * self.block_size, "one full context must fit into the cache"
+
+
+class Scheduler:
+    """Keeps running and waiting sequences; a policy fills each iteration's plan from them."""
+
+    def __init__(self, limits: SchedulerLimits, policy: Policy) -> None:
+        self.limits = limits
+        self.policy = policy
+        self.kv_cache = KVCacheManager(limits.num_blocks, limits.block_size)
+        self._num_watermark_blocks = int(limits.watermark * limits.num_blocks)
+        self._running: list[Sequence] = []
+        self._waiting = WaitingQueue()
+        self._sequences: dict[int, Sequence] = {}
+        self._num_added = 0
+
+    @property
+    def num_running(self) -> int:
+        return len(self._running)
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def num_preempted(self) -> int:
+        return self._waiting.num_preempted
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._sequences)
+
+    def __getitem__(self, request_id: int) -> Sequence:
+        return self._sequences[request_id]
+
+    def add(self, request: Request) -> Sequence:
+        """Take in a request behind all that came before it and return its sequence.
+
+        Raises `RequestRefused` when its tokens leave no room for one more in the longest context, so
+        that it could never finish.
+        """
+        num_tokens = len(request.prompt_token_ids) + len(request.output_token_ids)
+        if not request.prompt_token_ids:
+            raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
+        if num_tokens >= self.limits.max_model_len:
+            raise RequestRefused(
+                f"the prompt has {num_tokens} tokens and the longest context is {self.limits.max_model_len}, "
+                "which must also hold the answer; shorten the prompt",
+                param="prompt",
+            )
+        assert request.request_id not in self._sequences
+        sequence = Sequence(request, self._num_added, self.limits.max_model_len)
+        self._num_added += 1
+        self._sequences[request.request_id] = sequence
+        self._waiting.add(sequence)
+        return sequence
+
+    def cancel(self, request_id: int, reason: FinishReason) -> bool:
+        """Drop a request and free its blocks; one in flight is dropped when its batch returns.
+
+        Returns whether it is gone now. Unknown ids are none of our business: they ended already.
+        """
+        sequence = self._sequences.get(request_id)
+        if sequence is None:
+            return False
+        if sequence.is_in_flight:
+            sequence.cancel_reason = reason
+            return False
+        self._forget(sequence)
+        return True
+
+    def schedule(self, budget: TokenBudget) -> ScheduledBatch:
+        """Return the next iteration, empty if nobody can run, and mark its sequences as in flight."""
+        plan = BatchPlan(
+            self._running,
+            self._waiting,
+            self.kv_cache,
+            max_num_seqs=self.limits.max_num_seqs,
+            max_num_tokens=self.limits.max_num_tokens,
+            num_watermark_blocks=self._num_watermark_blocks,
+        )
+        self.policy(plan, budget)
+        batch = plan.build()
+        for scheduled in batch.sequences:
+            self._sequences[scheduled.request_id].is_in_flight = True
+        return batch
+
+    def update(self, batch: ScheduledBatch, token_ids: tuple[int | None, ...]) -> tuple[TokenDelta, ...]:
+        """Apply what an iteration gave: `token_ids` in the order of the batch's rows that sample.
+
+        Returns one delta for each new token and for each request that a cancellation caught in flight.
+        A request whose row gave None (its logits were not numbers) ends with an error.
+        """
+        deltas: list[TokenDelta] = []
+        tokens = iter(token_ids)
+        for scheduled in batch.sequences:
+            sequence = self._sequences[scheduled.request_id]
+            sequence.is_in_flight = False
+            sequence.num_computed_tokens += scheduled.num_tokens
+            token_id = next(tokens) if scheduled.sampling is not None else None
+            if sequence.cancel_reason is not None:
+                deltas.append(self._end(sequence, sequence.cancel_reason))
+            elif scheduled.sampling is not None:
+                deltas.append(self._advance(sequence, token_id))
+        return tuple(deltas)
+
+    def check_integrity(self) -> None:
+        """Raise AssertionError unless every block is accounted for; with no request left, all are free."""
+        self.kv_cache.check_integrity()
+        if not self._sequences:
+            assert self.kv_cache.num_used_blocks == 0, f"{self.kv_cache.num_used_blocks} blocks leaked"
+
+    def _advance(self, sequence: Sequence, token_id: int | None) -> TokenDelta:
+        if token_id is None:
+            return self._end(sequence, FinishReason.ERROR)
+        finish_reason = sequence.append(token_id, self.limits.eos_token_ids)
+        if finish_reason is not None:
+            self._forget(sequence)
+        return TokenDelta(sequence.request_id, token_id, finish_reason)
+
+    def _end(self, sequence: Sequence, reason: FinishReason) -> TokenDelta:
+        self._forget(sequence)
+        return TokenDelta(sequence.request_id, None, reason)
+
+    def _forget(self, sequence: Sequence) -> None:
+        del self._sequences[sequence.request_id]
+        self.kv_cache.release(sequence.request_id)
+        if sequence in self._running:
+            self._running.remove(sequence)
+        else:
+            self._waiting.remove(sequence)

@@ -1,0 +1,90 @@
+"""The mutable life of one request inside the engine."""
+
+from sarathid.protocol.requests import FinishReason, Request
+from sarathid.scheduler.batch import SamplingInput
+
+
+class Sequence:
+    """A request's tokens, and how many of them have their keys and values in the cache.
+
+    There is no phase: `num_computed_tokens` catches up with `num_tokens`, by chunks while it is far
+    behind, by one token an iteration when it has caught up. Preemption sets it back to zero.
+    """
+
+    __slots__ = (
+        "cancel_reason",
+        "is_in_flight",
+        "max_num_tokens",
+        "num_computed_tokens",
+        "num_preemptions",
+        "num_recomputed_tokens",
+        "order",
+        "request",
+        "token_ids",
+    )
+
+    def __init__(self, request: Request, order: int, max_model_len: int) -> None:
+        self.request = request
+        self.order = order
+        self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
+        self.num_computed_tokens = 0
+        self.num_preemptions = 0
+        self.num_recomputed_tokens = 0
+        self.is_in_flight = False
+        self.cancel_reason: FinishReason | None = None
+        max_tokens = request.sampling.max_tokens
+        wanted = max_model_len if max_tokens is None else self.num_prompt_tokens + max_tokens
+        self.max_num_tokens = min(wanted, max_model_len)
+
+    @property
+    def request_id(self) -> int:
+        return self.request.request_id
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return len(self.request.prompt_token_ids)
+
+    @property
+    def num_tokens(self) -> int:
+        return len(self.token_ids)
+
+    @property
+    def num_output_tokens(self) -> int:
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether its next iteration is one token long and gives the next one."""
+        return self.num_uncomputed_tokens == 1 and self.num_output_tokens > 0
+
+    def sampling_input(self) -> SamplingInput:
+        """Return how this sequence's next token is drawn."""
+        params = self.request.sampling
+        if not params.needs_history:
+            return SamplingInput(params=params, num_output_tokens=self.num_output_tokens)
+        return SamplingInput(
+            params=params,
+            num_output_tokens=self.num_output_tokens,
+            prompt_token_ids=self.request.prompt_token_ids,
+            output_token_ids=tuple(self.token_ids[self.num_prompt_tokens :]),
+        )
+
+    def restart(self) -> None:
+        """Forget what was computed; the tokens stay."""
+        self.num_preemptions += 1
+        self.num_recomputed_tokens += self.num_computed_tokens
+        self.num_computed_tokens = 0
+
+    def append(self, token_id: int, eos_token_ids: frozenset[int]) -> FinishReason | None:
+        """Add a sampled token; return why it is the last one, or None."""
+        self.token_ids.append(token_id)
+        sampling = self.request.sampling
+        if token_id in sampling.stop_token_ids or (token_id in eos_token_ids and not sampling.ignore_eos):
+            return FinishReason.STOP
+        if len(self.token_ids) >= self.max_num_tokens:
+            return FinishReason.LENGTH
+        return None

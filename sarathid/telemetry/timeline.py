@@ -1,0 +1,57 @@
+"""The moments of one request, each set once, from which TTFT, TBT and its final record follow."""
+
+from sarathid.histogram import LatencyHistogram
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.stats import RequestStats
+from sarathid.scheduler.sequence import Sequence
+
+
+class RequestTimeline:
+    """Monotonic seconds of arrival, first schedule, first and last token; TBTs as a histogram."""
+
+    def __init__(self, sequence: Sequence) -> None:
+        self._sequence = sequence
+        self.scheduled_s: float | None = None
+        self.first_token_s: float | None = None
+        self.last_token_s: float | None = None
+        self.num_stalls = 0
+        self._gaps = LatencyHistogram()
+
+    def mark_scheduled(self, now_s: float) -> None:
+        if self.scheduled_s is None:
+            self.scheduled_s = now_s
+
+    def mark_token(self, now_s: float) -> float | None:
+        """Note a token; return its TBT, or None for the first token that this engine made."""
+        previous_s, self.last_token_s = self.last_token_s, now_s
+        if previous_s is None:
+            if not self._sequence.request.output_token_ids:
+                self.first_token_s = now_s
+            return None
+        gap_s = now_s - previous_s
+        self._gaps.record(gap_s)
+        return gap_s
+
+    @property
+    def ttft_s(self) -> float | None:
+        return None if self.first_token_s is None else self.first_token_s - self._sequence.request.arrival_s
+
+    def finish(self, reason: FinishReason, now_s: float) -> RequestStats:
+        """Return the final record."""
+        sequence = self._sequence
+        return RequestStats(
+            request_id=sequence.request_id,
+            client=sequence.request.client,
+            arrival_s=sequence.request.arrival_s,
+            scheduled_s=self.scheduled_s,
+            first_token_s=self.first_token_s,
+            finished_s=now_s,
+            finish_reason=reason,
+            num_prompt_tokens=sequence.num_prompt_tokens,
+            num_output_tokens=sequence.num_output_tokens,
+            num_preemptions=sequence.num_preemptions,
+            num_recomputed_tokens=sequence.num_recomputed_tokens,
+            num_stalls=self.num_stalls,
+            tbt_p50_s=self._gaps.percentile(0.5),
+            tbt_max_s=self._gaps.max_s,
+        )
