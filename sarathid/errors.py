@@ -40,9 +40,16 @@ class ModelRefused(SarathiError):
 
 
 class EngineFailed(SarathiError):
-    """The engine process could not start, or died and used up its restarts."""
+    """The engine process could not start, or died and used up its restarts.
+
+    `reason_code` is the exit code of what stopped it: that of a refused model, say.
+    """
 
     exit_code = 10
+
+    def __init__(self, message: str, reason_code: int = 10) -> None:
+        super().__init__(message)
+        self.reason_code = reason_code
 
 
 class RequestRefused(SarathiError):

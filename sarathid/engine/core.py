@@ -9,7 +9,7 @@ from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.predictor import OnlineCostModel
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
-from sarathid.protocol.stats import ChunkStats, IterationScheduled
+from sarathid.protocol.stats import ChunkStats, EngineSettings, IterationScheduled
 from sarathid.protocol.step import ChangeSettings, SettingsApplied, StepOutput, TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch
 from sarathid.scheduler.policies.registry import find_policy
@@ -25,6 +25,7 @@ class LaunchedBatch:
     scheduled: IterationScheduled
     batch: ScheduledBatch
     features: IterationFeatures
+    settings: EngineSettings
     predicted_decode_s: float | None
     submitted_s: float
     idle_s: float
@@ -81,6 +82,13 @@ class EngineCore:
         self._scheduler.policy = find_policy(new.policy)
         return SettingsApplied(change_id=change.change_id, iteration=self._next_iteration, old=old, new=new)
 
+    def resume(self, first_iteration: int, settings: EngineSettings) -> None:
+        """Go on where an earlier engine stopped, before anything ran here."""
+        assert not self._scheduler.has_work
+        self._next_iteration = first_iteration
+        self._controller.settings = settings
+        self._scheduler.policy = find_policy(settings.policy)
+
     def step(self) -> StepOutput | None:
         """Run one iteration; None when nobody can run."""
         while self.launch() is not None:
@@ -96,11 +104,12 @@ class EngineCore:
         if not batch:
             assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
             return None
+        settings = self._controller.settings
         features = IterationFeatures.of(batch)
         scheduled = IterationScheduled(
             sequence_number=self._next_iteration,
             start_s=start_s,
-            token_budget=self._controller.settings.token_budget,
+            token_budget=settings.token_budget,
             num_decode_tokens=len(batch.decodes),
             chunks=self._chunk_stats(batch),
             predicted_s=self._cost_model.predict(features),
@@ -112,6 +121,7 @@ class EngineCore:
                 scheduled=scheduled,
                 batch=batch,
                 features=features,
+                settings=settings,
                 predicted_decode_s=self._cost_model.predict(features.without_chunks()),
                 submitted_s=self._clock.now_s(),
                 idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
@@ -143,7 +153,7 @@ class EngineCore:
             launched.batch,
             deltas,
             timing,
-            self._controller.settings,
+            launched.settings,
             self._scheduler,
             launched.predicted_decode_s,
         )

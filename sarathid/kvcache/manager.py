@@ -40,7 +40,10 @@ class KVCacheManager:
         return capacity + self._pool.num_free * self.block_size
 
     def grow(self, request_id: int, num_tokens: int) -> bool:
-        """Take the blocks that the request lacks to hold `num_tokens` positions; False, and none taken, if too few are free."""
+        """Take the blocks that the request lacks to hold `num_tokens` positions.
+
+        False, and none taken, if too few are free.
+        """
         table = self._tables.get(request_id)
         num_missing = self.num_missing_blocks(request_id, num_tokens)
         if num_missing > self._pool.num_free:

@@ -1,6 +1,6 @@
 """Structs to bytes and back: MessagePack by `msgpack` with every size bounded, checked by `msgspec`."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import msgpack
 import msgspec
@@ -11,8 +11,6 @@ PROTOCOL_VERSION = 1
 MAX_CONTROL_BYTES = 1 << 20
 MAX_FRAME_BYTES = 64 << 20
 
-T = TypeVar("T")
-
 
 def encode(record: Any) -> bytes:
     """Return one struct of the protocol as a MessagePack body."""
@@ -20,8 +18,8 @@ def encode(record: Any) -> bytes:
     return packed
 
 
-def decode(body: bytes, type_: type[T], max_bytes: int = MAX_FRAME_BYTES) -> T:
-    """Return the struct of `type_` (a struct or a tagged union) that `body` holds.
+def decode(body: bytes, type_: Any, max_bytes: int = MAX_FRAME_BYTES) -> Any:
+    """Return the struct of `type_` (a struct or a tagged union of structs) that `body` holds.
 
     Raises `CodecError` when the body is longer than `max_bytes`, is not one MessagePack value, or
     is not of that type.

@@ -58,6 +58,13 @@ class ChangeSettings(msgspec.Struct, frozen=True, kw_only=True, tag="change-sett
     slo: SLO | None = None
 
 
+class Resume(msgspec.Struct, frozen=True, kw_only=True, tag="resume"):
+    """Go on where an engine that is gone stopped; sent before any request."""
+
+    first_iteration: int
+    settings: EngineSettings
+
+
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):
     """End the engine process now."""
 
@@ -85,5 +92,5 @@ class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     exit_code: int
 
 
-EngineCommand: TypeAlias = AddRequest | CancelRequest | ChangeSettings | Shutdown
+EngineCommand: TypeAlias = AddRequest | CancelRequest | ChangeSettings | Resume | Shutdown
 EngineMessage: TypeAlias = EngineReady | IterationScheduled | StepOutput | SettingsApplied | EngineFault

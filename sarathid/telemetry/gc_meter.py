@@ -17,7 +17,7 @@ class GarbageCollectionMeter:
     def stop(self) -> None:
         gc.callbacks.remove(self._on_phase)
 
-    def _on_phase(self, phase: str, info: dict[str, int]) -> None:
+    def _on_phase(self, phase: str, _info: dict[str, int]) -> None:
         if phase == "start":
             self._began_s = time.perf_counter()
         else:

@@ -1,0 +1,89 @@
+"""Puts an `EngineCore` together from a configuration and an executor that has started."""
+
+from collections.abc import Callable
+
+from sarathid.clock import Clock
+from sarathid.config import EngineConfig, resolve_target_s
+from sarathid.engine.core import EngineCore
+from sarathid.errors import ConfigError
+from sarathid.executor.base import Executor, ExecutorInfo
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import EngineInfo, EngineSettings
+from sarathid.scheduler.policies.registry import find_policy
+from sarathid.scheduler.scheduler import Scheduler, SchedulerLimits
+from sarathid.slo.controller import BudgetBounds, SLOController
+from sarathid.telemetry.recorder import StatsRecorder
+
+
+def initial_settings(config: EngineConfig, isolated_decode_s: float) -> EngineSettings:
+    """Return revision 0 of the settings, targets in seconds.
+
+    Raises `ConfigError` when the budget lies outside its bounds or the policy is unknown.
+    """
+    find_policy(config.policy)
+    if not config.min_token_budget <= config.token_budget <= config.max_token_budget:
+        raise ConfigError(
+            f"a token budget of {config.token_budget} is outside {config.min_token_budget} to "
+            f"{config.max_token_budget}; change it, --min-budget or --max-budget"
+        )
+    return EngineSettings(
+        revision=0,
+        token_budget=config.token_budget,
+        policy=config.policy,
+        slo=SLO(
+            tbt_s=None if config.slo_tbt is None else resolve_target_s(config.slo_tbt, isolated_decode_s),
+            ttft_s=None if config.slo_ttft is None else resolve_target_s(config.slo_ttft, isolated_decode_s),
+        ),
+    )
+
+
+def build_core(
+    config: EngineConfig,
+    executor: Executor,
+    found: ExecutorInfo,
+    clock: Clock,
+    gc_total_s: Callable[[], float] = lambda: 0.0,
+) -> EngineCore:
+    """Return a core with nothing to do yet; `found` is what `executor.start()` returned."""
+    settings = initial_settings(config, found.isolated_decode_s)
+    limits = SchedulerLimits(
+        num_blocks=found.num_blocks,
+        block_size=found.block_size,
+        max_model_len=found.max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        max_num_tokens=config.max_token_budget,
+        eos_token_ids=found.eos_token_ids,
+        watermark=config.watermark,
+    )
+    return EngineCore(
+        executor,
+        Scheduler(limits, find_policy(settings.policy)),
+        SLOController(settings, BudgetBounds(config.min_token_budget, config.max_token_budget)),
+        StatsRecorder(found.isolated_decode_s),
+        clock,
+        gc_total_s=gc_total_s,
+    )
+
+
+def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int) -> EngineInfo:
+    """Return what operators are told of this engine."""
+    return EngineInfo(
+        engine_pid=engine_pid,
+        model=found.model,
+        device=found.device,
+        dtype=found.dtype,
+        layout=found.layout,
+        attention_backend=found.attention_backend,
+        num_blocks=found.num_blocks,
+        block_size=found.block_size,
+        kv_cache_bytes=found.kv_cache_bytes,
+        weight_bytes=found.weight_bytes,
+        vocab_size=found.vocab_size,
+        max_model_len=found.max_model_len,
+        max_num_seqs=config.max_num_seqs,
+        min_token_budget=config.min_token_budget,
+        max_token_budget=config.max_token_budget,
+        isolated_decode_s=found.isolated_decode_s,
+        num_threads=found.num_threads,
+        notes=found.notes,
+    )

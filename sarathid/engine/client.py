@@ -1,0 +1,330 @@
+"""What the daemon's servers hold of the engine: submit, cancel, retune, and listen to its records."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import zmq
+import zmq.asyncio
+
+from sarathid.engine.token_stream import TokenStream
+from sarathid.errors import ControlRefused, EngineFailed, QueueFull, RequestRefused
+from sarathid.protocol.codec import decode, encode
+from sarathid.protocol.control import ErrorCode, RequestStatus
+from sarathid.protocol.requests import FinishReason, Request, SamplingParams
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import (
+    EngineInfo,
+    EngineSettings,
+    IterationScheduled,
+    IterationStats,
+    SettingsChanged,
+    StallCause,
+    StallEvent,
+    StreamRecord,
+    TokenGap,
+)
+from sarathid.protocol.step import (
+    AddRequest,
+    CancelRequest,
+    ChangeSettings,
+    EngineCommand,
+    EngineFault,
+    EngineMessage,
+    EngineReady,
+    Resume,
+    SettingsApplied,
+    Shutdown,
+    StepOutput,
+)
+from sarathid.slo.controller import BudgetBounds, check_change
+
+Observer = Callable[[StreamRecord], None]
+
+
+class EngineClient:
+    """Holds every request that has not ended, so that a new engine can carry all of them on.
+
+    Everything happens on one event loop. Records reach the observers in the order in which the
+    engine made them.
+    """
+
+    def __init__(self, max_queue_len: int = 1024) -> None:
+        self.info: EngineInfo | None = None
+        self.settings: EngineSettings | None = None
+        self.is_ready = False
+        self._max_queue_len = max_queue_len
+        self._streams: dict[int, TokenStream] = {}
+        self._observers: list[Observer] = []
+        self._context = zmq.asyncio.Context()
+        self._socket: zmq.asyncio.Socket | None = None
+        self._outbox: asyncio.Queue[EngineCommand] = asyncio.Queue()
+        self._changes: dict[int, tuple[asyncio.Future[SettingsApplied], str]] = {}
+        self._next_request_id = 1
+        self._next_change_id = 1
+        self._next_iteration = 0
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests that have not ended or whose client has not got the end yet."""
+        return len(self._streams)
+
+    def subscribe(self, observer: Observer) -> None:
+        """Call `observer` with every record from now on, on the event loop."""
+        self._observers.append(observer)
+
+    async def connect(self, endpoint: Path) -> None:
+        """Listen at `endpoint` for a new engine, wait until it is ready, and give it what is unfinished.
+
+        Raises `EngineFailed` when it says that it cannot start.
+        """
+        self._disconnect()
+        self._socket = self._context.socket(zmq.PAIR)
+        self._socket.set_hwm(0)
+        self._socket.linger = 0
+        self._socket.bind(f"ipc://{endpoint}")
+        message = await self._receive()
+        if isinstance(message, EngineFault):
+            raise EngineFailed(message.message, message.exit_code)
+        assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
+        self.info = message.info
+        self.settings = self.settings or message.settings
+        self._outbox.put_nowait(Resume(first_iteration=self._next_iteration, settings=self.settings))
+        for stream in self._streams.values():
+            if stream.finish_reason is None:
+                self._outbox.put_nowait(AddRequest(stream.resumed_request()))
+                if stream.cancel_reason is not None:
+                    self._outbox.put_nowait(CancelRequest(stream.request_id, stream.cancel_reason))
+        self.is_ready = True
+
+    async def run(self) -> None:
+        """Pass messages on in both directions until cancelled; raises `EngineFailed` when the engine gives up."""
+        sender = asyncio.create_task(self._send_commands())
+        try:
+            while True:
+                self._take(await self._receive())
+        finally:
+            sender.cancel()
+
+    async def close(self) -> None:
+        """Tell the engine to end, and let go of it."""
+        if self._socket is not None:
+            await self._socket.send(encode(Shutdown()))
+            self._socket.linger = 1000
+        self._disconnect()
+        self._context.term()
+
+    def disconnected(self) -> None:
+        """Note that the engine is gone: changes under way are refused, requests wait for the next one."""
+        self._disconnect()
+
+    def submit(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams, *, client: str = "") -> TokenStream:
+        """Queue a request and return its stream.
+
+        Raises `QueueFull` when too many wait or no engine has been ready yet, and `RequestRefused`
+        when the request can never be served.
+        """
+        self._check(prompt_token_ids, sampling)
+        request = Request(
+            request_id=self._next_request_id,
+            prompt_token_ids=prompt_token_ids,
+            sampling=sampling,
+            arrival_s=time.monotonic(),
+            client=client,
+        )
+        self._next_request_id += 1
+        stream = TokenStream(request, self._on_close, self._on_delivery)
+        self._streams[request.request_id] = stream
+        if self.is_ready:
+            self._outbox.put_nowait(AddRequest(request))
+        return stream
+
+    def cancel(self, request_id: int) -> bool:
+        """End a request; its stream ends with `CANCELLED`. False when there is no such request."""
+        stream = self._streams.get(request_id)
+        if stream is None or stream.finish_reason is not None:
+            return False
+        self._cancel(stream, FinishReason.CANCELLED)
+        return True
+
+    async def change_settings(
+        self,
+        *,
+        token_budget: int | None = None,
+        policy: str | None = None,
+        slo: SLO | None = None,
+        changed_by: str = "",
+    ) -> SettingsApplied:
+        """Retune from the engine's next iteration on; returns when the engine has said from which.
+
+        Raises `ControlRefused` when a value is out of range or no engine is there.
+        """
+        if self.info is None or not self.is_ready:
+            raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready", "ask again when it is")
+        change = ChangeSettings(change_id=self._next_change_id, token_budget=token_budget, policy=policy, slo=slo)
+        check_change(change, BudgetBounds(self.info.min_token_budget, self.info.max_token_budget))
+        self._next_change_id += 1
+        applied: asyncio.Future[SettingsApplied] = asyncio.get_running_loop().create_future()
+        self._changes[change.change_id] = (applied, changed_by)
+        self._outbox.put_nowait(change)
+        return await applied
+
+    def list_requests(self, now_s: float) -> tuple[RequestStatus, ...]:
+        """Return what every request that has not ended does now, oldest first."""
+        return tuple(stream.status(now_s) for stream in self._streams.values() if stream.finish_reason is None)
+
+    def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams) -> None:
+        if self.info is None:
+            raise QueueFull("the engine is starting; try again in a moment")
+        if sum(stream.is_waiting for stream in self._streams.values()) >= self._max_queue_len:
+            raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
+        if not prompt_token_ids:
+            raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
+        if len(prompt_token_ids) >= self.info.max_model_len:
+            raise RequestRefused(
+                f"the prompt has {len(prompt_token_ids)} tokens and the longest context is "
+                f"{self.info.max_model_len}, which must also hold the answer; shorten the prompt",
+                param="prompt",
+            )
+        vocabulary = range(self.info.vocab_size)
+        for name, token_ids in (
+            ("prompt", prompt_token_ids),
+            ("logit_bias", sampling.logit_bias),
+            ("stop_token_ids", sampling.stop_token_ids),
+        ):
+            if any(token_id not in vocabulary for token_id in token_ids):
+                raise RequestRefused(f"{name} holds a token id outside 0 to {self.info.vocab_size - 1}", param=name)
+
+    async def _send_commands(self) -> None:
+        assert self._socket is not None
+        while True:
+            await self._socket.send(encode(await self._outbox.get()))
+
+    async def _receive(self) -> EngineMessage:
+        assert self._socket is not None
+        message: EngineMessage = decode(await self._socket.recv(), EngineMessage)
+        return message
+
+    def _take(self, message: EngineMessage) -> None:
+        match message:
+            case IterationScheduled():
+                self._publish(message)
+            case StepOutput():
+                self._take_output(message)
+            case SettingsApplied():
+                self._take_settings(message)
+            case EngineFault(message=text, exit_code=code):
+                raise EngineFailed(text, code)
+            case EngineReady():
+                raise EngineFailed("the engine said twice that it is ready")
+
+    def _take_output(self, output: StepOutput) -> None:
+        if output.stats is not None:
+            self._mirror(output.stats)
+        generated_s = _generated_s(output.stats)
+        for delta in output.deltas:
+            stream = self._streams.get(delta.request_id)
+            if stream is not None:
+                stream.push(delta, generated_s)
+        if output.stats is not None:
+            self._publish(output.stats)
+        for stall in output.stalls:
+            self._count_stalls(stall)
+            self._publish(stall)
+        for stats in output.finished:
+            stream = self._streams.get(stats.request_id)
+            if stream is not None:
+                stream.stats = stats
+                self._finish_if_over(stream)
+
+    def _mirror(self, stats: IterationStats) -> None:
+        self._next_iteration = stats.sequence_number + 1
+        for request_id in stats.preempted:
+            if stream := self._streams.get(request_id):
+                stream.mark_preempted()
+        for chunk in stats.chunks:
+            if stream := self._streams.get(chunk.request_id):
+                stream.mark_chunk(chunk)
+        for gap in stats.gaps:
+            if stream := self._streams.get(gap.request_id):
+                stream.mark_gap(gap.tbt_s)
+        for first in stats.first_tokens:
+            if stream := self._streams.get(first.request_id):
+                stream.mark_first_token(first.ttft_s)
+
+    def _count_stalls(self, stall: StallEvent) -> None:
+        for victim in stall.victims:
+            if stream := self._streams.get(victim.request_id):
+                stream.num_stalls += 1
+
+    def _take_settings(self, applied: SettingsApplied) -> None:
+        self.settings = applied.new
+        answer, changed_by = self._changes.pop(applied.change_id)
+        if not answer.done():
+            answer.set_result(applied)
+        self._publish(
+            SettingsChanged(
+                time_s=time.monotonic(),
+                iteration=applied.iteration,
+                revision=applied.new.revision,
+                token_budget=applied.new.token_budget,
+                policy=applied.new.policy,
+                slo=applied.new.slo,
+                changed_by=changed_by,
+            )
+        )
+
+    def _publish(self, record: StreamRecord) -> None:
+        for observer in self._observers:
+            observer(record)
+
+    def _cancel(self, stream: TokenStream, reason: FinishReason) -> None:
+        stream.cancel_reason = reason
+        if self.is_ready:
+            self._outbox.put_nowait(CancelRequest(stream.request_id, reason))
+
+    def _on_close(self, stream: TokenStream, reason: FinishReason) -> None:
+        if stream.finish_reason is None:
+            self._cancel(stream, reason)
+        self._finish_if_over(stream)
+
+    def _finish_if_over(self, stream: TokenStream) -> None:
+        if stream.is_closed and stream.stats is not None:
+            del self._streams[stream.request_id]
+            self._publish(stream.final_stats(stream.stats))
+
+    def _on_delivery(self, stream: TokenStream, delivered_gap_s: float, generated_gap_s: float) -> None:
+        target_s = None if self.settings is None else self.settings.slo.tbt_s
+        if target_s is None or delivered_gap_s <= target_s or generated_gap_s > target_s:
+            return
+        stream.num_stalls += 1
+        self._publish(
+            StallEvent(
+                iteration=self._next_iteration - 1,
+                time_s=time.monotonic(),
+                target_s=target_s,
+                victims=(TokenGap(stream.request_id, delivered_gap_s),),
+                cause=StallCause.DELIVERY,
+                parts={StallCause.DELIVERY: delivered_gap_s},
+            )
+        )
+
+    def _disconnect(self) -> None:
+        self.is_ready = False
+        self._outbox = asyncio.Queue()
+        for answer, _ in self._changes.values():
+            if not answer.done():
+                answer.set_exception(
+                    ControlRefused(ErrorCode.UNAVAILABLE, "the engine restarted meanwhile", "ask again")
+                )
+        self._changes.clear()
+        for stream in self._streams.values():
+            stream.mark_restarted()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _generated_s(stats: IterationStats | None) -> float:
+    return time.monotonic() if stats is None else stats.start_s + stats.schedule_s + stats.execute_s

@@ -1,0 +1,147 @@
+"""One request as the server sees it: its tokens as they come, and when they reached the client."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import msgspec
+
+from sarathid.histogram import LatencyHistogram
+from sarathid.protocol.control import RequestState, RequestStatus
+from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.stats import ChunkStats, RequestStats
+from sarathid.protocol.step import TokenDelta
+
+
+class TokenStream:
+    """Iterate it for deltas, call `mark_delivered` after each write and `close` at the end, whatever happened.
+
+    It also mirrors the request's state in the engine, folded from iteration records, so that the
+    daemon can say what a request does while the engine is busy, and can start it anew elsewhere.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        on_close: Callable[["TokenStream", FinishReason], None],
+        on_delivery: Callable[["TokenStream", float, float], None],
+    ) -> None:
+        self.request = request
+        self.output_token_ids: list[int] = []
+        self.finish_reason: FinishReason | None = None
+        self.cancel_reason: FinishReason | None = None
+        self.stats: RequestStats | None = None
+        self.is_closed = False
+        self.num_stalls = 0
+        self._on_close = on_close
+        self._on_delivery = on_delivery
+        self._deltas: asyncio.Queue[tuple[TokenDelta, float]] = asyncio.Queue()
+        self._state = RequestState.WAITING
+        self._num_computed_tokens = 0
+        self._num_preemptions = 0
+        self._ttft_s: float | None = None
+        self._tbt_last_s: float | None = None
+        self._tbt_max_s: float | None = None
+        self._read_generated_s = 0.0
+        self._delivered_s: float | None = None
+        self._delivered_generated_s = 0.0
+        self._delivered_gaps = LatencyHistogram()
+
+    @property
+    def request_id(self) -> int:
+        return self.request.request_id
+
+    @property
+    def prompt_token_ids(self) -> tuple[int, ...]:
+        return self.request.prompt_token_ids
+
+    @property
+    def is_waiting(self) -> bool:
+        return self._state is RequestState.WAITING
+
+    async def __aiter__(self) -> AsyncIterator[TokenDelta]:
+        """Yield deltas up to the one that has a finish reason."""
+        while True:
+            delta, self._read_generated_s = await self._deltas.get()
+            yield delta
+            if delta.finish_reason is not None:
+                return
+
+    def mark_delivered(self, now_s: float) -> None:
+        """Note that the text of the deltas read so far was written to the client's socket."""
+        if self._delivered_s is not None:
+            delivered_gap_s = now_s - self._delivered_s
+            self._delivered_gaps.record(delivered_gap_s)
+            self._on_delivery(self, delivered_gap_s, self._read_generated_s - self._delivered_generated_s)
+        self._delivered_s = now_s
+        self._delivered_generated_s = self._read_generated_s
+
+    def close(self, finish_reason: FinishReason = FinishReason.CANCELLED) -> None:
+        """End the request for that reason if the engine has not ended it; its record is published once."""
+        if not self.is_closed:
+            self.is_closed = True
+            self._on_close(self, finish_reason)
+
+    def push(self, delta: TokenDelta, generated_s: float) -> None:
+        """Take a delta in from the engine, made at `generated_s`."""
+        if delta.token_id is not None:
+            self.output_token_ids.append(delta.token_id)
+            self._state = RequestState.DECODE
+            self._num_computed_tokens = len(self.prompt_token_ids) + len(self.output_token_ids) - 1
+        if delta.finish_reason is not None:
+            self.finish_reason = delta.finish_reason
+        self._deltas.put_nowait((delta, generated_s))
+
+    def mark_chunk(self, chunk: ChunkStats) -> None:
+        self._state = RequestState.PREFILL
+        self._num_computed_tokens = chunk.start + chunk.length
+
+    def mark_preempted(self) -> None:
+        self._state = RequestState.PREEMPTED
+        self._num_computed_tokens = 0
+        self._num_preemptions += 1
+
+    def mark_first_token(self, ttft_s: float) -> None:
+        self._ttft_s = ttft_s
+
+    def mark_gap(self, tbt_s: float) -> None:
+        self._tbt_last_s = tbt_s
+        self._tbt_max_s = tbt_s if self._tbt_max_s is None else max(self._tbt_max_s, tbt_s)
+
+    def mark_restarted(self) -> None:
+        """The engine that computed this is gone."""
+        self._state = RequestState.WAITING
+        self._num_computed_tokens = 0
+
+    def resumed_request(self) -> Request:
+        """Return the request for another engine, with the tokens that are already there."""
+        return msgspec.structs.replace(self.request, output_token_ids=tuple(self.output_token_ids))
+
+    def status(self, now_s: float) -> RequestStatus:
+        """Return what an operator sees of this request now."""
+        return RequestStatus(
+            request_id=self.request_id,
+            state=self._state,
+            client=self.request.client,
+            age_s=now_s - self.request.arrival_s,
+            num_prompt_tokens=len(self.prompt_token_ids),
+            num_computed_tokens=self._num_computed_tokens,
+            num_output_tokens=len(self.output_token_ids),
+            max_tokens=self.request.sampling.max_tokens,
+            ttft_s=self._ttft_s,
+            tbt_last_s=self._tbt_last_s,
+            tbt_max_s=self._tbt_max_s,
+            num_stalls=self.num_stalls,
+            num_preemptions=self._num_preemptions,
+        )
+
+    def final_stats(self, stats: RequestStats) -> RequestStats:
+        """Return the engine's record of this request with what only this process knows.
+
+        That is the delivered gaps, and the first token where an earlier engine made it.
+        """
+        return msgspec.structs.replace(
+            stats,
+            first_token_s=None if self._ttft_s is None else self.request.arrival_s + self._ttft_s,
+            delivered_tbt_p50_s=self._delivered_gaps.percentile(0.5),
+            delivered_tbt_max_s=self._delivered_gaps.max_s,
+        )
