@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ async def stream_completion(socket_path: Path, body: Mapping[str, Any]) -> Async
             await writer.wait_closed()
 
 
-def iterate_completion(socket_path: Path, body: Mapping[str, Any]) -> Iterator[TimedEvent]:
+def iterate_completion(socket_path: Path, body: Mapping[str, Any]) -> Generator[TimedEvent, None, None]:
     """Like `stream_completion`, for code without an event loop; closing the iterator cancels the request."""
     stream = EventStream()
     with _connection(socket_path, timeout_s=None) as connection:

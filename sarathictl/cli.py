@@ -1,0 +1,100 @@
+"""`sarathictl`: watch a sarathid daemon, ask it, retune it. One module a command, loaded when it is called."""
+
+import sys
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from sarathictl.client.endpoint import resolve_endpoint
+from sarathictl.invocation import Invocation, terminal_has_color, terminal_is_ascii
+from sarathictl.output import exit_code_of, print_error
+from sarathid.errors import SarathiError
+from sarathid.version import __version__
+
+COMMANDS = {
+    "top": "Watch iterations, stalls and requests live.",
+    "status": "Show what runs, with which settings, and how well.",
+    "requests": "List the requests that the daemon holds now.",
+    "set-budget": "Change the token budget of an iteration, at once.",
+    "set-policy": "Change the scheduling policy, at once.",
+    "set-slo": "Change the latency targets, at once.",
+    "cancel": "End requests now.",
+    "drain": "Take nothing new, finish what runs, then stop the daemon.",
+    "generate": "Complete a prompt, streaming the text.",
+    "chat": "Talk with the model.",
+}
+
+
+class CommandTable(TyperGroup):
+    """Imports a command's module when it is called, so that `--help` needs none of them.
+
+    The module of `set-budget` is `sarathictl.commands.set_budget`, its function `set_budget`.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        lone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        lone.command(cmd_name)(getattr(import_module(f"sarathictl.commands.{name}"), name))
+        return typer.main.get_command(lone)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(
+    cls=CommandTable,
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"sarathictl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def sarathictl(
+    context: typer.Context,
+    addr: Annotated[
+        str | None, typer.Option("--addr", "-A", metavar="DIR", help="The daemon's runtime directory, or unix://DIR.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for an answer.")] = 5.0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as $NO_COLOR).")] = False,
+    ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing beside the answer.")] = False,
+    version: Annotated[  # noqa: ARG001 (its callback answers)
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Watch a sarathid daemon, ask it, and retune it while it runs."""
+    context.obj = Invocation(
+        endpoint=resolve_endpoint(addr),
+        timeout_s=timeout,
+        is_json=json,
+        is_quiet=quiet,
+        has_color=terminal_has_color(no_color),
+        is_ascii=terminal_is_ascii(ascii_),
+    )
+
+
+def main() -> None:
+    """Run the command line; ends the process with one of `output.ExitCode`."""
+    try:
+        app()
+    except (SarathiError, TimeoutError) as error:
+        print_error(error, is_json="--json" in sys.argv)
+        sys.exit(exit_code_of(error))

@@ -1,0 +1,75 @@
+"""Questions to a daemon's control socket: one struct out, one struct back."""
+
+import math
+import time
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+import zmq
+
+from sarathictl.client.endpoint import check_reachable
+from sarathid.errors import CodecError, ControlRefused
+from sarathid.protocol.codec import decode, encode
+from sarathid.protocol.control import ControlReply, ControlRequest
+
+DEFAULT_TIMEOUT_S = 5.0
+
+Reply = TypeVar("Reply")
+
+
+class ControlClient:
+    """A connection to one daemon's control socket, for one thread; a context manager.
+
+    Raises `NotReachable` when it is built and nobody listens.
+    """
+
+    def __init__(self, socket_path: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        check_reachable(socket_path)
+        self._socket_path = socket_path
+        self._timeout_s = timeout_s
+        self._ids = count(1)
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.DEALER)
+        self._socket.connect(f"ipc://{socket_path}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection, dropping what was not sent."""
+        self._context.destroy(linger=0)
+
+    def request(self, op: ControlRequest, reply_type: type[Reply]) -> Reply:
+        """Return the daemon's answer to `op`.
+
+        Raises `ControlRefused` when the daemon refuses it, `TimeoutError` when no answer comes in
+        time, and `CodecError` when the answer is not of `reply_type`.
+        """
+        request_id = next(self._ids)
+        self._socket.send(encode(msgspec.structs.replace(op, id=request_id)))
+        reply = self._receive(request_id)
+        if reply.error is not None:
+            raise ControlRefused(reply.error.code, reply.error.message, reply.error.hint)
+        try:
+            return msgspec.convert(reply.ok, reply_type)
+        except msgspec.ValidationError as error:
+            raise CodecError(f"the daemon's answer is not what this version expects: {error}") from error
+
+    def _receive(self, request_id: int) -> ControlReply:
+        """Return the reply to `request_id`, passing over replies that came after their time was up."""
+        deadline_s = time.monotonic() + self._timeout_s
+        while (remaining_s := deadline_s - time.monotonic()) > 0.0:
+            if not self._socket.poll(math.ceil(remaining_s * 1e3)):
+                break
+            reply = decode(self._socket.recv(), ControlReply)
+            if reply.id in (request_id, None):
+                return reply
+        raise TimeoutError(f"the daemon at {self._socket_path} did not answer within {self._timeout_s:g} s")

@@ -1,0 +1,38 @@
+"""`sarathictl drain`."""
+
+import sys
+from typing import Annotated
+
+import msgspec
+import typer
+
+from sarathictl import units
+from sarathictl.client.control import ControlClient
+from sarathictl.invocation import Invocation, JsonOption, invocation_of
+from sarathid.errors import ConfigError
+from sarathid.protocol.control import Drain, Draining
+
+
+def drain(
+    context: typer.Context,
+    deadline: Annotated[
+        str | None, typer.Option(metavar="DURATION", help="Cut off what still runs after this (30s, 5m).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Take nothing new, finish what runs, then stop the daemon."""
+    invocation = invocation_of(context, is_json=json)
+    timeout_s = None if deadline is None else units.parse_duration_s(deadline)
+    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+        if not yes:
+            _confirm(invocation)
+        draining = client.request(Drain(timeout_s=timeout_s), Draining)
+    words = f"draining {draining.num_in_flight} in flight, at most {units.duration(draining.timeout_s)}"
+    invocation.answer(msgspec.to_builtins(draining), words)
+
+
+def _confirm(invocation: Invocation) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigError("draining stops the daemon; say --yes where nobody can be asked")
+    typer.confirm(f"Drain and stop the daemon at {invocation.endpoint.runtime_dir}?", abort=True, err=True)

@@ -1,0 +1,78 @@
+"""`sarathictl status`: the daemon in one look."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+
+from sarathictl import units
+from sarathictl.client.control import ControlClient
+from sarathictl.invocation import JsonOption, invocation_of
+from sarathictl.output import ExitCode
+from sarathid.protocol.control import DaemonState, GetStatus, Percentiles, Status
+from sarathid.protocol.slo import SLO
+
+
+def status(
+    context: typer.Context,
+    json: JsonOption = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Print nothing; exit 8 when not ready or a target is missed.")
+    ] = False,
+) -> None:
+    """Show what runs, with which settings, and how well."""
+    invocation = invocation_of(context, is_json=json)
+    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+        found = client.request(GetStatus(), Status)
+    if check:
+        raise typer.Exit(ExitCode.DONE if is_healthy(found) else ExitCode.BAD_ANSWER)
+    invocation.answer(msgspec.to_builtins(found), "\n".join(f"{name:<10}{text}" for name, text in _describe(found)))
+
+
+def is_healthy(found: Status) -> bool:
+    """Return whether the daemon is ready and neither target is missed over the last window."""
+    slo = found.settings.slo if found.settings else SLO()
+    return found.state is DaemonState.READY and not (_misses(found.tbt, slo.tbt_s) or _misses(found.ttft, slo.ttft_s))
+
+
+def _describe(found: Status) -> Iterator[tuple[str, str]]:
+    yield "daemon", f"{found.state}, version {found.version}, pid {found.pid}, up {units.duration(found.uptime_s)}"
+    if engine := found.engine:
+        yield "model", f"{engine.model}, {engine.dtype} on {engine.device}, {engine.layout}"
+        yield "", f"weights {units.size(engine.weight_bytes)}, attention {engine.attention_backend}"
+        yield "KV cache", f"{units.size(engine.kv_cache_bytes)}, {_blocks(found)}"
+    if settings := found.settings:
+        limits = f" of {engine.min_token_budget} to {engine.max_token_budget}" if engine else ""
+        yield "budget", f"{units.tokens(settings.token_budget)} an iteration{limits} (revision {settings.revision})"
+        yield "policy", settings.policy
+        yield "TBT", _against(found.tbt, settings.slo.tbt_s)
+        yield "TTFT", _against(found.ttft, settings.slo.ttft_s)
+    yield "requests", f"{found.num_running} running, {found.num_waiting} waiting, {found.num_preempted} preempted"
+    yield (
+        "so far",
+        (
+            f"{found.num_iterations} iterations, {units.tokens(found.num_output_tokens)} out, "
+            f"{found.num_finished} finished, {found.num_cancelled} cancelled, {found.num_stalls} stalls, "
+            f"{found.num_engine_restarts} engine restarts"
+        ),
+    )
+
+
+def _blocks(found: Status) -> str:
+    num_blocks = found.num_blocks_used + found.num_blocks_free
+    used = units.share(found.num_blocks_used / num_blocks) if num_blocks else units.ABSENT
+    return f"{found.num_blocks_used} of {num_blocks} blocks used ({used})"
+
+
+def _against(seen: Percentiles, target_s: float | None) -> str:
+    target = f"target {units.duration(target_s)}" if target_s is not None else "no target"
+    if not seen.count:
+        return f"{target}; nothing seen in the last {units.duration(seen.window_s)}"
+    figures = f"p50 {units.duration(seen.p50_s)}, p99 {units.duration(seen.p99_s)}, max {units.duration(seen.max_s)}"
+    verdict = ", missed" if _misses(seen, target_s) else ""
+    return f"{figures} over the last {units.duration(seen.window_s)}; {target}{verdict}"
+
+
+def _misses(seen: Percentiles, target_s: float | None) -> bool:
+    return target_s is not None and seen.p99_s is not None and seen.p99_s > target_s

@@ -1,0 +1,55 @@
+"""What the global options say, and what every command gets."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from sarathictl.client.endpoint import Endpoint
+from sarathictl.output import print_data, print_json, print_words
+
+JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invocation:
+    """One call of `sarathictl`: which daemon, how patient, and how to print."""
+
+    endpoint: Endpoint
+    timeout_s: float
+    is_json: bool
+    is_quiet: bool
+    has_color: bool
+    is_ascii: bool
+
+    def answer(self, fields: Mapping[str, Any], text: str) -> None:
+        """Print what was asked for: `text`, or `fields` where JSON is wanted."""
+        if self.is_json:
+            print_json(fields)
+        else:
+            print_data(text)
+
+    def say(self, text: str) -> None:
+        """Print words for a person on stderr, unless asked to be quiet."""
+        if not self.is_quiet:
+            print_words(text)
+
+
+def invocation_of(context: typer.Context, *, is_json: bool = False) -> Invocation:
+    """Return what the global options of this call say; `is_json` is the command's own `--json`."""
+    invocation = context.find_object(Invocation)
+    assert invocation is not None
+    return replace(invocation, is_json=invocation.is_json or is_json)
+
+
+def terminal_has_color(is_forbidden: bool) -> bool:
+    """Return whether colours are wanted: not forbidden by flag, `$NO_COLOR` or a dumb terminal."""
+    return not (is_forbidden or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb")
+
+
+def terminal_is_ascii(is_wanted: bool) -> bool:
+    """Return whether only ASCII may be drawn: by flag, or because the terminal's encoding has no more."""
+    return is_wanted or (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf16")

@@ -1,0 +1,84 @@
+"""Where words and data go, and what the process ends with: stdout is data, stderr is words."""
+
+import json
+import sys
+from collections.abc import Mapping
+from enum import IntEnum
+from typing import Any
+
+from sarathid.errors import ConfigError, ControlRefused, NotReachable, RequestRefused, SarathiError
+
+SCHEMA_VERSION = 1
+
+
+class ExitCode(IntEnum):
+    """What `sarathictl` ends with; 143 is the shell's word for SIGTERM and is never returned."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    NOT_REACHABLE = 3
+    NO_SUCH_OBJECT = 4
+    NOT_PERMITTED = 5
+    CONFLICT = 6
+    REFUSED = 7
+    BAD_ANSWER = 8
+    REVERTED = 9
+    TIMED_OUT = 124
+    INTERRUPTED = 130
+
+
+_CODE_OF_FAULT = {
+    "not-found": ExitCode.NO_SUCH_OBJECT,
+    "not-permitted": ExitCode.NOT_PERMITTED,
+    "conflict": ExitCode.CONFLICT,
+    "out-of-range": ExitCode.REFUSED,
+    "unavailable": ExitCode.REFUSED,
+}
+
+_CODE_OF_ERROR: tuple[tuple[type[Exception], ExitCode, str], ...] = (
+    (ConfigError, ExitCode.USAGE, "usage"),
+    (NotReachable, ExitCode.NOT_REACHABLE, "not-reachable"),
+    (RequestRefused, ExitCode.REFUSED, "refused"),
+    (TimeoutError, ExitCode.TIMED_OUT, "timed-out"),
+)
+
+
+def exit_code_of(error: SarathiError | TimeoutError) -> ExitCode:
+    """Return the exit code that stands for an error."""
+    return _classify(error)[0]
+
+
+def print_error(error: SarathiError | TimeoutError, *, is_json: bool) -> None:
+    """Say on stderr what went wrong and what to do; with `is_json`, as one object on stdout."""
+    code, kind = _classify(error)
+    hint = error.hint if isinstance(error, ControlRefused) else ""
+    if is_json:
+        print_json({"error": {"code": code, "kind": kind, "message": str(error), "hint": hint}})
+    else:
+        print_words(f"sarathictl: {error}" + (f"\n{hint}" if hint else ""))
+
+
+def print_json(fields: Mapping[str, Any]) -> None:
+    """Print one JSON object with the version of its schema."""
+    print_data(json.dumps({"schema_version": SCHEMA_VERSION, **fields}))
+
+
+def print_data(text: str) -> None:
+    """Print one or more lines of the answer that was asked for."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def print_words(text: str) -> None:
+    """Print words for a person beside the answer."""
+    sys.stderr.write(f"{text}\n")
+
+
+def _classify(error: SarathiError | TimeoutError) -> tuple[ExitCode, str]:
+    if isinstance(error, ControlRefused):
+        return _CODE_OF_FAULT.get(error.code, ExitCode.UNEXPECTED), error.code
+    for type_, code, kind in _CODE_OF_ERROR:
+        if isinstance(error, type_):
+            return code, kind
+    return ExitCode.UNEXPECTED, "unexpected"

@@ -1,0 +1,99 @@
+"""How quantities look to a person, and the durations a person writes; the only place with milliseconds."""
+
+import math
+import re
+import time
+
+from sarathid.errors import ConfigError
+
+_GIB = 1 << 30
+_MIB = 1 << 20
+_DAY_S = 86_400.0
+_SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(us|ms|s|m)")
+
+ABSENT = "—"
+
+
+def parse_duration_s(text: str) -> float:
+    """Return the seconds in `"100ms"`, `"2s"` or `"1.5m"`; the unit is not optional.
+
+    Raises `ConfigError` when it is none of these, or not a time between 0 and a day.
+    """
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"{text!r} is not a duration; write 100ms, 2s or 1.5m")
+    seconds = float(match[1]) * _SECONDS_PER_UNIT[match[2]]
+    if not 0.0 < seconds <= _DAY_S:
+        raise ConfigError(f"{text!r} is not a duration between 0 and a day")
+    return seconds
+
+
+def duration(seconds: float | None) -> str:
+    """Return `"412 ms"`, `"1.21 s"`, `"2 m 05 s"` or `"3 h 12 m"`: at most three digits and a unit."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 0.9995:
+        return f"{_three_digits(seconds * 1e3)} ms"
+    if seconds < 99.95:
+        return f"{_three_digits(seconds)} s"
+    minutes, rest_s = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} m {rest_s:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} m"
+
+
+def short_duration(seconds: float | None) -> str:
+    """Return a duration without the space before its unit, for table cells: `"412ms"`, `"1.21s"`."""
+    return duration(seconds).replace(" ", "")
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Return the bare number of milliseconds, for a column or a line that names the unit once."""
+    return ABSENT if seconds is None else _three_digits(seconds * 1e3)
+
+
+def seconds_number(seconds: float | None) -> str:
+    """Return the bare number of seconds, for a column or a line that names the unit once."""
+    return ABSENT if seconds is None else _three_digits(seconds)
+
+
+def size(num_bytes: int) -> str:
+    """Return `"1.5 GiB"` or `"98 MiB"`."""
+    if num_bytes >= _GIB:
+        return f"{num_bytes / _GIB:.3g} GiB"
+    return f"{num_bytes / _MIB:.0f} MiB"
+
+
+def tokens(num_tokens: int) -> str:
+    """Return `"1 token"` or `"512 tokens"`."""
+    return "1 token" if num_tokens == 1 else f"{num_tokens} tokens"
+
+
+def share(part: float) -> str:
+    """Return a share of one as whole per cent, never rounding the last stall away to 100 %."""
+    per_cent = part * 100.0
+    return f"{math.floor(per_cent) if part < 1.0 else 100} %" if per_cent > 99.0 else f"{per_cent:.0f} %"
+
+
+def clock_time(wall_s: float, *, has_tenths: bool = False) -> str:
+    """Return local wall-clock time of seconds since the epoch, as `"14:32:06"` or `"14:32:06.9"`."""
+    text = time.strftime("%H:%M:%S", time.localtime(wall_s))
+    return f"{text}.{int(wall_s % 1.0 * 10)}" if has_tenths else text
+
+
+def printable(text: str) -> str:
+    """Return `text` with every character that a terminal might obey replaced by a dot."""
+    return "".join(character if character.isprintable() else "·" for character in text)
+
+
+def printable_lines(text: str) -> str:
+    """Like `printable`, keeping line ends and tabs."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "·" for character in text)
+
+
+def _three_digits(value: float) -> str:
+    if value >= 19.95:
+        return f"{value:.0f}"
+    text = f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+    return text.rstrip("0").rstrip(".")

@@ -1,0 +1,203 @@
+"""The plain commands against a daemon that only talks, over real sockets."""
+
+import io
+import json
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sarathictl.cli import COMMANDS, main
+from sarathid.errors import ControlRefused
+from sarathid.paths import CONTROL_SOCKET
+from sarathid.protocol.control import (
+    Cancel,
+    Cancelled,
+    ControlRequest,
+    Drain,
+    Draining,
+    ErrorCode,
+    GetStatus,
+    ListRequests,
+    RequestList,
+    Retuned,
+    SetBudget,
+    SetPolicy,
+    SetSLO,
+)
+from sarathid.protocol.slo import SLO
+from tests.sarathictl.records import make_request_status, make_settings, make_status
+from tests.sarathictl.stub_daemon import StubDaemon
+
+
+def set_budget(op: SetBudget) -> Retuned:
+    if not 16 <= op.num_tokens <= 8192:
+        raise ControlRefused(ErrorCode.OUT_OF_RANGE, f"{op.num_tokens} is not in 16..8192", "give 16 to 8192 tokens")
+    return Retuned(old=make_settings(), new=make_settings(op.num_tokens, revision=2), iteration=88390)
+
+
+def cancel(op: Cancel) -> Cancelled:
+    if op.request_id != 17:
+        raise ControlRefused(ErrorCode.NOT_FOUND, f"no request {op.request_id}")
+    return Cancelled(request_id=op.request_id)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[StubDaemon]:
+    answers: dict[type[ControlRequest], Callable[[Any], Any]] = {
+        GetStatus: lambda op: make_status(),
+        ListRequests: lambda op: RequestList(requests=(make_request_status(),)),
+        SetBudget: set_budget,
+        SetPolicy: lambda op: Retuned(old=make_settings(), new=make_settings(policy=op.policy), iteration=5),
+        SetSLO: lambda op: Retuned(old=make_settings(), new=make_settings(tbt_s=op.slo.tbt_s), iteration=5),
+        Cancel: cancel,
+        Drain: lambda op: Draining(num_in_flight=3, timeout_s=op.timeout_s or 30.0),
+    }
+    with StubDaemon(tmp_path, answers) as daemon:
+        yield daemon
+
+
+class Outcome:
+    """What one call printed and ended with."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def sarathictl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    monkeypatch.setenv("SARATHID_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def call(*arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["sarathictl", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed = capsys.readouterr()
+        return Outcome(ended.value.code if isinstance(ended.value.code, int) else 0, printed.out, printed.err)
+
+    return call
+
+
+def test_status_says_what_runs_and_how_well(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("status")
+    assert outcome.code == 0
+    assert "ready, version 0.1.0, pid 4711, up 75 s" in outcome.out
+    assert "128 tokens an iteration of 16 to 8192 (revision 1)" in outcome.out
+    assert "p50 24 ms, p99 95 ms, max 412 ms over the last 60 s; target 100 ms" in outcome.out
+    assert outcome.err == ""
+
+
+def test_status_as_json_has_a_schema_version_and_seconds(daemon: StubDaemon, sarathictl: Any) -> None:
+    answer = sarathictl("status", "--json").json
+    assert answer["schema_version"] == 1
+    assert answer["tbt"]["p99_s"] == 0.095
+
+
+def test_status_check_exits_8_when_a_target_is_missed(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert sarathictl("status", "--check").code == 0
+    daemon.answers[GetStatus] = lambda op: make_status(make_settings(tbt_s=0.05))
+    outcome = sarathictl("status", "--check")
+    assert (outcome.code, outcome.out) == (8, "")
+
+
+def test_requests_are_listed_in_a_table(daemon: StubDaemon, sarathictl: Any) -> None:
+    header, row = sarathictl("requests").out.splitlines()
+    assert header.split()[:3] == ["ID", "STATE", "PROMPT"]
+    assert row.split()[:2] == ["17", "decode"]
+    assert "188/320" in row
+
+
+def test_set_budget_prints_old_and_new_and_from_when(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("set-budget", "512")
+    assert outcome.code == 0
+    assert outcome.out == "token budget 128 -> 512 (revision 2), in force from iteration 88390\n"
+
+
+def test_a_budget_out_of_range_is_refused_with_the_range(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("set-budget", "9999999")
+    assert outcome.code == 7
+    assert "16..8192" in outcome.err
+    assert "give 16 to 8192 tokens" in outcome.err
+    assert outcome.out == ""
+
+
+def test_a_refusal_as_json_is_an_error_object_on_stdout(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("--json", "set-budget", "9999999")
+    assert outcome.code == 7
+    assert outcome.json["error"]["code"] == 7
+    assert outcome.json["error"]["kind"] == "out-of-range"
+    assert outcome.err == ""
+
+
+def test_a_budget_that_is_no_number_is_a_usage_error(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert sarathictl("set-budget", "many").code == 2
+    assert daemon.asked == []
+
+
+def test_set_policy_prints_old_and_new(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert "policy stall-free -> prefill-first" in sarathictl("set-policy", "prefill-first").out
+
+
+def test_set_slo_keeps_the_target_that_is_not_named(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("set-slo", "tbt=250ms")
+    assert "TBT target 100 ms -> 250 ms" in outcome.out
+    assert daemon.asked[-1] == SetSLO(id=2, slo=SLO(tbt_s=0.25, ttft_s=2.0))
+
+
+def test_set_slo_off_removes_both_targets(daemon: StubDaemon, sarathictl: Any) -> None:
+    sarathictl("set-slo", "off")
+    assert daemon.asked[-1] == SetSLO(id=2, slo=SLO())
+
+
+@pytest.mark.parametrize("target", ["tbt", "tbt=", "tbt=5x", "tbt=100", "speed=1s", "tbt=-1s", "tbt=9999m"])
+def test_a_target_that_cannot_be_read_is_never_sent(daemon: StubDaemon, sarathictl: Any, target: str) -> None:
+    assert sarathictl("set-slo", target).code == 2
+    assert daemon.asked == []
+
+
+def test_cancel_of_an_unknown_request_exits_4(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert sarathictl("cancel", "17").out == "cancelled 17\n"
+    assert sarathictl("cancel", "18").code == 4
+
+
+def test_drain_asks_first_or_needs_yes(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert sarathictl("drain").code == 2
+    assert daemon.asked == []
+    assert "draining 3 in flight, at most 5 s" in sarathictl("drain", "--yes", "--deadline", "5s").out
+
+
+def test_a_daemon_that_is_not_there_exits_3_and_says_what_to_do(sarathictl: Any) -> None:
+    outcome = sarathictl("status")
+    assert outcome.code == 3
+    assert "start one with `sarathid serve`" in outcome.err
+
+
+def test_a_daemon_that_does_not_answer_exits_124(tmp_path: Path, sarathictl: Any) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / CONTROL_SOCKET))
+        listener.listen()
+        outcome = sarathictl("--timeout", "0.05", "status")
+    assert outcome.code == 124
+    assert "did not answer within 0.05 s" in outcome.err
+
+
+def test_an_unknown_scheme_is_a_usage_error(sarathictl: Any) -> None:
+    assert sarathictl("-A", "https://example.org", "status").code == 2
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_line_of_a_command_opens_its_docstring(name: str) -> None:
+    function_name = name.replace("-", "_")
+    command = getattr(import_module(f"sarathictl.commands.{function_name}"), function_name)
+    assert command.__doc__.splitlines()[0] == COMMANDS[name]
