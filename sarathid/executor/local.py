@@ -1,0 +1,112 @@
+"""The executor of one process and one device."""
+
+import os
+from collections import deque
+
+import torch
+from sarathi_kernels.select import select_backend
+
+from sarathid.config import EngineConfig
+from sarathid.executor.base import ExecutorInfo
+from sarathid.executor.cpu_threads import usable_cores
+from sarathid.executor.kv_storage import KVStorage
+from sarathid.executor.memory import KVPlan, default_kv_bytes, free_bytes, plan_kv_cache
+from sarathid.executor.model_runner import ModelRunner
+from sarathid.executor.placement import Placement, choose_device_type, choose_dtype, place
+from sarathid.executor.warm_up import CPU_SHAPE, CUDA_SHAPE, isolated_decode_s, shape_that_fits
+from sarathid.models.llama import LlamaForCausalLM
+from sarathid.models.model_config import ModelConfig
+from sarathid.models.model_files import resolve
+from sarathid.models.registry import build_model
+from sarathid.models.weights import load_weights, open_weights
+from sarathid.scheduler.batch import ScheduledBatch
+
+
+class LocalExecutor:
+    """Runs the model in this process, each batch when it is collected."""
+
+    max_batches_in_flight = 1
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._submitted: deque[ScheduledBatch] = deque()
+        self._runner: ModelRunner | None = None
+
+    def start(self) -> ExecutorInfo:
+        config = self._config
+        num_threads = config.num_threads or usable_cores()
+        torch.set_num_threads(num_threads)
+        files = resolve(config.model)
+        dtype = choose_dtype(config.dtype, choose_device_type(config.device))
+        num_weight_bytes = count_weight_bytes(files.config, dtype)
+        placement = place(config.device, dtype, num_weight_bytes)
+        plan = self._plan_kv_cache(files.config, placement, num_weight_bytes)
+        selection = select_backend(placement.device)
+        model = build_model(files.config, plan.max_model_len, placement.device, dtype)
+        load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
+        storage = KVStorage(files.config, plan.num_blocks, config.block_size, placement.device, dtype)
+        self._runner = ModelRunner(model, storage, selection.backend, placement.device)
+        return ExecutorInfo(
+            model=files.name,
+            device=str(placement.device),
+            dtype=str(dtype).removeprefix("torch."),
+            layout="tp=1 pp=1",
+            attention_backend=selection.backend.name,
+            num_blocks=plan.num_blocks,
+            block_size=config.block_size,
+            kv_cache_bytes=storage.num_bytes,
+            weight_bytes=num_weight_bytes,
+            vocab_size=files.config.vocab_size,
+            max_model_len=plan.max_model_len,
+            eos_token_ids=files.config.eos_token_ids,
+            isolated_decode_s=self._warm_up(self._runner, placement, plan),
+            num_threads=num_threads,
+            notes=self._notes(placement.note, plan.note, selection.note, _thread_note(num_threads)),
+        )
+
+    def submit(self, batch: ScheduledBatch) -> None:
+        assert len(self._submitted) < self.max_batches_in_flight
+        self._submitted.append(batch)
+
+    def collect(self) -> tuple[int | None, ...]:
+        assert self._runner is not None, "start() comes first"
+        return self._runner.run(self._submitted.popleft())
+
+    def close(self) -> None:
+        self._submitted.clear()
+        self._runner = None
+
+    def _plan_kv_cache(self, model: ModelConfig, placement: Placement, num_weight_bytes: int) -> KVPlan:
+        config = self._config
+        kv_bytes = config.kv_memory_bytes or default_kv_bytes(
+            free_bytes(placement.device) - num_weight_bytes, placement.device
+        )
+        return plan_kv_cache(
+            kv_bytes,
+            config.block_size,
+            model.kv_bytes_per_token(placement.dtype.itemsize),
+            config.max_num_seqs,
+            model.max_position_embeddings,
+            config.max_model_len,
+        )
+
+    def _warm_up(self, runner: ModelRunner, placement: Placement, plan: KVPlan) -> float:
+        config = self._config
+        wanted = CUDA_SHAPE if placement.device.type == "cuda" else CPU_SHAPE
+        shape = shape_that_fits(wanted, config.max_num_seqs, plan.max_model_len, plan.num_blocks, config.block_size)
+        return isolated_decode_s(runner, shape, config.block_size)
+
+    @staticmethod
+    def _notes(*notes: str | None) -> tuple[str, ...]:
+        return tuple(note for note in notes if note is not None)
+
+
+def count_weight_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
+    """Return the bytes of a model's weights without taking them."""
+    shapes: LlamaForCausalLM = build_model(config, 1, torch.device("meta"), dtype)
+    return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
+
+
+def _thread_note(num_threads: int) -> str:
+    waiting = os.environ.get("OMP_WAIT_POLICY", "active").lower()
+    return f"{num_threads} threads of {usable_cores()} usable cores, {waiting} waiting"

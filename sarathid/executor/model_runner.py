@@ -1,0 +1,33 @@
+"""Runs one scheduled batch through the model: tensors in, sampled tokens out."""
+
+import torch
+from sarathi_kernels.backend import AttentionBackend
+
+from sarathid.executor.input_batch import build_input_batch
+from sarathid.executor.kv_storage import KVStorage
+from sarathid.executor.sampler import sample
+from sarathid.models.llama import LlamaForCausalLM
+from sarathid.scheduler.batch import ScheduledBatch
+
+
+class ModelRunner:
+    """A model with its KV cache and its attention backend."""
+
+    def __init__(
+        self, model: LlamaForCausalLM, storage: KVStorage, backend: AttentionBackend, device: torch.device
+    ) -> None:
+        self._model = model
+        self._storage = storage
+        self._backend = backend
+        self._device = device
+
+    @torch.inference_mode()
+    def run(self, batch: ScheduledBatch) -> tuple[int | None, ...]:
+        """Return one token id for each row that samples, None where its logits are not numbers."""
+        inputs = build_input_batch(batch, self._storage.block_size, self._model.config.sliding_window, self._device)
+        hidden = self._model.forward(
+            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._backend
+        )
+        if not inputs.sampling:
+            return ()
+        return sample(self._model.logits(hidden[inputs.sample_rows]), inputs.sampling)

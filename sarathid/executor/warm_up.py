@@ -1,0 +1,67 @@
+"""Runs made-up batches before the first real one, and measures the isolated decode iteration."""
+
+import time
+from dataclasses import dataclass
+from statistics import median
+
+from sarathid.executor.model_runner import ModelRunner
+from sarathid.protocol.requests import SamplingParams
+from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
+
+_NUM_WARM_RUNS = 2
+_NUM_TIMED_RUNS = 5
+_CHUNK_LEN = 64
+_GREEDY = SamplingInput(params=SamplingParams(temperature=0.0), num_output_tokens=0)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeShape:
+    """How many sequences decode, and how long the context of each is."""
+
+    num_seqs: int
+    context_len: int
+
+
+CPU_SHAPE = DecodeShape(8, 512)
+CUDA_SHAPE = DecodeShape(32, 4096)
+
+
+def isolated_decode_s(runner: ModelRunner, shape: DecodeShape, block_size: int) -> float:
+    """Return the median seconds of a decode-only iteration, after a chunk and a few unmeasured ones.
+
+    The KV cache must hold `shape`; what stands in it does not matter and is overwritten in part.
+    """
+    num_blocks = -(-shape.context_len // block_size)
+    runner.run(ScheduledBatch(chunks=(_sequence(0, 0, min(_CHUNK_LEN, shape.context_len), num_blocks),)))
+    last_position = shape.context_len - 1
+    batch = ScheduledBatch(
+        decodes=tuple(_sequence(index, last_position, 1, num_blocks) for index in range(shape.num_seqs))
+    )
+    for _ in range(_NUM_WARM_RUNS):
+        runner.run(batch)
+    return median(_timed_s(runner, batch) for _ in range(_NUM_TIMED_RUNS))
+
+
+def shape_that_fits(
+    wanted: DecodeShape, max_num_seqs: int, max_model_len: int, num_blocks: int, block_size: int
+) -> DecodeShape:
+    """Return `wanted` cut to the limits, and to fewer sequences where the blocks hold no more."""
+    context_len = min(wanted.context_len, max_model_len)
+    num_held = num_blocks // -(-context_len // block_size)
+    return DecodeShape(min(wanted.num_seqs, max_num_seqs, num_held), context_len)
+
+
+def _timed_s(runner: ModelRunner, batch: ScheduledBatch) -> float:
+    start_s = time.perf_counter()
+    runner.run(batch)
+    return time.perf_counter() - start_s
+
+
+def _sequence(index: int, first_position: int, num_tokens: int, num_blocks: int) -> ScheduledSequence:
+    return ScheduledSequence(
+        request_id=index,
+        token_ids=(0,) * num_tokens,
+        first_position=first_position,
+        block_ids=tuple(range(index * num_blocks, (index + 1) * num_blocks)),
+        sampling=_GREEDY,
+    )

@@ -1,0 +1,140 @@
+"""The GGUF file format: metadata and tensors out of one memory-mapped file, every length checked."""
+
+import mmap
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
+from gguf.quants import dequantize
+from numpy.typing import NDArray
+
+from sarathid.errors import ModelRefused
+
+_MAGIC = b"GGUF"
+_VERSIONS = (2, 3)
+_DEFAULT_ALIGNMENT = 32
+_MAX_DIMENSIONS = 4
+_STRING = 8
+_ARRAY = 9
+_SCALARS = MappingProxyType(
+    {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFTensor:
+    """Where a tensor lies in the file; `shape` is row-major, as in the framework that made it."""
+
+    shape: tuple[int, ...]
+    quantization: GGMLQuantizationType
+    offset: int
+    num_bytes: int
+
+
+class GGUFFile:
+    """One GGUF file: `metadata` by key, `tensors` by name, values on demand.
+
+    Raises `ModelRefused` when the file is not GGUF, is truncated, or has a tensor of an unknown kind.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("rb") as file:
+            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        try:
+            self._parse()
+        except (struct.error, ValueError, KeyError, TypeError) as error:
+            raise ModelRefused(f"{path} is not a whole GGUF file: {error}") from error
+
+    def read(self, name: str) -> NDArray[np.float32]:
+        """Return one tensor dequantized to float32, in its row-major shape."""
+        tensor = self.tensors[name]
+        raw = np.frombuffer(self._data, np.uint8, tensor.num_bytes, tensor.offset)
+        rows = raw.reshape(*tensor.shape[:-1], -1)
+        try:
+            values: NDArray[np.float32] = dequantize(rows, tensor.quantization)
+        except NotImplementedError as error:
+            raise ModelRefused(f"{self.path}: {name} is {tensor.quantization.name}, which is not served") from error
+        return values.reshape(tensor.shape)
+
+    def _parse(self) -> None:
+        cursor = _Cursor(self._data)
+        if cursor.take(4) != _MAGIC:
+            raise ValueError("it does not begin with GGUF")
+        version = cursor.scalar("<I")
+        if version not in _VERSIONS:
+            raise ValueError(f"its version is {version}")
+        num_tensors, num_fields = cursor.scalar("<Q"), cursor.scalar("<Q")
+        self.metadata: dict[str, Any] = {}
+        for _ in range(num_fields):
+            key = cursor.string()
+            self.metadata[key] = cursor.value(cursor.scalar("<I"))
+        entries = [_tensor_entry(cursor) for _ in range(num_tensors)]
+        alignment = self.metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
+        start = -(-cursor.position // alignment) * alignment
+        self.tensors = {name: _locate(*entry, start, len(self._data)) for name, *entry in entries}
+
+
+def _tensor_entry(cursor: "_Cursor") -> tuple[str, tuple[int, ...], GGMLQuantizationType, int]:
+    name = cursor.string()
+    num_dimensions = cursor.scalar("<I")
+    if num_dimensions > _MAX_DIMENSIONS:
+        raise ValueError(f"{name} has {num_dimensions} dimensions")
+    shape = tuple(reversed([cursor.scalar("<Q") for _ in range(num_dimensions)]))
+    return name, shape, GGMLQuantizationType(cursor.scalar("<I")), cursor.scalar("<Q")
+
+
+def _locate(
+    shape: tuple[int, ...], quantization: GGMLQuantizationType, offset: int, start: int, file_bytes: int
+) -> GGUFTensor:
+    block_len, block_bytes = GGML_QUANT_SIZES[quantization]
+    if shape and shape[-1] % block_len:
+        raise ValueError(f"rows of {shape[-1]} values are no multiple of {block_len}")
+    num_bytes = prod(shape) // block_len * block_bytes
+    if start + offset + num_bytes > file_bytes:
+        raise ValueError("it ends before its tensors do")
+    return GGUFTensor(shape, quantization, start + offset, num_bytes)
+
+
+class _Cursor:
+    """Reads values one after the other; raises ValueError or struct.error at the end of the file."""
+
+    def __init__(self, data: mmap.mmap) -> None:
+        self._data = data
+        self.position = 0
+
+    def take(self, num_bytes: int) -> bytes:
+        end = self.position + num_bytes
+        if end > len(self._data):
+            raise ValueError("it is truncated")
+        taken = self._data[self.position : end]
+        self.position = end
+        return taken
+
+    def scalar(self, layout: str) -> Any:
+        (value,) = struct.unpack_from(layout, self._data, self.position)
+        self.position += struct.calcsize(layout)
+        return value
+
+    def string(self) -> str:
+        return self.take(self.scalar("<Q")).decode("utf-8", "replace")
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind != _ARRAY:
+            return self.scalar(_SCALARS[kind])
+        item_kind, num_items = self.scalar("<I"), self.scalar("<Q")
+        if num_items > len(self._data):
+            raise ValueError(f"an array of {num_items} items is longer than the file")
+        if item_kind in _SCALARS:
+            layout = f"<{num_items}{_SCALARS[item_kind][1:]}"
+            return list(struct.unpack(layout, self.take(struct.calcsize(layout))))
+        read: Callable[[], Any] = self.string if item_kind == _STRING else lambda: self.value(item_kind)
+        return [read() for _ in range(num_items)]

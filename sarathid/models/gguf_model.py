@@ -1,0 +1,102 @@
+"""What a GGUF file of llama.cpp's `llama` architecture means: its configuration and its tensors' names."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sarathid.errors import ModelRefused
+from sarathid.models.gguf import GGUFFile
+from sarathid.models.model_config import ModelConfig, RopeConfig
+
+_ROPE_FACTORS = "rope_freqs.weight"
+_OUTPUT = "output.weight"
+
+_TOP_LEVEL = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": _OUTPUT,
+}
+_LAYER_LEVEL = {
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def read_gguf_config(file: GGUFFile) -> ModelConfig:
+    """Return the configuration in a file's metadata; raises `ModelRefused` naming what is missing."""
+    architecture = file.metadata.get("general.architecture")
+    if architecture != "llama":
+        raise ModelRefused(f"{file.path}: GGUF architecture {architecture!r} is not served; 'llama' is")
+    try:
+        return _read_llama(file)
+    except KeyError as error:
+        raise ModelRefused(f"{file.path}: the metadata has no {error.args[0]}") from error
+
+
+def _read_llama(file: GGUFFile) -> ModelConfig:
+    fields = file.metadata
+    num_heads: int = fields["llama.attention.head_count"]
+    hidden_size: int = fields["llama.embedding_length"]
+    eos_token_id = fields.get("tokenizer.ggml.eos_token_id")
+    return ModelConfig(
+        architecture="LlamaForCausalLM",
+        vocab_size=file.tensors["token_embd.weight"].shape[0],
+        hidden_size=hidden_size,
+        intermediate_size=fields["llama.feed_forward_length"],
+        num_layers=fields["llama.block_count"],
+        num_heads=num_heads,
+        num_kv_heads=fields.get("llama.attention.head_count_kv", num_heads),
+        head_dim=fields.get("llama.attention.key_length", hidden_size // num_heads),
+        rms_norm_eps=_shortest(fields["llama.attention.layer_norm_rms_epsilon"]),
+        rope=_read_rope(file),
+        max_position_embeddings=fields["llama.context_length"],
+        is_tied=_OUTPUT not in file.tensors,
+        bos_token_id=fields.get("tokenizer.ggml.bos_token_id"),
+        eos_token_ids=frozenset() if eos_token_id is None else frozenset((eos_token_id,)),
+    )
+
+
+def _shortest(value: float) -> float:
+    """Return the double that a human wrote before the file made a float32 of it: 1e-5, not 9.99999974e-06."""
+    return float(str(np.float32(value)))
+
+
+def _read_rope(file: GGUFFile) -> RopeConfig:
+    theta: float = file.metadata.get("llama.rope.freq_base", 10_000.0)
+    if _ROPE_FACTORS not in file.tensors:
+        return RopeConfig(theta=theta)
+    return RopeConfig(theta=theta, frequency_factors=tuple(file.read(_ROPE_FACTORS).tolist()))
+
+
+def checkpoint_names(file: GGUFFile, config: ModelConfig) -> dict[str, str]:
+    """Return, by Hugging Face name, the file's name of every weight that the file holds."""
+    known = dict(_TOP_LEVEL)
+    for layer in range(config.num_layers):
+        for ours, theirs in _LAYER_LEVEL.items():
+            for kind in ("weight", "bias"):
+                known[f"model.layers.{layer}.{ours}.{kind}"] = f"blk.{layer}.{theirs}.{kind}"
+    unknown = set(file.tensors) - set(known.values()) - {_ROPE_FACTORS}
+    if unknown:
+        raise ModelRefused(f"{file.path}: {min(unknown)} is not a tensor of a llama model")
+    return {ours: theirs for ours, theirs in known.items() if theirs in file.tensors}
+
+
+def undo_rope_permutation(name: str, values: NDArray[np.float32], config: ModelConfig) -> NDArray[np.float32]:
+    """Return q and k rows in Hugging Face's order, everything else as it is.
+
+    llama.cpp interleaves the two halves of each head, because its rotary embedding turns neighbours
+    where Hugging Face's turns element i against element i + head_dim / 2.
+    """
+    num_heads = {"q_proj": config.num_heads, "k_proj": config.num_kv_heads}.get(name.split(".")[-2])
+    if num_heads is None:
+        return values
+    pairs: NDArray[Any] = values.reshape(num_heads, config.head_dim // 2, 2, *values.shape[1:])
+    return pairs.swapaxes(1, 2).reshape(values.shape)

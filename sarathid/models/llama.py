@@ -1,0 +1,108 @@
+"""Llama's decoder, which SmolLM2, Mistral and Qwen2 share up to biases and sizes."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
+from torch import Tensor
+
+from sarathid.models.layers.attention import Attention
+from sarathid.models.layers.embedding import Embedding, OutputHead
+from sarathid.models.layers.linear import CheckpointTensor, Linear
+from sarathid.models.layers.norm import RMSNorm
+from sarathid.models.layers.rope import Rope
+from sarathid.models.model_config import ModelConfig
+
+
+class SwiGLU:
+    """The gated feed-forward layer (Shazeer 2020): `down(silu(gate(x)) * up(x))`."""
+
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+        inner = config.intermediate_size
+        self._gate_up_proj = Linear(config.hidden_size, (inner, inner), config.has_mlp_bias, device, dtype)
+        self._down_proj = Linear(inner, (config.hidden_size,), config.has_mlp_bias, device, dtype)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
+        gate, up = self._gate_up_proj(x).chunk(2, dim=-1)
+        return self._down_proj(F.silu(gate) * up)
+
+    def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
+        """Yield this layer's tensors by the checkpoint's names."""
+        yield from self._gate_up_proj.checkpoint_tensors(f"{prefix}.gate_proj", f"{prefix}.up_proj")
+        yield from self._down_proj.checkpoint_tensors(f"{prefix}.down_proj")
+
+
+class LlamaBlock:
+    """Attention and feed-forward, each behind a norm and added to the residual stream."""
+
+    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+        self._attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, device, dtype)
+        self._attention = Attention(config, device, dtype)
+        self._mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, device, dtype)
+        self._mlp = SwiGLU(config, device, dtype)
+
+    def __call__(
+        self,
+        hidden: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        cache: LayerCache,
+        metadata: AttentionMetadata,
+        backend: AttentionBackend,
+    ) -> Tensor:
+        """Return the residual stream [num_tokens, hidden_size] behind this block."""
+        hidden = hidden + self._attention(self._attention_norm(hidden), rotation, cache, metadata, backend)
+        return hidden + self._mlp(self._mlp_norm(hidden))
+
+    def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
+        """Yield this block's tensors by the checkpoint's names."""
+        yield f"{prefix}.input_layernorm.weight", self._attention_norm.weight
+        yield from self._attention.checkpoint_tensors(f"{prefix}.self_attn")
+        yield f"{prefix}.post_attention_layernorm.weight", self._mlp_norm.weight
+        yield from self._mlp.checkpoint_tensors(f"{prefix}.mlp")
+
+
+class LlamaForCausalLM:
+    """The whole decoder; its weights are uninitialized until `checkpoint_tensors` are filled."""
+
+    def __init__(self, config: ModelConfig, max_positions: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.config = config
+        self._embedding = Embedding(config.vocab_size, config.hidden_size, device, dtype)
+        self._rope = Rope(config.rope, config.head_dim, max_positions, device)
+        self._blocks = [LlamaBlock(config, device, dtype) for _ in range(config.num_layers)]
+        self._norm = RMSNorm(config.hidden_size, config.rms_norm_eps, device, dtype)
+        head = self._embedding.weight if config.is_tied else torch.empty_like(self._embedding.weight)
+        self._head = OutputHead(head)
+
+    def forward(
+        self,
+        token_ids: Tensor,
+        positions: Tensor,
+        caches: Sequence[LayerCache],
+        metadata: AttentionMetadata,
+        backend: AttentionBackend,
+    ) -> Tensor:
+        """Run a mixed batch of chunks and decodes, storing its keys and values.
+
+        `token_ids` and `positions` are [num_tokens] int64. Returns the residual stream
+        [num_tokens, hidden_size], of which `logits` wants the rows that sample.
+        """
+        hidden = self._embedding(token_ids)
+        rotation = self._rope.at(positions)
+        for block, cache in zip(self._blocks, caches, strict=True):
+            hidden = block(hidden, rotation, cache, metadata, backend)
+        return hidden
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits [num_rows, vocab_size] float32 for rows of the residual stream."""
+        return self._head(self._norm(hidden))
+
+    def checkpoint_tensors(self) -> Iterator[CheckpointTensor]:
+        """Yield every weight by the checkpoint's name, to be filled in place."""
+        yield "model.embed_tokens.weight", self._embedding.weight
+        for index, block in enumerate(self._blocks):
+            yield from block.checkpoint_tensors(f"model.layers.{index}")
+        yield "model.norm.weight", self._norm.weight
+        if not self.config.is_tied:
+            yield "lm_head.weight", self._head.weight
