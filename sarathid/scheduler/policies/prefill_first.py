@@ -11,3 +11,5 @@ def prefill_first(plan: BatchPlan, budget: TokenBudget) -> None:
     plan.admit(whole_prompts)
     if plan.is_empty:
         plan.take_decodes(budget)
+    if plan.is_empty:  # the only decode gave its blocks up: a started prompt has room now
+        plan.continue_prompts(whole_prompts)

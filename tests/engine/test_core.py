@@ -1,0 +1,163 @@
+import pytest
+
+from sarathid.errors import ControlRefused, RequestRefused
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.step import ChangeSettings
+from tests.factories import Engine, expected_output, make_request
+
+
+def test_output_does_not_depend_on_budget_or_mates() -> None:
+    for token_budget in (1, 3, 16, 4096):
+        engine = Engine(token_budget=token_budget)
+        requests = [make_request(i, num_prompt_tokens=5 * i, max_tokens=6) for i in range(1, 6)]
+        for request in requests:
+            engine.add(request)
+        engine.run()
+        assert engine.outputs == {request.request_id: expected_output(request, 6) for request in requests}
+        assert set(engine.reasons.values()) == {FinishReason.LENGTH}
+
+
+def test_preemption_changes_neither_text_nor_limits_nor_ttft() -> None:
+    engine = Engine(num_blocks=12, block_size=2, max_model_len=24, token_budget=64)
+    requests = [make_request(i, num_prompt_tokens=6, max_tokens=12) for i in range(1, 5)]
+    for request in requests:
+        engine.add(request)
+    finished = []
+    first_tokens: list[int] = []
+    while engine.core.has_work:
+        output = engine.core.step()
+        assert output is not None and output.stats is not None
+        finished.extend(output.finished)
+        first_tokens.extend(first.request_id for first in output.stats.first_tokens)
+        for delta in output.deltas:
+            assert delta.token_id is not None
+            engine.outputs[delta.request_id].append(delta.token_id)
+    assert engine.outputs == {request.request_id: expected_output(request, 12) for request in requests}
+    assert sum(stats.num_preemptions for stats in finished) > 0
+    assert {(stats.num_prompt_tokens, stats.num_output_tokens) for stats in finished} == {(6, 12)}
+    assert sorted(first_tokens) == [1, 2, 3, 4]
+
+
+def test_a_context_that_fills_up_ends_with_length() -> None:
+    engine = Engine(num_blocks=4, block_size=4, max_model_len=16)
+    engine.add(make_request(num_prompt_tokens=10, max_tokens=None))
+    engine.run()
+    assert (len(engine.outputs[1]), engine.reasons[1]) == (6, FinishReason.LENGTH)
+
+
+@pytest.mark.parametrize("num_prompt_tokens", [0, 16, 40])
+def test_a_prompt_that_can_never_fit_is_refused_at_once(num_prompt_tokens: int) -> None:
+    engine = Engine(num_blocks=4, block_size=4, max_model_len=16)
+    with pytest.raises(RequestRefused) as refused:
+        engine.add(make_request(num_prompt_tokens=num_prompt_tokens))
+    assert refused.value.param == "prompt"
+    assert not engine.core.has_work
+
+
+def test_cancelling_frees_the_blocks_at_once_and_unknown_ids_are_ignored() -> None:
+    engine = Engine()
+    engine.add(make_request(num_prompt_tokens=30))
+    engine.step()
+    output = engine.core.cancel(1, FinishReason.CANCELLED)
+    assert output is not None and output.deltas[0].finish_reason is FinishReason.CANCELLED
+    assert output.finished[0].num_prompt_tokens == 30
+    assert not engine.core.has_work
+    assert engine.core.cancel(1, FinishReason.CANCELLED) is None
+    assert engine.core.cancel(99, FinishReason.CANCELLED) is None
+
+
+def test_a_request_cancelled_in_flight_ends_when_its_batch_returns() -> None:
+    engine = Engine()
+    engine.add(make_request(num_prompt_tokens=4))
+    assert engine.core.launch() is not None
+    assert engine.core.cancel(1, FinishReason.STOP) is None
+    output = engine.core.collect()
+    assert output is not None
+    assert [(delta.token_id, delta.finish_reason) for delta in output.deltas] == [(None, FinishReason.STOP)]
+    assert not engine.core.has_work
+
+
+def test_a_row_without_numbers_ends_that_request_alone() -> None:
+    engine = Engine()
+    for i in (1, 2):
+        engine.add(make_request(i, max_tokens=3))
+    engine.executor.rows_without_numbers = {1}
+    engine.run()
+    assert (engine.outputs[1], engine.reasons[1]) == ([], FinishReason.ERROR)
+    assert (len(engine.outputs[2]), engine.reasons[2]) == (3, FinishReason.LENGTH)
+
+
+def test_a_budget_change_is_in_force_from_the_iteration_it_names() -> None:
+    engine = Engine(token_budget=4)
+    engine.add(make_request(num_prompt_tokens=100))
+    engine.step()
+    applied = engine.core.change_settings(ChangeSettings(change_id=7, token_budget=32))
+    assert (applied.old.token_budget, applied.new.token_budget, applied.new.revision) == (4, 32, 1)
+    engine.step()
+    first, second = engine.iterations
+    assert (first.token_budget, first.num_prefill_tokens, first.revision) == (4, 4, 0)
+    assert (second.token_budget, second.num_prefill_tokens, second.revision) == (32, 32, 1)
+    assert second.sequence_number == applied.iteration
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ChangeSettings(change_id=1, token_budget=0),
+        ChangeSettings(change_id=1, token_budget=5000),
+        ChangeSettings(change_id=1, policy="fastest"),
+        ChangeSettings(change_id=1, slo=SLO(tbt_s=-1.0)),
+        ChangeSettings(change_id=1, token_budget=64, slo=SLO(ttft_s=float("inf"))),
+    ],
+)
+def test_a_refused_change_changes_nothing(change: ChangeSettings) -> None:
+    engine = Engine(token_budget=4)
+    with pytest.raises(ControlRefused) as refused:
+        engine.core.change_settings(change)
+    assert refused.value.code == "out-of-range"
+    applied = engine.core.change_settings(ChangeSettings(change_id=2))
+    assert applied.old.revision == 0
+    assert applied.new.token_budget == 4
+
+
+def test_what_will_run_is_told_before_it_runs() -> None:
+    engine = Engine(token_budget=8)
+    engine.add(make_request(num_prompt_tokens=20))
+    scheduled = engine.core.launch()
+    assert scheduled is not None
+    assert [(chunk.start, chunk.length, chunk.num_tokens) for chunk in scheduled.chunks] == [(0, 8, 20)]
+    output = engine.core.collect()
+    assert output is not None and output.stats is not None
+    assert output.stats.chunks == scheduled.chunks
+    assert output.stats.sequence_number == scheduled.sequence_number
+
+
+def test_a_new_engine_goes_on_behind_the_tokens_already_sent() -> None:
+    request = make_request(num_prompt_tokens=9, max_tokens=10)
+    whole = expected_output(request, 10)
+    engine = Engine(token_budget=5)
+    engine.core.resume(1000, engine.core.change_settings(ChangeSettings(change_id=1, token_budget=5)).new)
+    engine.add(make_request(num_prompt_tokens=9, max_tokens=10, output_token_ids=tuple(whole[:4])))
+    engine.run()
+    assert engine.outputs[1] == whole
+    assert engine.iterations[0].sequence_number == 1000
+    assert all(not stats.first_tokens for stats in engine.iterations)
+
+
+def test_pipelined_batches_never_share_a_sequence_and_give_the_same_text() -> None:
+    engine = Engine(max_batches_in_flight=3, token_budget=4, num_blocks=10, block_size=2, max_model_len=20)
+    requests = [make_request(i, num_prompt_tokens=3 + i, max_tokens=8) for i in range(1, 7)]
+    for request in requests:
+        engine.add(request)
+    engine.run()
+    assert engine.outputs == {request.request_id: expected_output(request, 8) for request in requests}
+
+
+def test_an_idle_engine_has_given_every_block_back() -> None:
+    engine = Engine()
+    for i in range(1, 9):
+        engine.add(make_request(i, num_prompt_tokens=7 * i))
+    engine.run()
+    assert engine.iterations[-1].num_blocks_used == 0
+    assert engine.core.step() is None

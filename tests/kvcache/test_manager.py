@@ -1,0 +1,73 @@
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from sarathid.kvcache.block_pool import BlockPool
+from sarathid.kvcache.manager import KVCacheManager
+
+BLOCK_SIZE = 4
+NUM_BLOCKS = 12
+
+
+class KVCacheMachine(RuleBasedStateMachine):
+    """Against a model that only knows how many tokens each request holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manager = KVCacheManager(NUM_BLOCKS, BLOCK_SIZE)
+        self.num_blocks_held: dict[int, int] = {}
+
+    @rule(request_id=st.integers(0, 5), num_tokens=st.integers(1, 30))
+    def grow(self, request_id: int, num_tokens: int) -> None:
+        held = self.num_blocks_held.get(request_id, 0)
+        wanted = max(held, -(-num_tokens // BLOCK_SIZE))
+        num_free = NUM_BLOCKS - sum(self.num_blocks_held.values())
+        fits = wanted - held <= num_free
+        assert self.manager.grow(request_id, num_tokens) is fits
+        if fits and wanted:
+            self.num_blocks_held[request_id] = wanted
+
+    @rule(request_id=st.integers(0, 5))
+    def release(self, request_id: int) -> None:
+        self.manager.release(request_id)
+        self.num_blocks_held.pop(request_id, None)
+
+    @invariant()
+    def blocks_are_conserved_and_nobody_shares(self) -> None:
+        self.manager.check_integrity()
+        assert self.manager.num_used_blocks == sum(self.num_blocks_held.values())
+        assert self.manager.num_free_blocks == NUM_BLOCKS - self.manager.num_used_blocks
+
+    @invariant()
+    def tables_are_as_long_as_they_should_be(self) -> None:
+        for request_id, num_blocks in self.num_blocks_held.items():
+            assert len(self.manager.block_ids(request_id)) == num_blocks
+            free_tokens = self.manager.num_free_blocks * BLOCK_SIZE
+            assert self.manager.max_tokens(request_id) == num_blocks * BLOCK_SIZE + free_tokens
+
+
+TestKVCache = KVCacheMachine.TestCase
+
+
+def test_a_shared_block_is_free_only_when_the_last_holder_lets_go() -> None:
+    pool = BlockPool(2)
+    (block,) = pool.allocate(1)
+    pool.share([block])
+    pool.release([block])
+    assert (pool.num_free, pool.num_references(block)) == (1, 1)
+    pool.release([block])
+    assert pool.num_free == 2
+
+
+def test_releasing_a_free_block_is_caught() -> None:
+    pool = BlockPool(1)
+    with pytest.raises(AssertionError):
+        pool.release([0])
+
+
+def test_integrity_check_finds_a_leaked_block() -> None:
+    manager = KVCacheManager(4, BLOCK_SIZE)
+    assert manager.grow(1, 5)
+    manager._tables.clear()
+    with pytest.raises(AssertionError, match="2 blocks in use"):
+        manager.check_integrity()

@@ -1,0 +1,99 @@
+"""What must hold in every schedule, over random loads, retunings and cancellations."""
+
+from random import Random
+
+import pytest
+
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.step import ChangeSettings
+from tests.factories import Engine, expected_output, make_request
+
+NUM_SCHEDULES = 10_000
+
+
+def random_engine(random: Random) -> Engine:
+    block_size = random.choice((1, 2, 3, 4, 16))
+    num_blocks = random.randint(max(1, 12 // block_size), 48)
+    return Engine(
+        num_blocks=num_blocks,
+        block_size=block_size,
+        max_model_len=random.randint(4, min(64, num_blocks * block_size)),
+        max_num_seqs=random.randint(1, 8),
+        token_budget=random.choice((1, 2, 5, 16, 64)),
+        policy=random.choice(("stall-free", "stall-free", "prefill-first")),
+        max_batches_in_flight=random.choice((1, 1, 1, 2, 3)),
+    )
+
+
+def check_iteration(engine: Engine, decoding: set[int], policy: str) -> None:
+    """Check the newest batch against what was known before it was made."""
+    batch = engine.executor.batches[-1]
+    stats = engine.iterations[-1]
+    scheduled = [sequence.request_id for sequence in batch.sequences]
+    assert len(scheduled) == len(set(scheduled)), "a request is twice in a batch"
+    assert not set(scheduled) & set(batch.preempted), "a request runs and is preempted"
+    if policy == "stall-free":
+        num_prefill = batch.num_tokens - len(batch.decodes)
+        assert num_prefill <= max(0, stats.token_budget - len(batch.decodes)), "the budget is exceeded"
+        assert decoding <= set(scheduled) | set(batch.preempted), "a running decode was left out"
+
+
+@pytest.mark.parametrize("part", range(10))
+def test_ten_thousand_random_schedules_hold_every_promise(part: int) -> None:
+    for seed in range(part * NUM_SCHEDULES // 10, (part + 1) * NUM_SCHEDULES // 10):
+        try:
+            run_random_schedule(Random(seed))
+        except AssertionError as error:
+            raise AssertionError(f"seed {seed}: {error}") from error
+
+
+def run_random_schedule(random: Random) -> None:
+    engine = random_engine(random)
+    is_pipelined = engine.executor.max_batches_in_flight > 1
+    max_model_len = engine.executor.start().max_model_len
+    requests = {}
+    cancelled = set()
+    decoding: set[int] = set()
+    policy = engine.core._controller.settings.policy
+    num_left = random.randint(1, 8)
+    for _ in range(5000):
+        if num_left and random.random() < 0.3:
+            num_left -= 1
+            request = make_request(
+                len(requests) + 1,
+                num_prompt_tokens=random.randint(1, max_model_len - 1),
+                max_tokens=random.choice((1, 3, 9, None)),
+            )
+            requests[request.request_id] = request
+            engine.add(request)
+        if random.random() < 0.02 and requests:
+            victim = random.choice(list(requests))
+            if victim not in engine.reasons:
+                cancelled.add(victim)
+                decoding.discard(victim)
+                if engine.core.cancel(victim, FinishReason.CANCELLED) is not None:
+                    engine.reasons[victim] = FinishReason.CANCELLED
+        if random.random() < 0.05:
+            policy = random.choice(("stall-free", "prefill-first"))
+            budget = random.choice((1, 3, 16, 64))
+            engine.core.change_settings(ChangeSettings(change_id=0, token_budget=budget, policy=policy))
+        if not engine.core.has_work:
+            if not num_left:
+                break
+            continue
+        num_batches = len(engine.executor.batches)
+        stats = engine.step()
+        if stats is not None and not is_pipelined:
+            assert len(engine.executor.batches) == num_batches + 1
+            check_iteration(engine, decoding, policy)
+            decoding -= set(stats.preempted) | set(stats.finished)
+            decoding |= {token.request_id for token in (*stats.gaps, *stats.first_tokens)} - set(stats.finished)
+    assert not engine.core.has_work, "a request never finished"
+    assert set(engine.reasons) == set(requests), "a request was lost"
+    for request_id, request in requests.items():
+        output = engine.outputs[request_id]
+        assert output == expected_output(request, len(output)), "the cache held something else"
+        if request_id not in cancelled:
+            longest = max_model_len - len(request.prompt_token_ids)
+            wanted = longest if request.sampling.max_tokens is None else request.sampling.max_tokens
+            assert len(output) == min(wanted, longest)
