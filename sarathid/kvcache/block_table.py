@@ -7,19 +7,26 @@ def num_blocks_for(num_tokens: int, block_size: int) -> int:
 
 
 class BlockTable:
-    """Position p of the sequence lives in slot p % block_size of block `block_ids[p // block_size]`."""
+    """Position p of the sequence lives in slot p % block_size of block `block_ids[p // block_size]`.
 
-    __slots__ = ("block_ids", "block_size")
+    `capacity` is how many positions its blocks can hold. The ids are a tuple, made anew only when
+    the table grows, because every iteration's batch carries them.
+    """
+
+    __slots__ = ("block_ids", "block_size", "capacity")
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
-        self.block_ids: list[int] = []
-
-    @property
-    def capacity(self) -> int:
-        """Positions that the blocks taken so far can hold."""
-        return len(self.block_ids) * self.block_size
+        self.block_ids: tuple[int, ...] = ()
+        self.capacity = 0
 
     def num_missing(self, num_tokens: int) -> int:
         """Return how many more blocks it takes to hold `num_tokens` positions."""
-        return max(0, num_blocks_for(num_tokens, self.block_size) - len(self.block_ids))
+        if num_tokens <= self.capacity:
+            return 0
+        return num_blocks_for(num_tokens, self.block_size) - len(self.block_ids)
+
+    def extend(self, block_ids: list[int]) -> None:
+        """Append blocks for the positions behind those there are."""
+        self.block_ids += tuple(block_ids)
+        self.capacity += len(block_ids) * self.block_size

@@ -45,19 +45,21 @@ class KVCacheManager:
         False, and none taken, if too few are free.
         """
         table = self._tables.get(request_id)
+        if table is not None and num_tokens <= table.capacity:
+            return True
         num_missing = self.num_missing_blocks(request_id, num_tokens)
         if num_missing > self._pool.num_free:
             return False
         if num_missing:
             if table is None:
                 table = self._tables[request_id] = BlockTable(self.block_size)
-            table.block_ids.extend(self._pool.allocate(num_missing))
+            table.extend(self._pool.allocate(num_missing))
         return True
 
     def block_ids(self, request_id: int) -> tuple[int, ...]:
         """Return the request's blocks in the order of its positions."""
         table = self._tables.get(request_id)
-        return () if table is None else tuple(table.block_ids)
+        return () if table is None else table.block_ids
 
     def release(self, request_id: int) -> None:
         """Give back every block of the request; a request without blocks is fine."""

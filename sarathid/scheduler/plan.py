@@ -46,7 +46,7 @@ class BatchPlan:
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, whatever the budget has left."""
         for sequence in tuple(self._running):
-            if self._is_free_to_run(sequence) and sequence.is_decoding and self._make_room_for_token(sequence):
+            if sequence.is_decoding and self._is_free_to_run(sequence) and self._make_room_for_token(sequence):
                 budget.charge_decode(sequence)
                 self._schedule(sequence, 1, self._decodes)
 
@@ -76,27 +76,26 @@ class BatchPlan:
         )
 
     def _is_free_to_run(self, sequence: Sequence) -> bool:
-        return (
-            not sequence.is_in_flight
-            and sequence.request_id not in self._scheduled
-            and sequence.request_id not in self._preempted
+        return not (
+            sequence.is_in_flight or sequence.request_id in self._scheduled or sequence.request_id in self._preempted
         )
 
     def _schedule(self, sequence: Sequence, num_tokens: int, part: list[ScheduledSequence]) -> None:
         first = sequence.num_computed_tokens
         end = first + num_tokens
-        has_blocks = self._kv_cache.grow(sequence.request_id, end)
+        request_id = sequence.request_id
+        has_blocks = self._kv_cache.grow(request_id, end)
         assert has_blocks, "a sequence was granted more tokens than there are blocks"
         part.append(
             ScheduledSequence(
-                request_id=sequence.request_id,
+                request_id=request_id,
                 token_ids=tuple(sequence.token_ids[first:end]),
                 first_position=first,
-                block_ids=self._kv_cache.block_ids(sequence.request_id),
+                block_ids=self._kv_cache.block_ids(request_id),
                 sampling=sequence.sampling_input() if end == sequence.num_tokens else None,
             )
         )
-        self._scheduled.add(sequence.request_id)
+        self._scheduled.add(request_id)
 
     def _make_room_for_token(self, sequence: Sequence) -> bool:
         while not self._kv_cache.grow(sequence.request_id, sequence.num_tokens):

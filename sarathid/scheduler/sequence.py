@@ -17,14 +17,18 @@ class Sequence:
         "max_num_tokens",
         "num_computed_tokens",
         "num_preemptions",
+        "num_prompt_tokens",
         "num_recomputed_tokens",
         "order",
         "request",
+        "request_id",
         "token_ids",
     )
 
     def __init__(self, request: Request, order: int, max_model_len: int) -> None:
         self.request = request
+        self.request_id = request.request_id
+        self.num_prompt_tokens = len(request.prompt_token_ids)
         self.order = order
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_computed_tokens = 0
@@ -35,14 +39,6 @@ class Sequence:
         max_tokens = request.sampling.max_tokens
         wanted = max_model_len if max_tokens is None else self.num_prompt_tokens + max_tokens
         self.max_num_tokens = min(wanted, max_model_len)
-
-    @property
-    def request_id(self) -> int:
-        return self.request.request_id
-
-    @property
-    def num_prompt_tokens(self) -> int:
-        return len(self.request.prompt_token_ids)
 
     @property
     def num_tokens(self) -> int:
@@ -59,7 +55,8 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         """Whether its next iteration is one token long and gives the next one."""
-        return self.num_uncomputed_tokens == 1 and self.num_output_tokens > 0
+        num_tokens = len(self.token_ids)
+        return num_tokens - self.num_computed_tokens == 1 and num_tokens > self.num_prompt_tokens
 
     def sampling_input(self) -> SamplingInput:
         """Return how this sequence's next token is drawn."""

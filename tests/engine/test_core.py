@@ -3,6 +3,7 @@ import pytest
 from sarathid.errors import ControlRefused, RequestRefused
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import RequestStats
 from sarathid.protocol.step import ChangeSettings
 from tests.factories import Engine, expected_output, make_request
 
@@ -23,7 +24,7 @@ def test_preemption_changes_neither_text_nor_limits_nor_ttft() -> None:
     requests = [make_request(i, num_prompt_tokens=6, max_tokens=12) for i in range(1, 5)]
     for request in requests:
         engine.add(request)
-    finished = []
+    finished: list[RequestStats] = []
     first_tokens: list[int] = []
     while engine.core.has_work:
         output = engine.core.step()

@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.step import ChangeSettings
 from tests.factories import Engine, expected_output, make_request
 
@@ -51,8 +51,8 @@ def run_random_schedule(random: Random) -> None:
     engine = random_engine(random)
     is_pipelined = engine.executor.max_batches_in_flight > 1
     max_model_len = engine.executor.start().max_model_len
-    requests = {}
-    cancelled = set()
+    requests: dict[int, Request] = {}
+    cancelled: set[int] = set()
     decoding: set[int] = set()
     policy = engine.core._controller.settings.policy
     num_left = random.randint(1, 8)
@@ -87,7 +87,8 @@ def run_random_schedule(random: Random) -> None:
             assert len(engine.executor.batches) == num_batches + 1
             check_iteration(engine, decoding, policy)
             decoding -= set(stats.preempted) | set(stats.finished)
-            decoding |= {token.request_id for token in (*stats.gaps, *stats.first_tokens)} - set(stats.finished)
+            decoding |= {gap.request_id for gap in stats.gaps} | {first.request_id for first in stats.first_tokens}
+            decoding -= set(stats.finished)
     assert not engine.core.has_work, "a request never finished"
     assert set(engine.reasons) == set(requests), "a request was lost"
     for request_id, request in requests.items():

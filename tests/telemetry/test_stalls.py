@@ -1,6 +1,6 @@
 import pytest
 
-from sarathid.protocol.stats import ChunkStats, StallCause, TokenGap
+from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent, TokenGap
 from sarathid.telemetry.stalls import StallFinder
 from tests.factories import Engine, make_iteration, make_request
 
@@ -66,7 +66,7 @@ def test_a_preempted_request_stalls_because_of_its_preemption() -> None:
     engine = Engine(num_blocks=6, block_size=2, max_model_len=12, token_budget=64, slo_tbt="20ms")
     for i in (1, 2):
         engine.add(make_request(i, num_prompt_tokens=5, max_tokens=6))
-    stalls = []
+    stalls: list[StallEvent] = []
     while engine.core.has_work:
         output = engine.core.step()
         assert output is not None
