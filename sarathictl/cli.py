@@ -24,13 +24,16 @@ COMMANDS = {
     "drain": "Take nothing new, finish what runs, then stop the daemon.",
     "generate": "Complete a prompt, streaming the text.",
     "chat": "Talk with the model.",
+    "bench": "Put a known load on the daemon and measure what its clients see.",
+    "demo": "Serve a small model, freeze its streams with long prompts, then thaw them.",
 }
 
 
 class CommandTable(TyperGroup):
     """Imports a command's module when it is called, so that `--help` needs none of them.
 
-    The module of `set-budget` is `sarathictl.commands.set_budget`, its function `set_budget`.
+    The module of `set-budget` is `sarathictl.commands.set_budget`, its function `set_budget`; that of
+    a command with commands of its own holds a `Typer` of that name.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -40,8 +43,11 @@ class CommandTable(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"sarathictl.commands.{name}"), name)
+        if isinstance(command, typer.Typer):
+            return typer.main.get_command(command)
         lone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        lone.command(cmd_name)(getattr(import_module(f"sarathictl.commands.{name}"), name))
+        lone.command(cmd_name)(command)
         return typer.main.get_command(lone)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:

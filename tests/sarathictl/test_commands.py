@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from sarathictl.cli import COMMANDS, main
 from sarathid.errors import ControlRefused
@@ -199,5 +200,8 @@ def test_an_unknown_scheme_is_a_usage_error(sarathictl: Any) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_help_line_of_a_command_opens_its_docstring(name: str) -> None:
     function_name = name.replace("-", "_")
-    command = getattr(import_module(f"sarathictl.commands.{function_name}"), function_name)
+    command: Any = getattr(import_module(f"sarathictl.commands.{function_name}"), function_name)
+    if isinstance(command, typer.Typer):
+        assert command.registered_callback is not None
+        command = command.registered_callback.callback
     assert command.__doc__.splitlines()[0] == COMMANDS[name]

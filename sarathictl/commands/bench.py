@@ -1,0 +1,67 @@
+"""`sarathictl bench`: put a known load on a running daemon and measure what its clients see."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from sarathictl.bench.interference import InterferenceBench
+from sarathictl.bench.load import InterferencePlan
+from sarathictl.bench.measurement import parse_setting
+from sarathictl.bench.report import describe
+from sarathictl.bench.run_files import RunFiles
+from sarathictl.invocation import JsonOption, invocation_of
+from sarathictl.output import ExitCode
+
+bench = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+@bench.callback()
+def _bench() -> None:
+    """Put a known load on the daemon and measure what its clients see."""
+
+
+@bench.command()
+def interference(
+    context: typer.Context,
+    policy: Annotated[
+        list[str] | None, typer.Option(metavar="NAME[:BUDGET]", help="Run under this policy; repeat to compare.")
+    ] = None,
+    streams: Annotated[int, typer.Option(metavar="N", min=1, max=1024, help="Requests that decode all the time.")] = 8,
+    stream_prompt: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens of a stream's prompt.")] = 256,
+    prompt: Annotated[int, typer.Option(metavar="N", min=1, help="Tokens of a long prompt.")] = 2000,
+    every: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.1, max=3600.0, help="From one long prompt to the next.")
+    ] = 10.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1.0, max=3600.0, help="How long a phase lasts.")
+    ] = 60.0,
+    repeats: Annotated[int, typer.Option(metavar="N", min=1, max=20, help="Run all policies so many times over.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the prompts' tokens.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where raw rows go; bench-runs/<date> by default.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Freeze decoding streams with long prompts, under one policy after another, and compare.
+
+    The daemon gets its own policy and budget back. Exit code 8 when a request failed.
+    """
+    invocation = invocation_of(context, is_json=json)
+    settings = [parse_setting(text) for text in policy or ("prefill-first", "stall-free")]
+    plan = InterferencePlan(
+        num_streams=streams,
+        num_stream_prompt_tokens=stream_prompt,
+        num_prompt_tokens=prompt,
+        period_s=every,
+        duration_s=seconds,
+        seed=seed,
+    )
+    files = RunFiles(out or Path("bench-runs", f"interference-{datetime.now():%Y-%m-%d-%H%M%S}"))
+    summary = InterferenceBench(invocation.endpoint, plan, files, invocation.say).run(settings, repeats)
+    invocation.answer(msgspec.to_builtins(summary), describe(summary))
+    invocation.say(f"raw rows and facts: {files.directory}")
+    if any(found.failures for found in summary.measurements):
+        raise typer.Exit(ExitCode.BAD_ANSWER)
