@@ -26,6 +26,7 @@ class BatchPlan:
         *,
         max_num_seqs: int,
         max_num_tokens: int,
+        max_model_len: int,
         num_watermark_blocks: int,
     ) -> None:
         self._running = running
@@ -38,6 +39,7 @@ class BatchPlan:
         self._chunks: list[ScheduledSequence] = []
         self._preempted: list[int] = []
         self.max_num_tokens = max_num_tokens
+        self.max_model_len = max_model_len
 
     @property
     def is_empty(self) -> bool:
@@ -62,12 +64,11 @@ class BatchPlan:
 
     def admit(self, budget: TokenBudget) -> None:
         """Start waiting requests in order of arrival while sequences, blocks and budget allow; never skip one."""
-        while not budget.is_spent and (sequence := self._waiting.head) is not None and self._may_admit(sequence):
-            num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
-            if num_granted == 0:
-                return
-            insort(self._running, self._waiting.pop(), key=_order)
-            self._schedule(sequence, num_granted, self._chunks)
+        self._admit(budget, lambda sequence: sequence.num_tokens, self._num_watermark_blocks)
+
+    def admit_reserving(self, budget: TokenBudget) -> None:
+        """Like `admit`, but each takes the blocks of the longest context at once, and no watermark is kept."""
+        self._admit(budget, lambda _: self.max_model_len, 0)
 
     def build(self) -> ScheduledBatch:
         """Return the iteration, decodes first."""
@@ -79,6 +80,19 @@ class BatchPlan:
         return not (
             sequence.is_in_flight or sequence.request_id in self._scheduled or sequence.request_id in self._preempted
         )
+
+    def _admit(self, budget: TokenBudget, num_reserved: Callable[[Sequence], int], num_watermark_blocks: int) -> None:
+        while not budget.is_spent and (sequence := self._waiting.head) is not None:
+            num_tokens = num_reserved(sequence)
+            if not self._may_admit(num_tokens, num_watermark_blocks):
+                return
+            num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
+            if num_granted == 0:
+                return
+            if num_tokens > sequence.num_tokens:
+                self._kv_cache.grow(sequence.request_id, num_tokens)
+            insort(self._running, self._waiting.pop(), key=_order)
+            self._schedule(sequence, num_granted, self._chunks)
 
     def _schedule(self, sequence: Sequence, num_tokens: int, part: list[ScheduledSequence]) -> None:
         first = sequence.num_computed_tokens
@@ -127,7 +141,7 @@ class BatchPlan:
         self._waiting.add(victim)
         self._preempted.append(victim.request_id)
 
-    def _may_admit(self, sequence: Sequence) -> bool:
+    def _may_admit(self, num_tokens: int, num_watermark_blocks: int) -> bool:
         if self._preempted or len(self._running) >= self._max_num_seqs:
             return False
         if not self._running:
@@ -135,8 +149,8 @@ class BatchPlan:
         num_promised = sum(
             self._kv_cache.num_missing_blocks(running.request_id, running.num_tokens) for running in self._running
         )
-        num_needed = self._kv_cache.num_blocks_for(sequence.num_tokens) + num_promised
-        return self._kv_cache.num_free_blocks - num_needed >= self._num_watermark_blocks
+        num_needed = self._kv_cache.num_blocks_for(num_tokens) + num_promised
+        return self._kv_cache.num_free_blocks - num_needed >= num_watermark_blocks
 
 
 def _order(sequence: Sequence) -> int:

@@ -110,6 +110,7 @@ class Scheduler:
             self.kv_cache,
             max_num_seqs=self.limits.max_num_seqs,
             max_num_tokens=self.limits.max_num_tokens,
+            max_model_len=self.limits.max_model_len,
             num_watermark_blocks=self._num_watermark_blocks,
         )
         self.policy(plan, budget)

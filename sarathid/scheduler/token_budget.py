@@ -42,7 +42,7 @@ class FixedBudget:
 
 
 class WholePromptBudget:
-    """Whole prompts or nothing, up to a number of tokens; the first is granted however long it is."""
+    """Whole prompts or nothing, up to a number of prompt tokens; the first is granted however long it is."""
 
     def __init__(self, num_tokens: int) -> None:
         self._num_tokens = num_tokens
@@ -53,7 +53,7 @@ class WholePromptBudget:
         return self._num_taken >= self._num_tokens
 
     def charge_decode(self, sequence: Sequence) -> None:
-        self._num_taken += 1
+        pass
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         if self._num_taken and self._num_taken + num_wanted > self._num_tokens:

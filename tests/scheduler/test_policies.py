@@ -107,3 +107,46 @@ def test_a_prompt_started_in_chunks_is_finished_whole_after_a_change_to_prefill_
 def test_an_unknown_policy_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(ConfigError, match="stall-free, prefill-first"):
         find_policy("fastest")
+
+
+def test_mixed_whole_puts_whole_prompts_beside_decodes_and_reserves_the_longest_context() -> None:
+    engine = Engine(policy="mixed-whole", token_budget=8, block_size=4, num_blocks=48, max_model_len=64)
+    for i in (1, 2, 3, 4):
+        engine.add(make_request(i, num_prompt_tokens=20))
+    assert shape(engine) == (0, [(1, 0, 20), (2, 0, 20), (3, 0, 20)])
+    assert engine.iterations[-1].num_blocks_used == 48
+    assert shape(engine) == (3, [])
+    engine.run()
+    assert all(not stats.preempted for stats in engine.iterations)
+
+
+def test_mixed_whole_mixes() -> None:
+    engine = Engine(policy="mixed-whole", block_size=4, num_blocks=48, max_model_len=64)
+    engine.add(make_request(1, num_prompt_tokens=20))
+    shape(engine)
+    engine.add(make_request(2, num_prompt_tokens=30))
+    assert shape(engine) == (1, [(2, 0, 30)])
+
+
+def test_request_level_starts_nobody_until_all_have_finished() -> None:
+    engine = Engine(policy="request-level")
+    engine.add(make_request(1, num_prompt_tokens=20, max_tokens=3))
+    assert shape(engine) == (0, [(1, 0, 20)])
+    engine.add(make_request(2, num_prompt_tokens=30))
+    assert [shape(engine) for _ in range(3)] == [(1, []), (1, []), (0, [(2, 0, 30)])]
+
+
+def test_chunked_only_alternates_and_never_mixes() -> None:
+    engine = Engine(policy="chunked-only", token_budget=8)
+    engine.add(make_request(1, num_prompt_tokens=8, max_tokens=20))
+    engine.add(make_request(2, num_prompt_tokens=20))
+    shapes = [shape(engine) for _ in range(6)]
+    assert shapes == [(0, [(1, 0, 8)]), (1, []), (0, [(2, 0, 8)]), (1, []), (0, [(2, 8, 8)]), (1, [])]
+
+
+def test_hybrid_only_mixes_and_never_chunks() -> None:
+    engine = Engine(policy="hybrid-only", token_budget=8)
+    engine.add(make_request(1, num_prompt_tokens=20))
+    assert shape(engine) == (0, [(1, 0, 20)])
+    engine.add(make_request(2, num_prompt_tokens=90))
+    assert shape(engine) == (1, [(2, 0, 90)])

@@ -6,6 +6,7 @@ import pytest
 
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.step import ChangeSettings
+from sarathid.scheduler.policies.registry import POLICIES
 from tests.factories import Engine, expected_output, make_request
 
 NUM_SCHEDULES = 10_000
@@ -20,7 +21,7 @@ def random_engine(random: Random) -> Engine:
         max_model_len=random.randint(4, min(64, num_blocks * block_size)),
         max_num_seqs=random.randint(1, 8),
         token_budget=random.choice((1, 2, 5, 16, 64)),
-        policy=random.choice(("stall-free", "stall-free", "prefill-first")),
+        policy=random.choice(("stall-free", *POLICIES)),
         max_batches_in_flight=random.choice((1, 1, 1, 2, 3)),
     )
 
@@ -74,7 +75,7 @@ def run_random_schedule(random: Random) -> None:
                 if engine.core.cancel(victim, FinishReason.CANCELLED) is not None:
                     engine.reasons[victim] = FinishReason.CANCELLED
         if random.random() < 0.05:
-            policy = random.choice(("stall-free", "prefill-first"))
+            policy = random.choice(("stall-free", *POLICIES))
             budget = random.choice((1, 3, 16, 64))
             engine.core.change_settings(ChangeSettings(change_id=0, token_budget=budget, policy=policy))
         if not engine.core.has_work:
