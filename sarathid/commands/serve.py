@@ -1,0 +1,144 @@
+"""`sarathid serve`: settle what is meant, then run the daemon until it ends."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sarathid.commands.settings import Effective, resolve, to_config
+from sarathid.config import DaemonConfig
+from sarathid.daemon import ENGINE_SOCKET, Daemon
+from sarathid.engine.assembly import initial_settings
+from sarathid.errors import ConfigError, ModelRefused
+from sarathid.models import catalog, fetch, model_files
+from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_socket_path
+from sarathid.server.runtime_directory import RuntimeDirectory
+from sarathid.server.tokenizer import load_tokenizer
+from sarathid.telemetry import log
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_MODEL = "The model"
+_MEMORY = "Memory and limits"
+
+Text = Annotated[str | None, typer.Option(metavar="TEXT")]
+
+
+def _option(metavar: str, words: str, *names: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(*names, metavar=metavar, help=words)
+    return option
+
+
+@app.command()
+def serve(
+    model: Annotated[str | None, _option("MODEL", "A directory, a .gguf file or a name [smollm2-135m].")] = None,
+    device: Annotated[str | None, _option("DEVICE", "auto, cpu or cuda [auto].")] = None,
+    dtype: Annotated[str | None, _option("DTYPE", "auto, float32 or bfloat16 [auto].")] = None,
+    attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
+    threads: Annotated[str | None, _option("N", "Threads that compute [the cores at hand].")] = None,
+    kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
+    block_size: Annotated[str | None, _option("N", "Tokens a block [16].")] = None,
+    watermark: Annotated[str | None, _option("SHARE", "Share of the blocks kept free at admission [0.01].")] = None,
+    max_model_len: Annotated[str | None, _option("N", "Longest context in tokens [the model's].")] = None,
+    max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,
+    policy: Annotated[str | None, _option("NAME", "stall-free or prefill-first [stall-free].")] = None,
+    token_budget: Annotated[
+        str | None, _option("N", "Tokens an iteration [128].", "--token-budget", "--budget")
+    ] = None,
+    min_budget: Annotated[str | None, _option("N", "The least that may be set while it runs [16].")] = None,
+    max_budget: Annotated[str | None, _option("N", "The most that may be set while it runs [8192].")] = None,
+    slo_tbt: Annotated[str | None, _option("TARGET", "P99 between tokens: 100ms, 5x or off [5x].")] = None,
+    slo_ttft: Annotated[str | None, _option("TARGET", "P95 to the first token: 2s, 25x or off [off].")] = None,
+    runtime_dir: Annotated[str | None, _option("DIR", "Where the sockets go [$XDG_RUNTIME_DIR/sarathid].")] = None,
+    max_queue_len: Annotated[str | None, _option("N", "Requests that may wait [1024].")] = None,
+    drain_timeout: Annotated[str | None, _option("TIME", "How long a drain may take [30s].")] = None,
+    start_timeout: Annotated[str | None, _option("TIME", "How long the engine may take to start [600s].")] = None,
+    max_engine_restarts: Annotated[str | None, _option("N", "Restarts in a row before giving up [5].")] = None,
+    config: Annotated[Path | None, _option("FILE", "A TOML file [$XDG_CONFIG_HOME/sarathid/sarathid.toml].")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check everything, print the settings, serve nothing.")
+    ] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
+) -> None:
+    """Serve a model on sockets in a private directory.
+
+    A setting comes from its flag, else from SARATHID_NAME in the environment, else from the file,
+    else it has the default in brackets.
+    """
+    flags = {
+        "model": model,
+        "device": device,
+        "dtype": dtype,
+        "attention_backend": attention_backend,
+        "threads": threads,
+        "kv_memory": kv_memory,
+        "block_size": block_size,
+        "watermark": watermark,
+        "max_model_len": max_model_len,
+        "max_num_seqs": max_num_seqs,
+        "policy": policy,
+        "token_budget": token_budget,
+        "min_budget": min_budget,
+        "max_budget": max_budget,
+        "slo_tbt": slo_tbt,
+        "slo_ttft": slo_ttft,
+        "runtime_dir": runtime_dir,
+        "max_queue_len": max_queue_len,
+        "drain_timeout": drain_timeout,
+        "start_timeout": start_timeout,
+        "max_engine_restarts": max_engine_restarts,
+    }
+    settings = resolve(flags, os.environ, config)
+    daemon_config = to_config(settings)
+    initial_settings(daemon_config.engine, isolated_decode_s=1.0)  # refuses a budget, policy or target at once
+    if check:
+        report(daemon_config, settings)
+    else:
+        log.configure(verbose)
+        raise typer.Exit(run(daemon_config))
+
+
+def run(config: DaemonConfig) -> int:
+    """Hold the runtime directory and serve; returns the exit code."""
+    os.umask(0o077)
+    with RuntimeDirectory(config.server.runtime_dir) as directory:
+        files = model_files.resolve(config.engine.model)
+        return asyncio.run(_serve(config, files, directory))
+
+
+async def _serve(config: DaemonConfig, files: model_files.ModelFiles, directory: RuntimeDirectory) -> int:
+    return await Daemon(config, files, directory).run()
+
+
+def report(config: DaemonConfig, settings: list[Effective]) -> None:
+    """Print the settings in force and whether the model can be had, without its weights.
+
+    Raises `ConfigError` or `ModelRefused` for what would keep a daemon from starting.
+    """
+    for effective in settings:
+        value = "-" if effective.value is None else effective.value
+        typer.echo(f"{effective.setting.name:<20} {value!s:<32} {effective.source}")
+    _check_directory(config.server.runtime_dir)
+    _check_model(config.engine.model, config.engine.max_model_len)
+
+
+def _check_directory(path: Path) -> None:
+    for name in (API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, ENGINE_SOCKET):
+        check_socket_path(path / name)
+    if path.exists() and not (path.is_dir() and path.stat().st_uid == os.getuid()):
+        raise ConfigError(f"{path} is not a directory of yours; choose another --runtime-dir")
+
+
+def _check_model(model: str, max_model_len: int | None) -> None:
+    fetchable = next((entry for entry in catalog.CATALOG if entry.name == model), None)
+    if fetchable is not None and not fetch.is_fetched(fetchable):
+        typer.echo(f"{model} is not in the cache; starting would fetch {fetchable.num_bytes / 1e6:.0f} MB")
+        return
+    files = model_files.resolve(model)
+    longest = files.config.max_position_embeddings
+    if max_model_len is not None and max_model_len > longest:
+        raise ModelRefused(f"--max-model-len {max_model_len} is more than the model's {longest} positions")
+    load_tokenizer(files).close()
+    typer.echo(f"{files.path} is a {files.config.architecture} with {longest} positions; its tokenizer loads")

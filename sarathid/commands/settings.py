@@ -1,0 +1,175 @@
+"""The settings of `sarathid serve` and where each one comes from: flag, environment, file, default."""
+
+import math
+import os
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from sarathid import paths
+from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s
+from sarathid.errors import ConfigError
+
+_BYTES_PER_UNIT = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: `name` is `--name`, `SARATHID_NAME` and the file's `name`; `read` takes its text."""
+
+    section: Literal["engine", "server"]
+    name: str
+    field: str
+    read: Callable[[str], Any]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        return "SARATHID_" + self.name.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """A setting's value in force, and the name of what set it."""
+
+    setting: Setting
+    value: Any
+    source: str
+
+
+def read_size_bytes(text: str) -> int:
+    """Return the bytes in `"512MiB"`, `"1.5GiB"` or a plain number."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]iB|)", text)
+    if match is None:
+        raise ValueError("write 512MiB or 2GiB")
+    return math.floor(float(match[1]) * _BYTES_PER_UNIT[match[2]])
+
+
+def read_count(text: str) -> int:
+    """Return a whole number."""
+    if not re.fullmatch(r"-?\d+", text):
+        raise ValueError("write a whole number")
+    return int(text)
+
+
+def read_share(text: str) -> float:
+    """Return a share of a whole, 0.01 say."""
+    if not re.fullmatch(r"\d*\.?\d+", text):
+        raise ValueError("write a share such as 0.01")
+    return float(text)
+
+
+def read_patience_s(text: str) -> float:
+    """Return the seconds of a time that may be 0."""
+    return 0.0 if text == "0" else parse_duration_s(text)
+
+
+def read_target(text: str) -> str | None:
+    """Return a target as it is written; None for `off`."""
+    return None if text == "off" else text
+
+
+SETTINGS = (
+    Setting("engine", "model", "model", str),
+    Setting("engine", "device", "device", str),
+    Setting("engine", "dtype", "dtype", str),
+    Setting("engine", "attention_backend", "attention_backend", str),
+    Setting("engine", "threads", "num_threads", read_count),
+    Setting("engine", "kv_memory", "kv_memory_bytes", read_size_bytes),
+    Setting("engine", "block_size", "block_size", read_count),
+    Setting("engine", "watermark", "watermark", read_share),
+    Setting("engine", "max_model_len", "max_model_len", read_count),
+    Setting("engine", "max_num_seqs", "max_num_seqs", read_count),
+    Setting("engine", "policy", "policy", str),
+    Setting("engine", "token_budget", "token_budget", read_count),
+    Setting("engine", "min_budget", "min_token_budget", read_count),
+    Setting("engine", "max_budget", "max_token_budget", read_count),
+    Setting("engine", "slo_tbt", "slo_tbt", read_target),
+    Setting("engine", "slo_ttft", "slo_ttft", read_target),
+    Setting("server", "runtime_dir", "runtime_dir", str),
+    Setting("server", "max_queue_len", "max_queue_len", read_count),
+    Setting("server", "drain_timeout", "drain_timeout_s", read_patience_s),
+    Setting("server", "start_timeout", "start_timeout_s", read_patience_s),
+    Setting("server", "max_engine_restarts", "max_engine_restarts", read_count),
+)
+
+
+def resolve(flags: Mapping[str, str | None], environment: Mapping[str, str], file: Path | None) -> list[Effective]:
+    """Return every setting with its value: of the flag, else the environment, else the file, else the default.
+
+    `file` None is `$XDG_CONFIG_HOME/sarathid/sarathid.toml`, which may be missing. Raises
+    `ConfigError` naming the source of what can't be read.
+    """
+    in_file = dict(_file_texts(file))
+    return [_effective(setting, flags, environment, in_file) for setting in SETTINGS]
+
+
+def to_config(settings: list[Effective]) -> DaemonConfig:
+    """Return the configuration that the settings make; raises `ConfigError` for a value out of range."""
+    sections: dict[str, dict[str, Any]] = {"engine": {}, "server": {}}
+    for effective in settings:
+        sections[effective.setting.section][effective.setting.field] = effective.value
+    config: DaemonConfig = build(DaemonConfig, sections)
+    return config
+
+
+def default_file() -> Path:
+    """Return where the configuration file lies unless somebody names another."""
+    base = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(base) if base else Path.home() / ".config") / "sarathid" / "sarathid.toml"
+
+
+def _effective(
+    setting: Setting, flags: Mapping[str, str | None], environment: Mapping[str, str], in_file: Mapping[str, str]
+) -> Effective:
+    candidates = (
+        (setting.flag, flags.get(setting.name)),
+        (setting.variable, environment.get(setting.variable)),
+        ("sarathid.toml", in_file.get(setting.name)),
+    )
+    for source, text in candidates:
+        if text is not None:
+            return Effective(setting, _read(setting, source, text), source)
+    return Effective(setting, _default(setting), "default")
+
+
+def _read(setting: Setting, source: str, text: str) -> Any:
+    try:
+        return setting.read(text)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {text!r} is not understood; {error}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from None
+
+
+def _default(setting: Setting) -> Any:
+    if setting.name == "runtime_dir":
+        return str(paths.runtime_dir())
+    type_ = EngineConfig if setting.section == "engine" else ServerConfig
+    names = type_.__struct_fields__
+    return type_.__struct_defaults__[names.index(setting.field) - len(names)]
+
+
+def _file_texts(file: Path | None) -> Iterator[tuple[str, str]]:
+    """Yield each setting's name and text from the file's `[engine]` and `[server]` tables."""
+    if file is None and not default_file().exists():
+        return
+    path = file or default_file()
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    known = {(setting.section, setting.name) for setting in SETTINGS}
+    for section, values in tables.items():
+        if not isinstance(values, dict):
+            raise ConfigError(f"{path}: {section!r} belongs into the table [engine] or [server]")
+        for name, value in values.items():
+            if (section, name) not in known:
+                raise ConfigError(f"{path}: there is no setting {name!r} in [{section}]")
+            yield name, str(value)

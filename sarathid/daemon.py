@@ -1,0 +1,228 @@
+"""The daemon's composition root: its parts, their life from the lock to the last socket, signals and exit codes."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+import zmq
+import zmq.asyncio
+
+from sarathid.clock import MonotonicClock
+from sarathid.config import DaemonConfig
+from sarathid.engine.client import EngineClient
+from sarathid.models.model_files import ModelFiles
+from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
+from sarathid.protocol.control import DaemonState, Draining
+from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
+from sarathid.server.availability import Availability
+from sarathid.server.control import ControlServer
+from sarathid.server.http import HTTPServer
+from sarathid.server.openai.app import OpenAIServer
+from sarathid.server.runtime_directory import RuntimeDirectory
+from sarathid.server.status import StatusReporter
+from sarathid.server.tokenizer import load_tokenizer
+from sarathid.supervisor import EngineSupervisor
+from sarathid.telemetry.board import Board
+from sarathid.telemetry.publisher import StatsPublisher
+
+ENGINE_SOCKET = "engine.sock"
+DRAINED = 0
+DEADLINE_PASSED = 124
+INTERRUPTED = 128 + signal.SIGINT
+CANCEL_TIMEOUT_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """All parts of one daemon in one runtime directory, which its caller holds."""
+
+    def __init__(self, config: DaemonConfig, files: ModelFiles, directory: RuntimeDirectory) -> None:
+        """Open the sockets; raises `ModelRefused` when the model's tokenizer or chat template is broken."""
+        self._config = config
+        self._directory = directory
+        self._clock = MonotonicClock()
+        self._started_s = self._clock.now_s()
+        self._availability = Availability()
+        self._stop_asked = asyncio.Event()
+        self._finished = asyncio.Event()
+        self._is_interrupted = False
+        self._drain_timeout_s = config.server.drain_timeout_s
+        self._context = zmq.asyncio.Context()
+        self._engine = EngineClient(config.server.max_queue_len)
+        self._board = Board()
+        self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
+        for observer in (self._board.observe, self._publisher.publish, self._note_idleness):
+            self._engine.subscribe(observer)
+        self._supervisor = self._make_supervisor()
+        self._reporter = StatusReporter(
+            self._engine,
+            self._board,
+            self._publisher,
+            self._availability,
+            self._clock,
+            lambda: self._supervisor.num_restarts,
+        )
+        self._control = ControlServer(
+            self._context,
+            directory.listen(CONTROL_SOCKET),
+            self._engine,
+            self._reporter,
+            self.drain,
+            self._clock,
+        )
+        self._tokenizer = load_tokenizer(files)
+        self._http = self._make_http_server(files.name)
+
+    async def run(self) -> int:
+        """Serve until told to stop, and return the process's exit code.
+
+        SIGTERM, SIGINT or the `drain` operation begin a drain; SIGINT during one ends it at once.
+        Raises `EngineFailed` when the engine can't be kept running.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.drain)
+        loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        tasks = [
+            asyncio.create_task(self._supervisor.run()),
+            asyncio.create_task(self._http.serve(sockets=[self._directory.listen(API_SOCKET)])),
+            asyncio.create_task(self._control.run()),
+            asyncio.create_task(self._publisher.beat(lambda: self._availability.state)),
+        ]
+        try:
+            await first_of(self._stop_asked.wait(), tasks)
+            return await self._finish(tasks)
+        finally:
+            await self._close(tasks)
+
+    def drain(self, timeout_s: float | None = None) -> Draining:
+        """Take nothing new; the daemon ends when all that runs has ended, or after `timeout_s`.
+
+        The first call decides; later ones change nothing.
+        """
+        if not self._stop_asked.is_set():
+            self._drain_timeout_s = self._drain_timeout_s if timeout_s is None else timeout_s
+            self._become(DaemonState.DRAINING, f"draining, for {self._drain_timeout_s:g} s at most")
+            self._stop_asked.set()
+            self._note_idleness()
+        return Draining(num_in_flight=self._engine.num_in_flight, timeout_s=self._drain_timeout_s)
+
+    def _interrupt(self) -> None:
+        """Drain at the first ^C, stop at the second."""
+        if self._stop_asked.is_set():
+            self._is_interrupted = True
+            self._finished.set()
+        self.drain()
+
+    async def _finish(self, tasks: list[asyncio.Task[None]]) -> int:
+        """Wait for the last request, the deadline or a second ^C, and return the exit code."""
+        try:
+            async with asyncio.timeout(self._drain_timeout_s):
+                await first_of(self._finished.wait(), tasks)
+        except TimeoutError:
+            await self._cancel_all()
+            return DEADLINE_PASSED
+        return INTERRUPTED if self._is_interrupted else DRAINED
+
+    async def _cancel_all(self) -> None:
+        """End every request, and give clients a moment to hear of it."""
+        for request in self._engine.list_requests(self._clock.now_s()):
+            self._engine.cancel(request.request_id)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), CANCEL_TIMEOUT_S)
+
+    async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
+        supervising, serving, *others = tasks
+        self._http.should_exit = True
+        self._http.force_exit = self._is_interrupted
+        await asyncio.wait((serving,))
+        for task in (supervising, *others):
+            task.cancel()
+        await asyncio.wait((supervising, *others))
+        await (self._supervisor.kill() if self._is_interrupted else self._supervisor.stop())
+        self._tokenizer.close()
+        self._control.close()
+        self._publisher.close()
+        self._context.term()
+
+    def _become(self, state: DaemonState, reason: str) -> None:
+        """Change state, and say so to the log and to whoever watches."""
+        self._availability.become(state, reason)
+        log.info("%s", reason)
+        event = LifeCycle(time_s=self._clock.now_s(), state=state, message=reason)
+        self._board.observe(event)
+        self._publisher.publish(event)
+
+    def _note_idleness(self, record: StreamRecord | None = None) -> None:
+        """Finish a drain when the last request has ended."""
+        is_end = record is None or isinstance(record, RequestStats)
+        if is_end and self._stop_asked.is_set() and self._engine.num_in_flight == 0:
+            self._finished.set()
+
+    def _on_engine_up(self) -> None:
+        info, settings = self._engine.info, self._engine.settings
+        assert info is not None
+        assert settings is not None
+        for line in introduction(info, settings):
+            log.info("%s", line)
+        log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
+        self._become(DaemonState.READY, f"ready in {self._clock.now_s() - self._started_s:.1f} s")
+
+    def _on_engine_down(self, reason: str) -> None:
+        self._started_s = self._clock.now_s()
+        self._become(DaemonState.RESTARTING, f"{reason}; starting another one")
+
+    def _make_supervisor(self) -> EngineSupervisor:
+        server = self._config.server
+        return EngineSupervisor(
+            self._engine,
+            self._config.engine,
+            self._directory.reserve(ENGINE_SOCKET),
+            start_timeout_s=server.start_timeout_s,
+            max_restarts=server.max_engine_restarts,
+            on_down=self._on_engine_down,
+            on_up=self._on_engine_up,
+        )
+
+    def _make_http_server(self, served_model: str) -> HTTPServer:
+        server = OpenAIServer(
+            self._engine,
+            self._tokenizer,
+            self._availability,
+            served_model,
+            self._reporter.metrics,
+            self._clock,
+            random.SystemRandom(),
+        )
+        return HTTPServer(server.app())
+
+
+async def first_of(event: Coroutine[Any, Any, object], tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for `event`, or for the end of one of `tasks`, which are not expected to end, and raise its error."""
+    waiting = asyncio.create_task(event)
+    try:
+        await asyncio.wait((waiting, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    for task in tasks:
+        if task.done():
+            task.result()
+
+
+def introduction(info: EngineInfo, settings: EngineSettings) -> tuple[str, ...]:
+    """Return what an operator wants to read first, in lines."""
+    mib, target_s = 1 << 20, settings.slo.tbt_s
+    target = "no target" if target_s is None else f"TBT P99 within {target_s * 1000:.0f} ms"
+    return (
+        f"model   {info.model}, {info.dtype} on {info.device} ({info.layout}), {info.num_threads} threads, "
+        f"{info.attention_backend} attention",
+        f"memory  {info.weight_bytes / mib:.0f} MiB of weights, {info.kv_cache_bytes / mib:.0f} MiB of KV cache: "
+        f"{info.num_blocks} blocks of {info.block_size} tokens",
+        f"budget  {settings.token_budget} tokens an iteration ({info.min_token_budget} to {info.max_token_budget}), "
+        f"{settings.policy}, {target}",
+        *(f"note    {note}" for note in info.notes),
+    )

@@ -1,0 +1,21 @@
+"""Whether the daemon takes new requests now, and why not."""
+
+from sarathid.protocol.control import DaemonState
+
+
+class Availability:
+    """The daemon's state with its reason in words: written by the daemon, read by its servers."""
+
+    def __init__(self) -> None:
+        self.state = DaemonState.STARTING
+        self.reason = "the engine is loading the model"
+
+    def become(self, state: DaemonState, reason: str) -> None:
+        """Change the state; one who drains stays draining."""
+        if self.state is not DaemonState.DRAINING:
+            self.state = state
+            self.reason = reason
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state is DaemonState.READY

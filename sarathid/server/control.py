@@ -1,0 +1,163 @@
+"""Answers operators on `control.sock`: one MessagePack map a request, one a reply."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, get_args
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from sarathid.clock import Clock
+from sarathid.engine.client import EngineClient
+from sarathid.errors import CodecError, ControlRefused
+from sarathid.protocol.codec import MAX_CONTROL_BYTES, PROTOCOL_VERSION, decode, encode
+from sarathid.protocol.control import (
+    Cancel,
+    Cancelled,
+    ControlFault,
+    ControlOp,
+    ControlReply,
+    ControlRequest,
+    Drain,
+    Draining,
+    ErrorCode,
+    GetSnapshot,
+    GetStatus,
+    ListRequests,
+    RequestList,
+    Retuned,
+    SetBudget,
+    SetPolicy,
+    SetSLO,
+)
+from sarathid.protocol.step import SettingsApplied
+from sarathid.server.peer import Peer
+from sarathid.server.status import StatusReporter
+
+MAX_CONCURRENT_REQUESTS = 64
+
+_OPS: dict[str, type[ControlRequest]] = {op.__struct_config__.tag: op for op in get_args(ControlOp)}
+
+
+class ControlServer:
+    """A ROUTER socket whose loop outlives whatever is sent to it.
+
+    Each request is answered in a task of its own, so that one that waits for the engine holds up nobody.
+    """
+
+    def __init__(
+        self,
+        context: zmq.asyncio.Context,
+        listener: socket.socket,
+        engine: EngineClient,
+        reporter: StatusReporter,
+        drain: Callable[[float | None], Draining],
+        clock: Clock,
+    ) -> None:
+        """Answer on a listening Unix socket, which the server takes over; `drain(timeout_s)` starts a drain."""
+        endpoint = listener.getsockname()
+        self._socket = context.socket(zmq.ROUTER)
+        self._socket.linger = 500
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
+        self._socket.setsockopt(zmq.USE_FD, listener.detach())
+        self._socket.bind(f"ipc://{endpoint}")
+        self._engine = engine
+        self._reporter = reporter
+        self._drain = drain
+        self._clock = clock
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        while True:
+            frames = await self._socket.recv_multipart(copy=False)
+            if len(self._tasks) < MAX_CONCURRENT_REQUESTS:
+                task = asyncio.create_task(self._answer(frames))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            else:
+                await self._reply(frames[0].bytes, fault(None, ErrorCode.UNAVAILABLE, "too many requests at once"))
+
+    def close(self) -> None:
+        """Stop; replies that are queued still go out."""
+        for task in self._tasks:
+            task.cancel()
+        self._socket.close()
+
+    async def _answer(self, frames: list[zmq.Frame]) -> None:
+        identity, *bodies = frames
+        if len(bodies) != 1:
+            await self._reply(identity.bytes, fault(None, ErrorCode.MALFORMED, "a request is one frame"))
+            return
+        peer = Peer.of_address(str(bodies[0].get("Peer-Address")))
+        await self._reply(identity.bytes, await self._reply_to(bodies[0].bytes, "" if peer is None else peer.label))
+
+    async def _reply_to(self, body: bytes, peer: str) -> ControlReply:
+        try:
+            message = decode(body, dict[str, Any], MAX_CONTROL_BYTES)
+        except CodecError as error:
+            return fault(None, ErrorCode.MALFORMED, str(error))
+        request_id = message.get("id") if isinstance(message.get("id"), int) else None
+        try:
+            return ControlReply(id=request_id, ok=await self._perform(parse_op(message), peer))
+        except ControlRefused as refused:
+            return fault(request_id, ErrorCode(refused.code), str(refused), refused.hint)
+
+    async def _perform(self, op: ControlRequest, peer: str) -> Any:
+        """Return what answers `op`; raises `ControlRefused`."""
+        match op:
+            case GetStatus():
+                return self._reporter.status()
+            case GetSnapshot(num_iterations=num_iterations):
+                return self._reporter.snapshot(num_iterations)
+            case ListRequests():
+                return RequestList(requests=self._engine.list_requests(self._clock.now_s()))
+            case SetBudget(num_tokens=num_tokens):
+                return retuned(await self._engine.change_settings(token_budget=num_tokens, changed_by=peer))
+            case SetPolicy(policy=policy):
+                return retuned(await self._engine.change_settings(policy=policy, changed_by=peer))
+            case SetSLO(slo=slo):
+                return retuned(await self._engine.change_settings(slo=slo, changed_by=peer))
+            case Cancel(request_id=request_id):
+                return self._cancel(request_id)
+            case Drain(timeout_s=timeout_s):
+                return self._drain(timeout_s)
+        raise AssertionError(f"no handler for {op}")
+
+    def _cancel(self, request_id: int) -> Cancelled:
+        if not self._engine.cancel(request_id):
+            raise ControlRefused(
+                ErrorCode.NOT_FOUND, f"there is no request {request_id}", "`sarathictl requests` lists them"
+            )
+        return Cancelled(request_id=request_id)
+
+    async def _reply(self, identity: bytes, reply: ControlReply) -> None:
+        await self._socket.send_multipart([identity, encode(reply)])
+
+
+def parse_op(message: dict[str, Any]) -> ControlRequest:
+    """Return the operation that a request asks for.
+
+    Raises `ControlRefused` for another version, an operation that does not exist, or wrong fields.
+    """
+    version, name = message.get("v", PROTOCOL_VERSION), message.get("op")
+    if version != PROTOCOL_VERSION:
+        raise ControlRefused(ErrorCode.VERSION, f"this daemon speaks version {PROTOCOL_VERSION}, not {version!r}")
+    if not isinstance(name, str) or name not in _OPS:
+        raise ControlRefused(ErrorCode.UNKNOWN_OP, f"there is no operation {name!r}", f"known: {', '.join(_OPS)}")
+    try:
+        return msgspec.convert(message, _OPS[name])
+    except msgspec.ValidationError as error:
+        raise ControlRefused(ErrorCode.MALFORMED, str(error)) from error
+
+
+def retuned(applied: SettingsApplied) -> Retuned:
+    """Return what an operator is told of a change."""
+    return Retuned(old=applied.old, new=applied.new, iteration=applied.iteration)
+
+
+def fault(request_id: int | None, code: ErrorCode, message: str, hint: str = "") -> ControlReply:
+    """Return the reply that refuses a request."""
+    return ControlReply(id=request_id, error=ControlFault(code=code, message=message, hint=hint))

@@ -1,0 +1,73 @@
+"""One request's tokens as text: stop strings, finish reasons, usage."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from sarathid.engine.token_stream import TokenStream
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.step import TokenDelta
+from sarathid.server.detokenizer import IncrementalDetokenizer
+from sarathid.server.stop_strings import StopStrings
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """Text that became certain, and the tokens that came since the delta before (held-back ones included)."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason | None
+
+
+class Generation:
+    """A request under way, from the engine's tokens to text that may be sent."""
+
+    def __init__(self, stream: TokenStream, detokenizer: IncrementalDetokenizer, stops: Sequence[str]) -> None:
+        self._stream = stream
+        self._detokenizer = detokenizer
+        self._stops = StopStrings(stops)
+        self._unsent_token_ids: list[int] = []
+        self.num_output_tokens = 0
+
+    @property
+    def num_prompt_tokens(self) -> int:
+        return len(self._stream.prompt_token_ids)
+
+    @property
+    def prompt_token_ids(self) -> tuple[int, ...]:
+        return self._stream.prompt_token_ids
+
+    async def deltas(self) -> AsyncIterator[TextDelta]:
+        """Yield text as it comes: never empty, except in the last delta, which alone has a finish reason."""
+        async for token in self._stream:
+            delta = self._advance(token)
+            if delta.text or delta.finish_reason is not None:
+                self._unsent_token_ids.clear()
+                yield delta
+            if delta.finish_reason is not None:
+                return
+
+    def mark_delivered(self, now_s: float) -> None:
+        """Say that the text of the last delta was written to the client's socket."""
+        self._stream.mark_delivered(now_s)
+
+    def close(self) -> None:
+        """End the request: in the engine too, if it still runs there. Safe to call twice."""
+        self._stream.close(FinishReason.STOP if self._stops.is_stopped else FinishReason.CANCELLED)
+
+    def _advance(self, token: TokenDelta) -> TextDelta:
+        finish_reason = token.finish_reason
+        text = self._stops.feed(self._text_of(token))
+        if finish_reason is not None:
+            text += self._stops.feed(self._detokenizer.flush()) + self._stops.flush()
+        if self._stops.is_stopped:
+            finish_reason = FinishReason.STOP
+        return TextDelta(text, tuple(self._unsent_token_ids), finish_reason)
+
+    def _text_of(self, token: TokenDelta) -> str:
+        """Return the token's text; a token that ends the text (end of sequence, a stop token) has none."""
+        if token.token_id is None:
+            return ""
+        self.num_output_tokens += 1
+        self._unsent_token_ids.append(token.token_id)
+        return "" if token.finish_reason is FinishReason.STOP else self._detokenizer.add(token.token_id)

@@ -1,0 +1,184 @@
+"""The OpenAI-compatible HTTP API, and the endpoints that watch over it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from sarathid.clock import Clock
+from sarathid.engine.client import EngineClient
+from sarathid.protocol.requests import SamplingParams
+from sarathid.server.availability import Availability
+from sarathid.server.generation import Generation
+from sarathid.server.openai.errors import EXCEPTION_HANDLERS, unavailable
+from sarathid.server.openai.openapi import openapi_document
+from sarathid.server.openai.reply import ChatFormat, CompletionFormat, ReplyFormat, ReplyHead
+from sarathid.server.openai.request_id import RequestIdMiddleware
+from sarathid.server.openai.schema import (
+    MAX_BODY_BYTES,
+    ChatRequest,
+    CompletionRequest,
+    SamplingFields,
+    parse_request,
+)
+from sarathid.server.openai.stream import StreamedReply, WholeReply
+from sarathid.server.peer import printable
+from sarathid.server.tokenizer import Tokenizer
+
+BODY_TIMEOUT_S = 30.0
+MAX_SEED = 2**63 - 1
+
+
+class OpenAIServer:
+    """The endpoints; `render_metrics` gives the body of `/metrics`, `served_model` is the name clients use."""
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        tokenizer: Tokenizer,
+        availability: Availability,
+        served_model: str,
+        render_metrics: Callable[[], str],
+        clock: Clock,
+        seeds: random.Random,
+    ) -> None:
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._availability = availability
+        self._served_model = served_model
+        self._render_metrics = render_metrics
+        self._clock = clock
+        self._seeds = seeds
+        self._created = int(time.time())
+
+    def app(self) -> Starlette:
+        """Return the ASGI application."""
+        routes = [
+            Route("/v1/completions", self.completions, methods=["POST"]),
+            Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
+            Route("/v1/models", self.models),
+            Route("/health", self.health),
+            Route("/ready", self.ready),
+            Route("/metrics", self.metrics),
+            Route("/openapi.json", self.openapi),
+        ]
+        middleware = [Middleware(RequestIdMiddleware)]
+        return Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)
+
+    async def completions(self, request: Request) -> Response:
+        """Continue a text."""
+        if not self._availability.is_ready:
+            return unavailable(self._availability.reason)
+        body = parse_request(await read_body(request), CompletionRequest)
+        self._check_model(body)
+        prompt = await self._tokenizer.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
+        head = self._head("cmpl", request, body, prompt)
+        return self._reply(request, body, prompt, CompletionFormat(head))
+
+    async def chat_completions(self, request: Request) -> Response:
+        """Answer in a conversation."""
+        if not self._availability.is_ready:
+            return unavailable(self._availability.reason)
+        body = parse_request(await read_body(request), ChatRequest)
+        self._check_model(body)
+        prompt = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
+        head = self._head("chatcmpl", request, body, prompt)
+        return self._reply(request, body, prompt, ChatFormat(head))
+
+    async def models(self, _request: Request) -> Response:
+        """List the one model that is served."""
+        model = {"id": self._served_model, "object": "model", "created": self._created, "owned_by": "sarathid"}
+        if self._engine.info is not None:
+            model["max_model_len"] = self._engine.info.max_model_len
+        return JSONResponse({"object": "list", "data": [model]})
+
+    async def health(self, _request: Request) -> Response:
+        """Say that the daemon lives, and what it is about."""
+        return JSONResponse({"state": self._availability.state, "reason": self._availability.reason})
+
+    async def ready(self, _request: Request) -> Response:
+        """Say whether a request would be taken now."""
+        if not self._availability.is_ready:
+            return unavailable(self._availability.reason)
+        return JSONResponse({"state": self._availability.state})
+
+    async def metrics(self, _request: Request) -> Response:
+        """Expose the figures for Prometheus."""
+        return PlainTextResponse(self._render_metrics(), media_type="text/plain; version=0.0.4")
+
+    async def openapi(self, _request: Request) -> Response:
+        """Describe this API."""
+        return JSONResponse(openapi_document())
+
+    def _check_model(self, body: SamplingFields) -> None:
+        if body.model not in (None, self._served_model):
+            served = f"the model {body.model!r} is not served here; {self._served_model!r} is"
+            raise HTTPException(HTTPStatus.NOT_FOUND, served)
+
+    def _head(self, prefix: str, request: Request, body: SamplingFields, prompt: tuple[int, ...]) -> ReplyHead:
+        return ReplyHead(
+            id=f"{prefix}-{request.state.request_id}",
+            created=int(time.time()),
+            model=self._served_model,
+            prompt_token_ids=prompt if body.return_token_ids else None,
+        )
+
+    def _reply(
+        self, request: Request, body: SamplingFields, prompt: tuple[int, ...], reply_format: ReplyFormat
+    ) -> Response:
+        seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
+        stream = self._engine.submit(prompt, sampling_params(body, seed), client=client_label(request, body.user))
+        generation = Generation(stream, self._tokenizer.detokenizer(), body.stop_strings)
+        if body.stream:
+            return StreamedReply(generation, reply_format, self._clock, includes_usage=body.includes_usage)
+        return WholeReply(generation, reply_format)
+
+
+def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
+    """Return how the request's tokens are drawn."""
+    return SamplingParams(
+        max_tokens=body.token_limit,
+        temperature=body.temperature,
+        top_k=body.top_k if body.top_k is not None and body.top_k > 0 else None,
+        top_p=body.top_p,
+        min_p=body.min_p,
+        seed=seed,
+        repetition_penalty=body.repetition_penalty,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        logit_bias=body.logit_bias,
+        stop_token_ids=body.stop_token_ids,
+        ignore_eos=body.ignore_eos,
+    )
+
+
+def client_label(request: Request, user: str) -> str:
+    """Return who asks: the peer as the kernel knows it, then what the request's `user` field claims."""
+    peer: str = getattr(request.state, "peer", "")
+    return f"{peer} {printable(user, 64)}".strip()
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the whole body.
+
+    Raises `HTTPException` when it is too long (413) or too slow (408).
+    """
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_BODY_BYTES:
+                    too_long = f"the body is longer than the {MAX_BODY_BYTES} bytes allowed"
+                    raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_long)
+    except TimeoutError:
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, f"the body took longer than {BODY_TIMEOUT_S:g} s") from None
+    return bytes(body)

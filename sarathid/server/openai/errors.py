@@ -1,0 +1,88 @@
+"""Errors in the shape that OpenAI's clients expect."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from sarathid.errors import QueueFull, RequestRefused
+from sarathid.server.openai.schema import ErrorDetail, ErrorReply
+
+RETRY_AFTER_S = 1
+
+
+def error_body(message: str, type_: str, *, param: str | None = None, code: str | None = None) -> bytes:
+    """Return the JSON of an error."""
+    return msgspec.json.encode(ErrorReply(ErrorDetail(message=message, type=type_, param=param, code=code)))
+
+
+def error_response(
+    status: int,
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an error with the `type` that belongs to its status."""
+    body = error_body(message, _type_of(status), param=param, code=code)
+    return Response(body, status, headers, "application/json")
+
+
+def unavailable(reason: str) -> Response:
+    """Return the answer of a daemon that takes no requests now."""
+    headers = {"retry-after": str(RETRY_AFTER_S)}
+    return error_response(HTTPStatus.SERVICE_UNAVAILABLE, reason, code="unavailable", headers=headers)
+
+
+def on_refused(_request: Request, error: Exception) -> Response:
+    """Answer a request that can't be served as asked."""
+    assert isinstance(error, RequestRefused)
+    return error_response(HTTPStatus.BAD_REQUEST, str(error), param=error.param)
+
+
+def on_queue_full(_request: Request, error: Exception) -> Response:
+    """Answer a request for which there is no room now."""
+    headers = {"retry-after": str(RETRY_AFTER_S)}
+    return error_response(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="queue_full", headers=headers)
+
+
+def on_http_error(_request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses: an unknown path, a wrong method, a body that is too long."""
+    assert isinstance(error, HTTPException)
+    return error_response(error.status_code, error.detail, headers=error.headers)
+
+
+def on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client left before its request was complete."""
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
+def on_unexpected(_request: Request, _error: Exception) -> Response:
+    """Answer a failure of our own; the server logs it."""
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the daemon's log says more")
+
+
+EXCEPTION_HANDLERS = {
+    RequestRefused: on_refused,
+    QueueFull: on_queue_full,
+    HTTPException: on_http_error,
+    ClientDisconnect: on_disconnect,
+    Exception: on_unexpected,
+}
+
+_TYPES = {
+    HTTPStatus.NOT_FOUND: "not_found_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+    HTTPStatus.SERVICE_UNAVAILABLE: "overloaded_error",
+}
+
+
+def _type_of(status: int) -> str:
+    known = _TYPES.get(HTTPStatus(status))
+    if known is not None:
+        return known
+    return "invalid_request_error" if status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"

@@ -1,0 +1,244 @@
+"""The bodies of the OpenAI-compatible API, checked where they enter; what is not supported is refused by name."""
+
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from sarathid.errors import RequestRefused
+from sarathid.protocol.requests import MAX_LOGIT_BIASES, MAX_STOP_TOKENS, FinishReason, Penalty, Probability
+
+MAX_BODY_BYTES = 8 << 20
+MAX_STOP_STRINGS = 16
+MAX_MESSAGES = 4096
+DEFAULT_COMPLETION_TOKENS = 16
+
+StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
+TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+TokenCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+
+# Fields of the API that are taken only with the value that changes nothing.
+NEUTRAL_VALUES: dict[str, Any] = {
+    "audio": None,
+    "best_of": 1,
+    "echo": False,
+    "function_call": "none",
+    "functions": [],
+    "logprobs": False,
+    "metadata": {},
+    "modalities": ["text"],
+    "n": 1,
+    "parallel_tool_calls": True,
+    "prediction": None,
+    "reasoning_effort": None,
+    "response_format": {"type": "text"},
+    "service_tier": "auto",
+    "store": False,
+    "suffix": "",
+    "tool_choice": "none",
+    "tools": [],
+    "top_logprobs": 0,
+    "web_search_options": None,
+}
+
+
+class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    include_usage: bool = False
+
+
+class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What both kinds of request share; `top_k` and everything below it are extensions."""
+
+    model: str | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: TokenCount | None = None
+    temperature: Annotated[float, Meta(ge=0.0, le=2.0)] = 1.0
+    top_p: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
+    seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    stop: StopString | Annotated[tuple[StopString, ...], Meta(max_length=MAX_STOP_STRINGS)] = ()
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    logit_bias: Annotated[
+        dict[TokenId, Annotated[float, Meta(ge=-100.0, le=100.0)]], Meta(max_length=MAX_LOGIT_BIASES)
+    ] = {}
+    user: Annotated[str, Meta(max_length=256)] = ""
+    top_k: Annotated[int, Meta(ge=-1)] | None = None
+    min_p: Probability = 0.0
+    repetition_penalty: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
+    stop_token_ids: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
+    ignore_eos: bool = False
+    return_token_ids: bool = False
+
+    @property
+    def stop_strings(self) -> tuple[str, ...]:
+        return (self.stop,) if isinstance(self.stop, str) else self.stop
+
+    @property
+    def token_limit(self) -> int | None:
+        """The most tokens to generate; None for as many as the context has room for."""
+        return self.max_tokens
+
+    @property
+    def includes_usage(self) -> bool:
+        return self.stream_options is not None and self.stream_options.include_usage
+
+
+class CompletionRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/completions`; the prompt is a text or its token ids."""
+
+    prompt: str | tuple[TokenId, ...]
+
+    @property
+    def token_limit(self) -> int | None:
+        return DEFAULT_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
+
+
+class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One piece of a message; only text can be read."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | tuple[TextPart, ...]
+    name: str | None = None
+
+    def for_template(self) -> dict[str, str]:
+        """Return the message as chat templates know it: content in one string."""
+        content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return {"role": self.role, "content": content}
+
+
+class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /v1/chat/completions`."""
+
+    messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
+    max_completion_tokens: TokenCount | None = None
+
+    @property
+    def token_limit(self) -> int | None:
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+
+class Usage(msgspec.Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):
+    text: str
+    index: int = 0
+    logprobs: None = None
+    finish_reason: FinishReason | None = None
+    token_ids: tuple[int, ...] | UnsetType = UNSET
+    prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
+
+
+class CompletionReply(msgspec.Struct, frozen=True, kw_only=True):
+    """A completion, or one event of a streamed one."""
+
+    id: str
+    created: int
+    model: str
+    choices: tuple[CompletionChoice, ...]
+    object: str = "text_completion"
+    usage: Usage | UnsetType = UNSET
+
+
+class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
+    content: str
+    role: str = "assistant"
+
+
+class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
+    message: AssistantMessage
+    finish_reason: FinishReason
+    index: int = 0
+    logprobs: None = None
+    token_ids: tuple[int, ...] | UnsetType = UNSET
+    prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
+
+
+class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    created: int
+    model: str
+    choices: tuple[ChatChoice, ...]
+    usage: Usage
+    object: str = "chat.completion"
+
+
+class ChatDelta(msgspec.Struct, frozen=True, kw_only=True):
+    role: str | UnsetType = UNSET
+    content: str | UnsetType = UNSET
+
+
+class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
+    delta: ChatDelta
+    finish_reason: FinishReason | None
+    index: int = 0
+    logprobs: None = None
+    token_ids: tuple[int, ...] | UnsetType = UNSET
+    prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
+
+
+class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
+    """One event of a streamed chat completion."""
+
+    id: str
+    created: int
+    model: str
+    choices: tuple[ChatChunkChoice, ...]
+    object: str = "chat.completion.chunk"
+    usage: Usage | UnsetType = UNSET
+
+
+class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorReply(msgspec.Struct, frozen=True):
+    error: ErrorDetail
+
+
+RequestT = TypeVar("RequestT", CompletionRequest, ChatRequest)
+
+
+def parse_request(body: bytes, type_: type[RequestT]) -> RequestT:
+    """Return the request that a JSON body holds.
+
+    A field that is null counts as absent. Raises `RequestRefused`, naming the field where it can.
+    """
+    try:
+        values = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestRefused(f"the body is not a JSON object: {error}") from error
+    wanted = {name: value for name, value in values.items() if value is not None}
+    fields = {name: value for name, value in wanted.items() if name not in NEUTRAL_VALUES}
+    for name in wanted.keys() & NEUTRAL_VALUES.keys():
+        _require_neutral(name, wanted[name])
+    try:
+        return msgspec.convert(fields, type_, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise RequestRefused(str(error), _field_named_in(str(error))) from error
+
+
+def _require_neutral(name: str, value: object) -> None:
+    neutral = NEUTRAL_VALUES[name]
+    if value != neutral:
+        raise RequestRefused(f"{name!r} is not supported here; leave it out", name)
+
+
+def _field_named_in(message: str) -> str | None:
+    """Return the field that a msgspec message is about: in backquotes (`unknown field`) or as a path (`$.top_p`)."""
+    quoted = message.split("`")
+    if len(quoted) < 2:
+        return None
+    return quoted[-2].removeprefix("$.")

@@ -1,0 +1,76 @@
+"""The daemon's hold on its runtime directory: one lock, sockets that only their owner may open, nothing left behind."""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sarathid.errors import ConfigError, RuntimeDirectoryHeld
+from sarathid.paths import LOCK_FILE, check_socket_path, make_private
+
+LISTEN_BACKLOG = 128
+
+
+class RuntimeDirectory:
+    """A private directory that one daemon holds; leaving the context removes its sockets.
+
+    The lock is the kernel's (flock), so it ends with the process however that ends: a socket found
+    under a lock that could be taken belongs to nobody and is replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = make_private(path)
+        self._sockets: list[Path] = []
+        self._lock_fd = self._acquire()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for path in self._sockets:
+            path.unlink(missing_ok=True)
+        os.close(self._lock_fd)
+
+    def reserve(self, name: str) -> Path:
+        """Return the path of a socket that somebody else will bind, free of what a killed daemon left.
+
+        Raises `ConfigError` when the path is too long or something other than a socket is in its place.
+        """
+        path = check_socket_path(self.path / name)
+        if path.is_socket():
+            path.unlink()
+        elif os.path.lexists(path):
+            raise ConfigError(f"{path} is not a socket; move it away or choose another --runtime-dir")
+        self._sockets.append(path)
+        return path
+
+    def listen(self, name: str) -> socket.socket:
+        """Return a listening Unix socket of mode 0600: there is no moment at which others may connect.
+
+        The mode is set on the descriptor, and Linux gives it to the file that bind makes.
+        """
+        path = self.reserve(name)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(os.fspath(path))
+        listener.listen(LISTEN_BACKLOG)
+        return listener
+
+    def _acquire(self) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        lock_fd = os.open(self.path / LOCK_FILE, flags, 0o600)
+        try:
+            fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(lock_fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(lock_fd)
+            raise RuntimeDirectoryHeld(
+                f"{self.path} is held by the daemon with pid {holder}; stop it or choose another --runtime-dir"
+            ) from None
+        os.truncate(lock_fd, 0)
+        os.pwrite(lock_fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        return lock_fd

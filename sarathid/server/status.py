@@ -1,0 +1,87 @@
+"""The daemon in one reply: what its parts know, put together when somebody asks."""
+
+import os
+from collections.abc import Callable
+from itertools import islice
+
+from sarathid.clock import Clock
+from sarathid.engine.client import EngineClient
+from sarathid.protocol.control import Snapshot, Status
+from sarathid.protocol.requests import FinishReason
+from sarathid.server.availability import Availability
+from sarathid.telemetry.board import Board
+from sarathid.telemetry.prometheus import render
+from sarathid.telemetry.publisher import StatsPublisher
+from sarathid.version import __version__
+
+
+class StatusReporter:
+    """Answers for the whole daemon. `num_engine_restarts()` is told by whoever restarts the engine."""
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        board: Board,
+        publisher: StatsPublisher,
+        availability: Availability,
+        clock: Clock,
+        num_engine_restarts: Callable[[], int],
+    ) -> None:
+        self._engine = engine
+        self._board = board
+        self._publisher = publisher
+        self._availability = availability
+        self._clock = clock
+        self._started_s = clock.now_s()
+        self._num_engine_restarts = num_engine_restarts
+
+    def status(self) -> Status:
+        """Return the daemon's state, counters and latencies at this moment."""
+        board, now_s = self._board, self._clock.now_s()
+        last = board.last
+        num_blocks_used, num_blocks_free = self._blocks()
+        return Status(
+            version=__version__,
+            state=self._availability.state,
+            pid=os.getpid(),
+            uptime_s=now_s - self._started_s,
+            engine=self._engine.info,
+            settings=self._engine.settings,
+            num_running=last.num_running if last else 0,
+            num_waiting=last.num_waiting if last else 0,
+            num_preempted=last.num_preempted if last else 0,
+            num_blocks_used=num_blocks_used,
+            num_blocks_free=num_blocks_free,
+            num_iterations=board.num_iterations,
+            num_finished=board.num_finished.total(),
+            num_cancelled=board.num_finished[FinishReason.CANCELLED],
+            num_output_tokens=board.num_output_tokens,
+            num_stalls=board.num_stalls.total(),
+            num_engine_restarts=self._num_engine_restarts(),
+            tbt=board.tbt(now_s),
+            ttft=board.ttft(now_s),
+        )
+
+    def snapshot(self, num_iterations: int) -> Snapshot:
+        """Return the status with the latest `num_iterations` records, and how far each topic has got."""
+        board = self._board
+        num_skipped = max(0, len(board.iterations) - num_iterations)
+        return Snapshot(
+            status=self.status(),
+            requests=self._engine.list_requests(self._clock.now_s()),
+            iterations=tuple(islice(board.iterations, num_skipped, None)),
+            events=tuple(board.events),
+            finished=tuple(board.finished),
+            stream_positions=self._publisher.positions,
+        )
+
+    def metrics(self) -> str:
+        """Return the body of `/metrics`."""
+        return render(self._board, self._engine.settings, self._publisher.num_dropped, self._num_engine_restarts())
+
+    def _blocks(self) -> tuple[int, int]:
+        """Return blocks used and free: of the last iteration, unless nothing has been in flight since."""
+        info, last = self._engine.info, self._board.last
+        if last is not None and self._engine.num_in_flight:
+            return last.num_blocks_used, last.num_blocks_free
+        return 0, 0 if info is None else info.num_blocks

@@ -1,0 +1,83 @@
+"""The model's tokenizer as servers use it: long texts never hold up the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import tokenizers
+
+from sarathid.errors import RequestRefused
+from sarathid.models.model_config import ModelConfig
+from sarathid.models.model_files import ModelFiles
+from sarathid.server.chat_template import ChatTemplate
+from sarathid.server.detokenizer import IncrementalDetokenizer
+
+NUM_THREADS = 2
+
+T = TypeVar("T")
+
+
+class Tokenizer:
+    """Encodes prompts in a small pool of threads, and decodes tokens where it is called."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, chat_template: ChatTemplate | None) -> None:
+        self._backend = backend
+        self._chat_template = chat_template
+        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="tokenizer")
+
+    async def encode(self, text: str) -> tuple[int, ...]:
+        """Return the token ids of a text, with the special tokens that the model puts around one."""
+        return await self._in_thread(lambda: self._encode(text, add_special_tokens=True))
+
+    async def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+        """Return the token ids of a conversation under the model's chat template.
+
+        Raises `RequestRefused` when the model has no template or the template refuses the messages.
+        """
+        template = self._chat_template
+        if template is None:
+            raise RequestRefused("this model has no chat template; use /v1/completions", "messages")
+        return await self._in_thread(lambda: self._encode(template.render(messages), add_special_tokens=False))
+
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """Return the text of tokens, special tokens left out."""
+        text: str = self._backend.decode(token_ids, skip_special_tokens=True)
+        return text
+
+    def detokenizer(self) -> IncrementalDetokenizer:
+        """Return a new detokenizer for one request's tokens."""
+        return IncrementalDetokenizer(self.decode)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
+        # The batch call lets go of the interpreter's lock while it works; the single one holds it.
+        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        return tuple(encoding.ids)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+
+def load_tokenizer(files: ModelFiles) -> Tokenizer:
+    """Return the tokenizer of a model, with its chat template if it has one.
+
+    Raises `ModelRefused` when one of them is broken.
+    """
+    backend = files.tokenizer
+    if files.chat_template is None:
+        return Tokenizer(backend, None)
+    return Tokenizer(backend, ChatTemplate(files.chat_template, _special_tokens(files.config, backend)))
+
+
+def _special_tokens(config: ModelConfig, backend: tokenizers.Tokenizer) -> dict[str, str]:
+    """Return `bos_token` and `eos_token` as templates want them, where the model has them."""
+    token_ids = {"bos_token": config.bos_token_id, "eos_token": min(config.eos_token_ids, default=None)}
+    return {
+        name: token
+        for name, token_id in token_ids.items()
+        if token_id is not None and (token := backend.id_to_token(token_id)) is not None
+    }

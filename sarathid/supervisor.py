@@ -1,0 +1,177 @@
+"""Starts the engine process, and another one when it dies."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from sarathid.config import EngineConfig
+from sarathid.engine.client import EngineClient
+from sarathid.errors import EngineFailed
+
+FIRST_BACKOFF_S = 0.1
+MAX_BACKOFF_S = 10.0
+STABLE_AFTER_S = 60.0
+STOP_TIMEOUT_S = 5.0
+LAST_WORDS_TIMEOUT_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class EngineSupervisor:
+    """Keeps one engine process alive behind an `EngineClient`.
+
+    The engine reads its configuration from standard input, which stays open: its end tells the
+    engine that the daemon is gone. `on_down(reason)` and `on_up()` say when requests have to wait.
+    """
+
+    def __init__(
+        self,
+        client: EngineClient,
+        config: EngineConfig,
+        endpoint: Path,
+        *,
+        start_timeout_s: float,
+        max_restarts: int,
+        on_down: Callable[[str], None],
+        on_up: Callable[[], None],
+        command: tuple[str, ...] = (sys.executable, "-m", "sarathid.engine.process"),
+    ) -> None:
+        self._client = client
+        self._config = config
+        self._endpoint = endpoint
+        self._start_timeout_s = start_timeout_s
+        self._max_restarts = max_restarts
+        self._on_down = on_down
+        self._on_up = on_up
+        self._command = command
+        self._process: Process | None = None
+        self._num_restarts_in_a_row = 0
+        self.num_restarts = 0
+
+    async def run(self) -> None:
+        """Start an engine, and another one whenever it dies, until cancelled.
+
+        Raises `EngineFailed` when the first one can't start, or when `max_restarts` in a row did not
+        last for `STABLE_AFTER_S`.
+        """
+        await self._start()
+        while True:
+            self._on_up()
+            up_since_s = time.monotonic()
+            reason = await self._serve_until_down()
+            if time.monotonic() - up_since_s >= STABLE_AFTER_S:
+                self._num_restarts_in_a_row = 0
+            await self._restart(reason)
+
+    async def stop(self) -> None:
+        """End the engine: at once if it is not up, else as soon as its iteration is over."""
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None and self._client.is_ready:
+            await self._client.close()
+            await _wait_at_most(process, STOP_TIMEOUT_S)
+        await self._kill()
+
+    async def kill(self) -> None:
+        """End the engine at once, whatever it does."""
+        await self._kill()
+
+    async def _start(self) -> None:
+        """Start an engine process and wait until it is ready; raises `EngineFailed` when it will not be."""
+        self._process = await self._spawn()
+        connecting = asyncio.create_task(self._client.connect(self._endpoint))
+        ended = asyncio.create_task(self._process.wait())
+        try:
+            await asyncio.wait((connecting, ended), timeout=self._start_timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():  # what it said last may still be on its way
+                await asyncio.wait((connecting,), timeout=LAST_WORDS_TIMEOUT_S)
+            if connecting.done():
+                return connecting.result()
+            raise EngineFailed(self._why_not_ready())
+        finally:
+            connecting.cancel()
+            ended.cancel()
+            await asyncio.wait((connecting, ended))
+
+    def _why_not_ready(self) -> str:
+        assert self._process is not None
+        if self._process.returncode is None:
+            return f"the engine was not ready after {self._start_timeout_s:g} s; raise --start-timeout"
+        return f"the engine {_how_it_ended(self._process.returncode)} before it was ready"
+
+    async def _spawn(self) -> Process:
+        arguments = (*self._command, "--endpoint", os.fspath(self._endpoint), "--generation", str(self.num_restarts))
+        process = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, start_new_session=True)
+        assert process.stdin is not None
+        process.stdin.write(msgspec.json.encode(self._config) + b"\n")
+        return process
+
+    async def _serve_until_down(self) -> str:
+        """Pass the engine's messages on until it is no more, and return why."""
+        assert self._process is not None
+        talking = asyncio.create_task(self._client.run())
+        ended = asyncio.create_task(self._process.wait())
+        try:
+            await asyncio.wait((talking, ended), return_when=asyncio.FIRST_COMPLETED)
+            if talking.done():
+                return _words_of(talking)
+            return f"the engine {_how_it_ended(ended.result())}"
+        finally:
+            talking.cancel()
+            ended.cancel()
+            await asyncio.wait((talking, ended))
+
+    async def _restart(self, reason: str) -> None:
+        while True:
+            self._client.disconnected()
+            self._on_down(reason)
+            await self._kill()
+            if self._num_restarts_in_a_row >= self._max_restarts:
+                raise EngineFailed(f"{reason}; it was restarted {self._num_restarts_in_a_row} times in vain")
+            await asyncio.sleep(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0**self._num_restarts_in_a_row))
+            self._num_restarts_in_a_row += 1
+            self.num_restarts += 1
+            try:
+                return await self._start()
+            except EngineFailed as error:
+                reason = str(error)
+
+    async def _kill(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+async def _wait_at_most(process: Process, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(process.wait(), timeout_s)
+    except TimeoutError:
+        log.warning("the engine did not end within %g s; it is killed", timeout_s)
+
+
+def _words_of(failed: "asyncio.Task[None]") -> str:
+    try:
+        failed.result()
+    except EngineFailed as error:
+        return str(error)
+    raise AssertionError("a client talks with its engine until it is cancelled")
+
+
+def _how_it_ended(status: int) -> str:
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"

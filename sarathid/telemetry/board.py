@@ -1,0 +1,95 @@
+"""What the daemon knows of itself at this moment, folded from the records of the stream."""
+
+from collections import Counter, deque
+
+from sarathid.histogram import LatencyHistogram, LatencyWindow
+from sarathid.protocol.control import MAX_HISTORY, Percentiles
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.stats import (
+    Event,
+    IterationStats,
+    LifeCycle,
+    RequestStats,
+    SettingsChanged,
+    StallCause,
+    StallEvent,
+    StreamRecord,
+)
+
+WINDOW_S = 60.0
+MAX_EVENTS = 1024
+
+
+class Board:
+    """Counters since the start, the latencies of the last minute, and the latest records, in bounded memory.
+
+    It is the one place where records are counted: the control socket and `/metrics` both read it.
+    """
+
+    def __init__(self) -> None:
+        self.iterations: deque[IterationStats] = deque(maxlen=MAX_HISTORY)
+        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self.finished: deque[RequestStats] = deque(maxlen=MAX_EVENTS)
+        self.num_iterations = 0
+        self.num_output_tokens = 0
+        self.num_prefill_tokens = 0
+        self.num_preemptions = 0
+        self.num_finished: Counter[FinishReason] = Counter()
+        self.num_stalls: Counter[StallCause] = Counter()
+        self.iteration_seconds = LatencyHistogram()
+        self.tbt_seconds = LatencyHistogram()
+        self.ttft_seconds = LatencyHistogram()
+        self._tbt_window = LatencyWindow(WINDOW_S)
+        self._ttft_window = LatencyWindow(WINDOW_S)
+
+    @property
+    def last(self) -> IterationStats | None:
+        """The latest iteration, None before the first."""
+        return self.iterations[-1] if self.iterations else None
+
+    def observe(self, record: StreamRecord) -> None:
+        """Take a record in."""
+        match record:
+            case IterationStats():
+                self._observe_iteration(record)
+            case RequestStats():
+                self.finished.append(record)
+                self.num_finished[record.finish_reason] += 1
+            case StallEvent():
+                self.events.append(record)
+                self.num_stalls[record.cause] += len(record.victims)
+            case SettingsChanged() | LifeCycle():
+                self.events.append(record)
+
+    def tbt(self, now_s: float) -> Percentiles:
+        """Return the times between tokens of the last minute."""
+        return _percentiles(self._tbt_window, now_s)
+
+    def ttft(self, now_s: float) -> Percentiles:
+        """Return the times to first token of the last minute."""
+        return _percentiles(self._ttft_window, now_s)
+
+    def _observe_iteration(self, stats: IterationStats) -> None:
+        self.iterations.append(stats)
+        self.num_iterations += 1
+        self.num_output_tokens += len(stats.gaps) + len(stats.first_tokens)
+        self.num_prefill_tokens += stats.num_prefill_tokens
+        self.num_preemptions += len(stats.preempted)
+        self.iteration_seconds.record(stats.duration_s)
+        for gap in stats.gaps:
+            self.tbt_seconds.record(gap.tbt_s)
+            self._tbt_window.add(stats.end_s, gap.tbt_s)
+        for first in stats.first_tokens:
+            self.ttft_seconds.record(first.ttft_s)
+            self._ttft_window.add(stats.end_s, first.ttft_s)
+
+
+def _percentiles(window: LatencyWindow, now_s: float) -> Percentiles:
+    recent = window.histogram(now_s)
+    return Percentiles(
+        window_s=window.window_s,
+        count=recent.count,
+        p50_s=recent.percentile(0.5),
+        p99_s=recent.percentile(0.99),
+        max_s=recent.max_s,
+    )

@@ -1,0 +1,14 @@
+"""The daemon's log: one line an event, on stderr, for people."""
+
+import logging
+
+_LEVELS = (logging.INFO, logging.DEBUG)
+_LIBRARIES = ("asyncio", "uvicorn", "uvicorn.error", "httpx")
+
+
+def configure(verbosity: int) -> None:
+    """Send our log to stderr: 0 says what happened, 1 and more says how; libraries speak of trouble alone."""
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("sarathid").setLevel(_LEVELS[min(verbosity, len(_LEVELS) - 1)])
+    for name in _LIBRARIES:
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,82 @@
+"""The board in Prometheus' text format (version 0.0.4)."""
+
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from sarathid.histogram import LatencyHistogram
+from sarathid.protocol.stats import EngineSettings
+from sarathid.telemetry.board import Board
+
+# Seconds; dense where a target of interactive use lies.
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+def render(board: Board, settings: EngineSettings | None, num_dropped_records: int, num_engine_restarts: int) -> str:
+    """Return the exposition of everything that the daemon counts."""
+    families = chain(
+        _histogram("sarathid_iteration_seconds", "Duration of an iteration.", board.iteration_seconds),
+        _histogram("sarathid_tbt_seconds", "Time between two tokens of one request.", board.tbt_seconds),
+        _histogram("sarathid_ttft_seconds", "Time from arrival to first token.", board.ttft_seconds),
+        _counter("sarathid_iterations_total", "Iterations run.", board.num_iterations),
+        _counter("sarathid_output_tokens_total", "Tokens generated.", board.num_output_tokens),
+        _counter("sarathid_prefill_tokens_total", "Prompt tokens computed.", board.num_prefill_tokens),
+        _counter("sarathid_preemptions_total", "Requests preempted.", board.num_preemptions),
+        _counter("sarathid_dropped_records_total", "Records that a subscriber lost.", num_dropped_records),
+        _counter("sarathid_engine_restarts_total", "Engine processes started again.", num_engine_restarts),
+        _by_label("sarathid_requests_total", "Requests ended.", "finish_reason", board.num_finished),
+        _by_label("sarathid_stalls_total", "Times between tokens above the target.", "cause", board.num_stalls),
+        _gauges_of_settings(settings),
+        _gauges_of_last_iteration(board),
+    )
+    return "\n".join(families) + "\n"
+
+
+def _gauges_of_settings(settings: EngineSettings | None) -> Iterator[str]:
+    if settings is None:
+        return
+    yield from _gauge("sarathid_token_budget", "Tokens an iteration may take.", settings.token_budget)
+    if settings.slo.tbt_s is not None:
+        yield from _gauge("sarathid_slo_tbt_seconds", "Target for the time between tokens.", settings.slo.tbt_s)
+    if settings.slo.ttft_s is not None:
+        yield from _gauge("sarathid_slo_ttft_seconds", "Target for the time to first token.", settings.slo.ttft_s)
+
+
+def _gauges_of_last_iteration(board: Board) -> Iterator[str]:
+    if (last := board.last) is None:
+        return
+    yield from _gauge("sarathid_requests_running", "Requests that hold blocks.", last.num_running)
+    yield from _gauge("sarathid_requests_waiting", "Requests not yet begun.", last.num_waiting)
+    yield from _gauge("sarathid_requests_preempted", "Requests that wait to be resumed.", last.num_preempted)
+    yield from _gauge("sarathid_kv_blocks_used", "KV cache blocks in use.", last.num_blocks_used)
+    yield from _gauge("sarathid_kv_blocks_free", "KV cache blocks free.", last.num_blocks_free)
+
+
+def _header(name: str, words: str, kind: str) -> Iterator[str]:
+    yield f"# HELP {name} {words}"
+    yield f"# TYPE {name} {kind}"
+
+
+def _gauge(name: str, words: str, value: float) -> Iterator[str]:
+    yield from _header(name, words, "gauge")
+    yield f"{name} {value}"
+
+
+def _counter(name: str, words: str, value: int) -> Iterator[str]:
+    yield from _header(name, words, "counter")
+    yield f"{name} {value}"
+
+
+def _by_label(name: str, words: str, label: str, values: Mapping[Any, int]) -> Iterator[str]:
+    yield from _header(name, words, "counter")
+    for key, value in sorted(values.items()):
+        yield f'{name}{{{label}="{key}"}} {value}'
+
+
+def _histogram(name: str, words: str, histogram: LatencyHistogram) -> Iterator[str]:
+    yield from _header(name, words, "histogram")
+    for bound_s in BOUNDS_S:
+        yield f'{name}_bucket{{le="{bound_s}"}} {histogram.num_at_most(bound_s)}'
+    yield f'{name}_bucket{{le="+Inf"}} {histogram.count}'
+    yield f"{name}_sum {histogram.sum_s}"
+    yield f"{name}_count {histogram.count}"
