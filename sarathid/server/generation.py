@@ -20,9 +20,20 @@ class TextDelta:
 
 
 class Generation:
-    """A request under way, from the engine's tokens to text that may be sent."""
+    """A request under way, from the engine's tokens to text that may be sent.
 
-    def __init__(self, stream: TokenStream, detokenizer: IncrementalDetokenizer, stops: Sequence[str]) -> None:
+    With `tells_every_token` each token is a delta at once, of empty text while its text is not certain.
+    """
+
+    def __init__(
+        self,
+        stream: TokenStream,
+        detokenizer: IncrementalDetokenizer,
+        stops: Sequence[str],
+        *,
+        tells_every_token: bool = False,
+    ) -> None:
+        self.tells_every_token = tells_every_token
         self._stream = stream
         self._detokenizer = detokenizer
         self._stops = StopStrings(stops)
@@ -38,10 +49,10 @@ class Generation:
         return self._stream.prompt_token_ids
 
     async def deltas(self) -> AsyncIterator[TextDelta]:
-        """Yield text as it comes: never empty, except in the last delta, which alone has a finish reason."""
+        """Yield text as it comes; only the last delta has a finish reason, and may be empty."""
         async for token in self._stream:
             delta = self._advance(token)
-            if delta.text or delta.finish_reason is not None:
+            if delta.text or self.tells_every_token or delta.finish_reason is not None:
                 self._unsent_token_ids.clear()
                 yield delta
             if delta.finish_reason is not None:

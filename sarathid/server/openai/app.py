@@ -136,7 +136,9 @@ class OpenAIServer:
     ) -> Response:
         seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
         stream = self._engine.submit(prompt, sampling_params(body, seed), client=client_label(request, body.user))
-        generation = Generation(stream, self._tokenizer.detokenizer(), body.stop_strings)
+        generation = Generation(
+            stream, self._tokenizer.detokenizer(), body.stop_strings, tells_every_token=body.return_token_ids
+        )
         if body.stream:
             return StreamedReply(generation, reply_format, self._clock, includes_usage=body.includes_usage)
         return WholeReply(generation, reply_format)

@@ -51,7 +51,7 @@ class WholeReply(Response):
 
 
 class StreamedReply(Response):
-    """Server-sent events, one for each piece of text, then `[DONE]`."""
+    """Server-sent events, one for each piece of text (each token, where token ids are asked for), then `[DONE]`."""
 
     media_type = "text/event-stream"
 
@@ -78,7 +78,7 @@ class StreamedReply(Response):
                 break
             await _send_event(send, msgspec.json.encode(self._format.event(delta, is_first=is_first)))
             is_first = False
-            if delta.text:
+            if delta.text or self._generation.tells_every_token:
                 self._generation.mark_delivered(self._clock.now_s())
         if self._includes_usage:
             await _send_event(send, msgspec.json.encode(self._format.usage_event(usage_of(self._generation))))
