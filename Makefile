@@ -38,7 +38,7 @@ dist: $(INSTALLED)  ## build the wheel and try it in an empty environment
 	@set -e; empty=$$(mktemp -d); trap 'rm -rf "$$empty"' EXIT; \
 	echo "Installing $$(echo dist/*.whl) into an empty environment"; \
 	$(BIN)/python -m venv "$$empty/venv"; \
-	"$$empty/venv/bin/pip" install --quiet --disable-pip-version-check dist/*.whl; \
+	"$$empty/venv/bin/pip" install -qq dist/*.whl; \
 	cd "$$empty"; \
 	venv/bin/sarathid --version; \
 	venv/bin/sarathictl --help >/dev/null; \
@@ -54,5 +54,5 @@ $(INSTALLED): pyproject.toml
 	{ echo "$(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "Installing into .venv (minutes the first time, mostly for torch)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install -qq --editable '.[dev]'
 	@touch $@
