@@ -30,3 +30,8 @@ class BlockTable:
         """Append blocks for the positions behind those there are."""
         self.block_ids += tuple(block_ids)
         self.capacity += len(block_ids) * self.block_size
+
+    def clear(self) -> tuple[int, ...]:
+        """Empty the table and return the blocks that it had."""
+        block_ids, self.block_ids, self.capacity = self.block_ids, (), 0
+        return block_ids

@@ -34,7 +34,6 @@ class BatchPlan:
         self._kv_cache = kv_cache
         self._max_num_seqs = max_num_seqs
         self._num_watermark_blocks = num_watermark_blocks
-        self._scheduled: set[int] = set()
         self._decodes: list[ScheduledSequence] = []
         self._chunks: list[ScheduledSequence] = []
         self._preempted: list[int] = []
@@ -43,12 +42,12 @@ class BatchPlan:
 
     @property
     def is_empty(self) -> bool:
-        return not self._scheduled
+        return not (self._decodes or self._chunks)
 
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, whatever the budget has left."""
         for sequence in tuple(self._running):
-            if sequence.is_decoding and self._is_free_to_run(sequence) and self._make_room_for_token(sequence):
+            if sequence.is_decoding and not sequence.is_in_flight and self._make_room_for_token(sequence):
                 budget.charge_decode(sequence)
                 self._schedule(sequence, 1, self._decodes)
 
@@ -57,7 +56,7 @@ class BatchPlan:
         for sequence in tuple(self._running):
             if budget.is_spent:
                 return
-            if self._is_free_to_run(sequence) and not sequence.is_decoding:
+            if self._may_run_chunk(sequence):
                 num_possible = min(sequence.num_uncomputed_tokens, self._room_for_chunk(sequence))
                 if num_possible and (num_granted := budget.take(sequence, num_possible)):
                     self._schedule(sequence, num_granted, self._chunks)
@@ -76,10 +75,8 @@ class BatchPlan:
             decodes=tuple(self._decodes), chunks=tuple(self._chunks), preempted=tuple(self._preempted)
         )
 
-    def _is_free_to_run(self, sequence: Sequence) -> bool:
-        return not (
-            sequence.is_in_flight or sequence.request_id in self._scheduled or sequence.request_id in self._preempted
-        )
+    def _may_run_chunk(self, sequence: Sequence) -> bool:
+        return not (sequence.is_in_flight or sequence.is_decoding or sequence.request_id in self._preempted)
 
     def _admit(self, budget: TokenBudget, num_reserved: Callable[[Sequence], int], num_watermark_blocks: int) -> None:
         while not budget.is_spent and (sequence := self._waiting.head) is not None:
@@ -90,31 +87,31 @@ class BatchPlan:
             if num_granted == 0:
                 return
             if num_tokens > sequence.num_tokens:
-                self._kv_cache.grow(sequence.request_id, num_tokens)
+                self._kv_cache.grow(sequence.block_table, num_tokens)
             insort(self._running, self._waiting.pop(), key=_order)
             self._schedule(sequence, num_granted, self._chunks)
 
     def _schedule(self, sequence: Sequence, num_tokens: int, part: list[ScheduledSequence]) -> None:
+        """Add the sequence's next tokens, for which there are blocks, to the batch, and mark it as in flight."""
         first = sequence.num_computed_tokens
         end = first + num_tokens
-        request_id = sequence.request_id
-        has_blocks = self._kv_cache.grow(request_id, end)
+        has_blocks = self._kv_cache.grow(sequence.block_table, end)
         assert has_blocks, "a sequence was granted more tokens than there are blocks"
+        sequence.is_in_flight = True
         part.append(
             ScheduledSequence(
-                request_id=request_id,
+                request_id=sequence.request_id,
                 token_ids=tuple(sequence.token_ids[first:end]),
                 first_position=first,
-                block_ids=self._kv_cache.block_ids(request_id),
-                sampling=sequence.sampling_input() if end == sequence.num_tokens else None,
+                block_ids=sequence.block_table.block_ids,
+                sampling=sequence.sampling_input() if end == len(sequence.token_ids) else None,
             )
         )
-        self._scheduled.add(request_id)
 
     def _make_room_for_token(self, sequence: Sequence) -> bool:
-        while not self._kv_cache.grow(sequence.request_id, sequence.num_tokens):
-            victim = self._youngest(self._is_free_to_run)
-            assert victim is not None, "the sequence itself is free to run"
+        while not self._kv_cache.grow(sequence.block_table, len(sequence.token_ids)):
+            victim = self._youngest(lambda other: not other.is_in_flight)
+            assert victim is not None, "the sequence itself is not in flight"
             self._preempt(victim)
             if victim is sequence:
                 return False
@@ -122,9 +119,9 @@ class BatchPlan:
 
     def _room_for_chunk(self, sequence: Sequence) -> int:
         def may_yield(other: Sequence) -> bool:
-            return self._is_free_to_run(other) and not other.is_decoding and other.order > sequence.order
+            return other.order > sequence.order and not other.is_in_flight and not other.is_decoding
 
-        while (num_tokens := self._kv_cache.max_tokens(sequence.request_id) - sequence.num_computed_tokens) <= 0:
+        while (num_tokens := self._kv_cache.max_tokens(sequence.block_table) - sequence.num_computed_tokens) <= 0:
             victim = self._youngest(may_yield)
             if victim is None:
                 return 0
@@ -135,7 +132,7 @@ class BatchPlan:
         return next(filter(is_eligible, reversed(self._running)), None)
 
     def _preempt(self, victim: Sequence) -> None:
-        self._kv_cache.release(victim.request_id)
+        self._kv_cache.release(victim.block_table)
         self._running.remove(victim)
         victim.restart()
         self._waiting.add(victim)
@@ -146,9 +143,7 @@ class BatchPlan:
             return False
         if not self._running:
             return True  # whatever was accepted fits into an empty cache
-        num_promised = sum(
-            self._kv_cache.num_missing_blocks(running.request_id, running.num_tokens) for running in self._running
-        )
+        num_promised = sum(running.block_table.num_missing(running.num_tokens) for running in self._running)
         num_needed = self._kv_cache.num_blocks_for(num_tokens) + num_promised
         return self._kv_cache.num_free_blocks - num_needed >= num_watermark_blocks
 

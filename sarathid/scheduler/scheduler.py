@@ -82,7 +82,7 @@ class Scheduler:
                 param="prompt",
             )
         assert request.request_id not in self._sequences
-        sequence = Sequence(request, self._num_added, self.limits.max_model_len)
+        sequence = Sequence(request, self._num_added, self.limits.max_model_len, self.kv_cache.new_table())
         self._num_added += 1
         self._sequences[request.request_id] = sequence
         self._waiting.add(sequence)
@@ -114,10 +114,7 @@ class Scheduler:
             num_watermark_blocks=self._num_watermark_blocks,
         )
         self.policy(plan, budget)
-        batch = plan.build()
-        for scheduled in batch.sequences:
-            self._sequences[scheduled.request_id].is_in_flight = True
-        return batch
+        return plan.build()
 
     def update(self, batch: ScheduledBatch, token_ids: tuple[int | None, ...]) -> tuple[TokenDelta, ...]:
         """Apply what an iteration gave: `token_ids` in the order of the batch's rows that sample.
@@ -140,9 +137,7 @@ class Scheduler:
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless every block is accounted for; with no request left, all are free."""
-        self.kv_cache.check_integrity()
-        if not self._sequences:
-            assert self.kv_cache.num_used_blocks == 0, f"{self.kv_cache.num_used_blocks} blocks leaked"
+        self.kv_cache.check_integrity(sequence.block_table for sequence in self._sequences.values())
 
     def _advance(self, sequence: Sequence, token_id: int | None) -> TokenDelta:
         if token_id is None:
@@ -158,7 +153,7 @@ class Scheduler:
 
     def _forget(self, sequence: Sequence) -> None:
         del self._sequences[sequence.request_id]
-        self.kv_cache.release(sequence.request_id)
+        self.kv_cache.release(sequence.block_table)
         if sequence in self._running:
             self._running.remove(sequence)
         else:

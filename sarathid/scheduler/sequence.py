@@ -1,5 +1,6 @@
 """The mutable life of one request inside the engine."""
 
+from sarathid.kvcache.block_table import BlockTable
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.scheduler.batch import SamplingInput
 
@@ -12,6 +13,7 @@ class Sequence:
     """
 
     __slots__ = (
+        "block_table",
         "cancel_reason",
         "is_in_flight",
         "max_num_tokens",
@@ -25,11 +27,12 @@ class Sequence:
         "token_ids",
     )
 
-    def __init__(self, request: Request, order: int, max_model_len: int) -> None:
+    def __init__(self, request: Request, order: int, max_model_len: int, block_table: BlockTable) -> None:
         self.request = request
         self.request_id = request.request_id
         self.num_prompt_tokens = len(request.prompt_token_ids)
         self.order = order
+        self.block_table = block_table
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_computed_tokens = 0
         self.num_preemptions = 0

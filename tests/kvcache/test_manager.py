@@ -15,35 +15,37 @@ class KVCacheMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.manager = KVCacheManager(NUM_BLOCKS, BLOCK_SIZE)
+        self.tables = [self.manager.new_table() for _ in range(6)]
         self.num_blocks_held: dict[int, int] = {}
 
-    @rule(request_id=st.integers(0, 5), num_tokens=st.integers(1, 30))
-    def grow(self, request_id: int, num_tokens: int) -> None:
-        held = self.num_blocks_held.get(request_id, 0)
+    @rule(index=st.integers(0, 5), num_tokens=st.integers(1, 30))
+    def grow(self, index: int, num_tokens: int) -> None:
+        held = self.num_blocks_held.get(index, 0)
         wanted = max(held, -(-num_tokens // BLOCK_SIZE))
         num_free = NUM_BLOCKS - sum(self.num_blocks_held.values())
         fits = wanted - held <= num_free
-        assert self.manager.grow(request_id, num_tokens) is fits
+        assert self.manager.grow(self.tables[index], num_tokens) is fits
         if fits and wanted:
-            self.num_blocks_held[request_id] = wanted
+            self.num_blocks_held[index] = wanted
 
-    @rule(request_id=st.integers(0, 5))
-    def release(self, request_id: int) -> None:
-        self.manager.release(request_id)
-        self.num_blocks_held.pop(request_id, None)
+    @rule(index=st.integers(0, 5))
+    def release(self, index: int) -> None:
+        self.manager.release(self.tables[index])
+        self.num_blocks_held.pop(index, None)
 
     @invariant()
     def blocks_are_conserved_and_nobody_shares(self) -> None:
-        self.manager.check_integrity()
+        self.manager.check_integrity(self.tables)
         assert self.manager.num_used_blocks == sum(self.num_blocks_held.values())
         assert self.manager.num_free_blocks == NUM_BLOCKS - self.manager.num_used_blocks
 
     @invariant()
     def tables_are_as_long_as_they_should_be(self) -> None:
-        for request_id, num_blocks in self.num_blocks_held.items():
-            assert len(self.manager.block_ids(request_id)) == num_blocks
+        for index, num_blocks in self.num_blocks_held.items():
+            table = self.tables[index]
+            assert len(table.block_ids) == num_blocks
             free_tokens = self.manager.num_free_blocks * BLOCK_SIZE
-            assert self.manager.max_tokens(request_id) == num_blocks * BLOCK_SIZE + free_tokens
+            assert self.manager.max_tokens(table) == num_blocks * BLOCK_SIZE + free_tokens
 
 
 TestKVCache = KVCacheMachine.TestCase
@@ -67,7 +69,6 @@ def test_releasing_a_free_block_is_caught() -> None:
 
 def test_integrity_check_finds_a_leaked_block() -> None:
     manager = KVCacheManager(4, BLOCK_SIZE)
-    assert manager.grow(1, 5)
-    manager._tables.clear()
+    assert manager.grow(manager.new_table(), 5)
     with pytest.raises(AssertionError, match="2 blocks in use"):
-        manager.check_integrity()
+        manager.check_integrity([])
