@@ -6,6 +6,11 @@ from sarathi_kernels.backend import LayerCache
 
 
 def store(k: Tensor, v: Tensor, cache: LayerCache, slot_mapping: Tensor) -> None:
-    """Copy row i of `k` and `v` [num_tokens, num_kv_heads, head_dim] to slot `slot_mapping[i]` (int64)."""
-    cache.k.flatten(0, 1).index_copy_(0, slot_mapping, k)
-    cache.v.flatten(0, 1).index_copy_(0, slot_mapping, v)
+    """Copy row i of `k` and `v` [num_tokens, num_kv_heads, head_dim] to slot `slot_mapping[i]` (int64).
+
+    The cache may lie in memory in any order of its dimensions.
+    """
+    block_size = cache.k.shape[1]
+    blocks, offsets = slot_mapping // block_size, slot_mapping % block_size
+    cache.k[blocks, offsets] = k
+    cache.v[blocks, offsets] = v

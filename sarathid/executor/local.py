@@ -4,9 +4,12 @@ import os
 from collections import deque
 
 import torch
-from sarathi_kernels.select import select_backend
+from sarathi_kernels.native import NativeUnavailable
+from sarathi_kernels.select import AttentionNeeds, BackendUnknown, Selection, select_backend
+from sarathi_kernels.torch_varlen import VarlenUnavailable
 
 from sarathid.config import EngineConfig
+from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.cpu_threads import usable_cores
 from sarathid.executor.kv_storage import KVStorage
@@ -19,6 +22,7 @@ from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
 from sarathid.models.registry import build_model
 from sarathid.models.weights import load_weights, open_weights
+from sarathid.paths import cache_dir, make_private
 from sarathid.scheduler.batch import ScheduledBatch
 
 
@@ -41,7 +45,7 @@ class LocalExecutor:
         num_weight_bytes = count_weight_bytes(files.config, dtype)
         placement = place(config.device, dtype, num_weight_bytes)
         plan = self._plan_kv_cache(files.config, placement, num_weight_bytes)
-        selection = select_backend(placement.device)
+        selection = self._select_attention(files.config, placement)
         model = build_model(files.config, plan.max_model_len, placement.device, dtype)
         load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
         storage = KVStorage(files.config, plan.num_blocks, config.block_size, placement.device, dtype)
@@ -75,6 +79,19 @@ class LocalExecutor:
     def close(self) -> None:
         self._submitted.clear()
         self._runner = None
+
+    def _select_attention(self, model: ModelConfig, placement: Placement) -> Selection:
+        needs = AttentionNeeds(
+            device=placement.device,
+            dtype=placement.dtype,
+            head_dim=model.head_dim,
+            block_size=self._config.block_size,
+            directory=make_private(make_private(cache_dir()) / "kernels"),
+        )
+        try:
+            return select_backend(self._config.attention_backend, needs)
+        except (BackendUnknown, NativeUnavailable, VarlenUnavailable) as error:
+            raise ConfigError(str(error)) from error
 
     def _plan_kv_cache(self, model: ModelConfig, placement: Placement, num_weight_bytes: int) -> KVPlan:
         config = self._config
