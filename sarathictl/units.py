@@ -73,7 +73,7 @@ def tokens(num_tokens: int) -> str:
 def share(part: float) -> str:
     """Return a share of one as whole per cent, never rounding the last stall away to 100 %."""
     per_cent = part * 100.0
-    return f"{math.floor(per_cent) if part < 1.0 else 100} %" if per_cent > 99.0 else f"{per_cent:.0f} %"
+    return f"{math.floor(per_cent) if 99.0 < per_cent < 100.0 else round(per_cent)} %"
 
 
 def clock_time(wall_s: float, *, has_tenths: bool = False) -> str:

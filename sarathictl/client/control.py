@@ -69,7 +69,7 @@ class ControlClient:
         while (remaining_s := deadline_s - time.monotonic()) > 0.0:
             if not self._socket.poll(math.ceil(remaining_s * 1e3)):
                 break
-            reply = decode(self._socket.recv(), ControlReply)
+            reply: ControlReply = decode(self._socket.recv(), ControlReply)
             if reply.id in (request_id, None):
                 return reply
         raise TimeoutError(f"the daemon at {self._socket_path} did not answer within {self._timeout_s:g} s")

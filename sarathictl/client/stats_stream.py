@@ -1,0 +1,202 @@
+"""Follows a daemon's stats stream in a thread: every record in order, gaps counted, connection kept."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TypeAlias
+
+import zmq
+
+from sarathictl.client.control import ControlClient
+from sarathictl.client.endpoint import Endpoint, check_reachable
+from sarathid.clock import Clock, MonotonicClock
+from sarathid.errors import CodecError, ControlRefused, NotReachable
+from sarathid.protocol.codec import decode
+from sarathid.protocol.control import MAX_HISTORY, GetSnapshot, ListRequests, RequestList, Snapshot
+from sarathid.protocol.stats import LifeCycle, StreamRecord
+
+MAX_UNREAD = 1 << 14
+MAX_BATCH = 512
+POLL_S = 0.1
+RETRY_S = 0.5
+REQUESTS_EVERY_S = 1.0
+ANSWER_TIMEOUT_S = 2.0
+SILENT_AFTER_S = 3.0  # the daemon sends a heartbeat in every second without news
+
+
+class LinkState(StrEnum):
+    """How the stream stands; only `LIVE` promises that what was read last is what happens now."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    SILENT = "silent"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The connection at one moment: since when it is so, why, and how many records never came."""
+
+    state: LinkState
+    since_s: float
+    message: str = ""
+    num_missed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One thing that the daemon said, and when it was read (monotonic seconds)."""
+
+    time_s: float
+    item: "StreamItem"
+
+
+StreamItem: TypeAlias = Snapshot | RequestList | StreamRecord
+
+
+class StatsStream:
+    """Reads until closed. A snapshot comes first, and again after every new connection.
+
+    `on_arrival` is called from the stream's thread when there is something to `drain`, or when the
+    link changed; a reader that is too slow loses the oldest records, and they are counted.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, on_arrival: Callable[[], None] | None = None, clock: Clock | None = None
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_arrival = on_arrival or _ignore
+        self._clock = clock or MonotonicClock()
+        self._unread: deque[Received] = deque()
+        self._lock = threading.Lock()
+        self._is_closing = threading.Event()
+        self._positions: dict[str, int] = {}
+        self._link = Link(LinkState.CONNECTING, self._clock.now_s())
+        self._thread = threading.Thread(target=self._run, name="stats-stream", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading and wait for the thread to end."""
+        self._is_closing.set()
+        self._thread.join()
+
+    @property
+    def link(self) -> Link:
+        """How the connection stands now."""
+        return self._link
+
+    def drain(self) -> list[Received]:
+        """Return everything that came since the last call, oldest first."""
+        with self._lock:
+            unread, self._unread = self._unread, deque()
+        return list(unread)
+
+    def _run(self) -> None:
+        while not self._is_closing.is_set():
+            try:
+                self._follow()
+            except (NotReachable, ControlRefused, TimeoutError) as error:
+                self._change_link(LinkState.DOWN, str(error))
+                self._is_closing.wait(RETRY_S)
+            except CodecError as error:
+                self._change_link(LinkState.DOWN, f"the daemon speaks another version: {error}")
+                self._is_closing.wait(RETRY_S)
+
+    def _follow(self) -> None:
+        """Read one connection to its end: subscribe, take a snapshot, then pass on what comes."""
+        with ControlClient(self._endpoint.control, ANSWER_TIMEOUT_S) as control, zmq.Context() as context:
+            subscriber = context.socket(zmq.SUB)
+            monitor = subscriber.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+            try:
+                subscriber.subscribe(b"")
+                subscriber.connect(f"ipc://{self._endpoint.stats}")
+                if monitor.poll(int(ANSWER_TIMEOUT_S * 1e3)):
+                    monitor.recv_multipart()
+                self._take_snapshot(control)
+                self._pass_on(control, subscriber, monitor)
+            finally:
+                subscriber.disable_monitor()
+                monitor.close(linger=0)
+                subscriber.close(linger=0)
+
+    def _take_snapshot(self, control: ControlClient) -> None:
+        snapshot = control.request(GetSnapshot(num_iterations=MAX_HISTORY), Snapshot)
+        self._positions = dict(snapshot.stream_positions)
+        self._deliver([snapshot])
+        self._change_link(LinkState.LIVE)
+
+    def _pass_on(self, control: ControlClient, subscriber: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
+        """Deliver records until the daemon hangs up or we are closed."""
+        heard_s = listed_s = self._clock.now_s()
+        while not self._is_closing.is_set() and not monitor.poll(0):
+            if subscriber.poll(int(POLL_S * 1e3)):
+                batch = self._read_batch(subscriber)
+                self._deliver(batch)
+                heard_s = self._clock.now_s()
+                self._change_link(LinkState.LIVE)
+                if any(isinstance(record, LifeCycle) for record in batch):
+                    self._take_snapshot(control)  # another engine: what it is comes with a snapshot alone
+            now_s = self._clock.now_s()
+            if now_s - heard_s > SILENT_AFTER_S:
+                check_reachable(self._endpoint.control)
+                self._change_link(LinkState.SILENT, "the daemon is there and says nothing")
+            elif now_s - listed_s > REQUESTS_EVERY_S:
+                listed_s = now_s
+                self._deliver([control.request(ListRequests(), RequestList)])
+
+    def _read_batch(self, subscriber: "zmq.Socket[bytes]") -> list[StreamItem]:
+        """Return the records that have arrived, without those that the snapshot already told."""
+        records: list[StreamItem] = []
+        for _ in range(MAX_BATCH):
+            try:
+                frames = subscriber.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            if len(frames) == 3 and self._is_news(frames[0].decode(errors="replace"), frames[1]):
+                records.append(_decode_record(frames[2]))
+        return records
+
+    def _is_news(self, topic: str, position_bytes: bytes) -> bool:
+        position = int.from_bytes(position_bytes, "big")
+        last = self._positions.get(topic, position - 1)
+        if position <= last:
+            return False
+        self._positions[topic] = position
+        self._count_missed(position - last - 1)
+        return True
+
+    def _deliver(self, items: list[StreamItem]) -> None:
+        now_s = self._clock.now_s()
+        with self._lock:
+            self._unread.extend(Received(now_s, item) for item in items)
+            num_dropped = max(0, len(self._unread) - MAX_UNREAD)
+            for _ in range(num_dropped):
+                self._unread.popleft()
+        self._count_missed(num_dropped)
+        if items:
+            self._on_arrival()
+
+    def _count_missed(self, num_records: int) -> None:
+        if num_records:
+            self._link = replace(self._link, num_missed=self._link.num_missed + num_records)
+
+    def _change_link(self, state: LinkState, message: str = "") -> None:
+        if (state, message) == (self._link.state, self._link.message):
+            return
+        since_s = self._link.since_s if state is self._link.state else self._clock.now_s()
+        self._link = replace(self._link, state=state, since_s=since_s, message=message)
+        self._on_arrival()
+
+
+def _ignore() -> None:
+    pass
+
+
+def _decode_record(body: bytes) -> StreamRecord:
+    record: StreamRecord = decode(body, StreamRecord)
+    return record

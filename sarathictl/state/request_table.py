@@ -1,0 +1,117 @@
+"""The requests that the daemon holds, kept between two lists of them by what each iteration did."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from sarathid.protocol.control import RequestState, RequestStatus
+from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, StallEvent, TokenGap
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRow:
+    """One request as a screen shows it; None and "" where only a list of requests would tell."""
+
+    request_id: int
+    state: RequestState
+    arrival_s: float | None = None
+    client: str = ""
+    num_prompt_tokens: int | None = None
+    num_computed_tokens: int = 0
+    num_output_tokens: int = 0
+    max_tokens: int | None = None
+    ttft_s: float | None = None
+    tbt_last_s: float | None = None
+    tbt_max_s: float | None = None
+    num_stalls: int = 0
+    num_preemptions: int = 0
+
+
+class RequestTable:
+    """Rows by request id, in order of arrival. A request that still waits appears with the next list."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, RequestRow] = {}
+
+    @property
+    def rows(self) -> tuple[RequestRow, ...]:
+        return tuple(self._rows[request_id] for request_id in sorted(self._rows))
+
+    def replace_all(self, requests: Iterable[RequestStatus], now_s: float) -> None:
+        """Take over a list of all requests, asked for at `now_s`."""
+        self._rows = {request.request_id: _row_of(request, now_s) for request in requests}
+
+    def fold(self, iteration: IterationStats) -> None:
+        """Advance the requests that took part in an iteration."""
+        for chunk in iteration.chunks:
+            self._take_chunk(chunk)
+        for first in iteration.first_tokens:
+            self._take_first_token(first)
+        for gap in iteration.gaps:
+            self._take_gap(gap)
+        for request_id in iteration.preempted:
+            self._preempt(request_id)
+        for request_id in iteration.finished:
+            self.drop(request_id)
+
+    def count_stalls(self, stall: StallEvent) -> None:
+        """Count one stall more for each of its victims."""
+        for victim in stall.victims:
+            if row := self._rows.get(victim.request_id):
+                self._rows[victim.request_id] = replace(row, num_stalls=row.num_stalls + 1)
+
+    def drop(self, request_id: int) -> None:
+        """Forget a request that ended."""
+        self._rows.pop(request_id, None)
+
+    def _take_chunk(self, chunk: ChunkStats) -> None:
+        row = self._row(chunk.request_id)
+        self._rows[chunk.request_id] = replace(
+            row,
+            state=RequestState.PREFILL,
+            num_prompt_tokens=chunk.num_tokens if row.num_prompt_tokens is None else row.num_prompt_tokens,
+            num_computed_tokens=chunk.start + chunk.length,
+        )
+
+    def _take_first_token(self, first: FirstToken) -> None:
+        row = self._row(first.request_id)
+        self._rows[first.request_id] = replace(
+            row, state=RequestState.DECODE, ttft_s=first.ttft_s, num_output_tokens=row.num_output_tokens + 1
+        )
+
+    def _take_gap(self, gap: TokenGap) -> None:
+        row = self._row(gap.request_id)
+        self._rows[gap.request_id] = replace(
+            row,
+            state=RequestState.DECODE,
+            num_computed_tokens=row.num_computed_tokens + 1,
+            num_output_tokens=row.num_output_tokens + 1,
+            tbt_last_s=gap.tbt_s,
+            tbt_max_s=max(gap.tbt_s, row.tbt_max_s or 0.0),
+        )
+
+    def _preempt(self, request_id: int) -> None:
+        row = self._row(request_id)
+        self._rows[request_id] = replace(
+            row, state=RequestState.PREEMPTED, num_computed_tokens=0, num_preemptions=row.num_preemptions + 1
+        )
+
+    def _row(self, request_id: int) -> RequestRow:
+        return self._rows.get(request_id) or RequestRow(request_id=request_id, state=RequestState.WAITING)
+
+
+def _row_of(request: RequestStatus, now_s: float) -> RequestRow:
+    return RequestRow(
+        request_id=request.request_id,
+        state=request.state,
+        arrival_s=now_s - request.age_s,
+        client=request.client,
+        num_prompt_tokens=request.num_prompt_tokens,
+        num_computed_tokens=request.num_computed_tokens,
+        num_output_tokens=request.num_output_tokens,
+        max_tokens=request.max_tokens,
+        ttft_s=request.ttft_s,
+        tbt_last_s=request.tbt_last_s,
+        tbt_max_s=request.tbt_max_s,
+        num_stalls=request.num_stalls,
+        num_preemptions=request.num_preemptions,
+    )

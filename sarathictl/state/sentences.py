@@ -1,0 +1,44 @@
+"""A stall as a sentence: who waited, how long, and because of whom."""
+
+from sarathictl import units
+from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
+
+_CAUSES = {
+    StallCause.PREFILL: "prefill",
+    StallCause.PREEMPTION: "preempted (KV cache full), computed again",
+    StallCause.GARBAGE_COLLECTION: "garbage collection",
+    StallCause.OVERHEAD: "the engine's own overhead",
+    StallCause.DECODE: "the decode batch alone",
+    StallCause.DELIVERY: "delivery to the client, not the engine",
+    StallCause.UNEXPLAINED: "unexplained",
+}
+
+
+def stall_sentence(stall: StallEvent) -> str:
+    """Return `"17 +3 more stalled 412 ms <- 2007-token prefill of 31 (to 2007 of 7211)"`, with an arrow."""
+    return f"{victims(stall)} stalled {units.duration(stall.worst_gap_s)} ← {cause(stall)}"
+
+
+def victims(stall: StallEvent) -> str:
+    """Return `"17 +3 more"`: the request that waited longest, and how many others waited too."""
+    num_others = len(stall.victims) - 1
+    return f"{stall.victims[0].request_id} +{num_others} more" if num_others else str(stall.victims[0].request_id)
+
+
+def cause(stall: StallEvent) -> str:
+    """Return what the worst gap is mostly made of; a prefill with its length and whose it is."""
+    if stall.cause is StallCause.PREFILL and stall.chunk is not None:
+        return f"{stall.chunk.length}-token prefill of {stall.chunk.request_id} ({progress(stall.chunk)})"
+    return _CAUSES[stall.cause]
+
+
+def cause_name(kind: StallCause) -> str:
+    """Return one cause in words."""
+    return _CAUSES[kind]
+
+
+def progress(chunk: ChunkStats) -> str:
+    """Return how far a prompt was after a chunk: `"whole prompt"`, `"to 2007 of 7211"`."""
+    if chunk.length == chunk.num_tokens:
+        return "whole prompt"
+    return f"to {chunk.start + chunk.length} of {chunk.num_tokens}"

@@ -1,0 +1,109 @@
+"""The engine in figures: queues, KV cache, latencies, and what it runs at this moment."""
+
+from collections.abc import Iterator
+from typing import TypeAlias
+
+from rich.text import Text
+
+from sarathictl import units
+from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.renderables.line import Piece, bar, fit, line
+from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.stats import IterationScheduled, SettingsChanged
+
+IDLE_AFTER_S = 0.5
+MIN_GROWTH = 0.001
+MIN_LINES_FOR_FIGURES = 4
+
+_Figures: TypeAlias = tuple[tuple[str, float | None], ...]
+
+
+def draw_engine(view: EngineView, width: int, height: int, look: Look, wall_offset_s: float) -> list[Text]:
+    """Return at most `height` lines, the most important first."""
+    if height < MIN_LINES_FOR_FIGURES:
+        flat = Text.assemble(" ", _queues(view, look), " │ ", _kv_cache(view, width // 2, look))
+        return [fit(text, width) for text in (flat, Text.assemble(" ", line(_now(view, look))))[:height]]
+    lines = [
+        _queues(view, look),
+        _kv_cache(view, width, look),
+        line([("TBT  ", look.plain), *_figures(_tbt(view), view.slo.tbt_s, look)]),
+        line([("TTFT ", look.plain), *_figures(_ttft(view), view.slo.ttft_s, look)]),
+        line(_now(view, look)),
+        *(line(_change(change, look, wall_offset_s)) for change in view.changes[:1]),
+    ]
+    return [fit(Text.assemble(" ", text), width) for text in lines[:height]]
+
+
+def _queues(view: EngineView, look: Look) -> Text:
+    preempted = look.preempted if view.num_preempted else look.faint
+    mark = "↯" if view.num_preempted else ""
+    return line(
+        [
+            ("run ", look.plain),
+            (str(view.num_running), look.strong),
+            ("  wait ", look.plain),
+            (str(view.num_waiting), look.strong),
+            (f"  {mark}preempted ", preempted),
+            (str(view.num_preempted), preempted),
+        ]
+    )
+
+
+def _kv_cache(view: EngineView, width: int, look: Look) -> Text:
+    words = f" {units.share(view.kv_share)}{_growth(view)}"
+    num_cells = max(4, min(24, width - len("KV   ") - 1 - len(words)))
+    filled = bar(view.kv_share, num_cells)
+    return line([("KV   ", look.plain), (filled.rstrip(), look.kv), *_rest_of(filled, look), (words, look.plain)])
+
+
+def _rest_of(filled: str, look: Look) -> Iterator[Piece]:
+    yield "·" * (len(filled) - len(filled.rstrip())), look.faint
+
+
+def _growth(view: EngineView) -> str:
+    if view.kv_growth is None or view.kv_growth < MIN_GROWTH:
+        return ""
+    return f", full in {units.duration((1.0 - view.kv_share) / view.kv_growth)}"
+
+
+def _tbt(view: EngineView) -> _Figures:
+    seen = view.tbt[1]
+    return (("p50", seen.p50_s), ("p90", seen.p90_s), ("p99", seen.p99_s), ("max", seen.max_s))
+
+
+def _ttft(view: EngineView) -> _Figures:
+    return (("p50", view.ttft.p50_s), ("p95", view.ttft.p95_s), ("max", view.ttft.max_s))
+
+
+def _figures(named: _Figures, target_s: float | None, look: Look) -> Iterator[Piece]:
+    for name, value_s in named:
+        is_over = target_s is not None and value_s is not None and value_s > target_s
+        yield f"{name} ", look.faint
+        yield f"{units.short_duration(value_s)} ", look.over if is_over else look.strong
+
+
+def _now(view: EngineView, look: Look) -> Iterator[Piece]:
+    if view.running is not None:
+        yield "now  ", look.plain
+        yield _describe(view.running), look.plain
+        yield f" for {units.duration(max(0.0, view.now_s - view.running.start_s))}", look.strong
+    elif view.last_end_s is not None and view.now_s - view.last_end_s > IDLE_AFTER_S:
+        yield f"idle for {units.duration(view.now_s - view.last_end_s)}", look.faint
+    elif view.last_end_s is None:
+        yield "no iteration yet", look.faint
+    else:
+        yield f"iteration {view.samples[-1].sequence_number}", look.faint
+
+
+def _describe(running: IterationScheduled) -> str:
+    parts = [f"{running.num_decode_tokens} decode"] if running.num_decode_tokens else []
+    parts += [f"{chunk.length} prefill of {chunk.request_id}" for chunk in running.chunks]
+    return " + ".join(parts)
+
+
+def _change(change: SettingsChanged, look: Look, wall_offset_s: float) -> Iterator[Piece]:
+    clock = units.clock_time(change.time_s + wall_offset_s)
+    yield f"r{change.revision}   ", look.plain
+    yield f"{clock} budget {change.token_budget}, {change.policy}", look.faint
+    if change.changed_by:
+        yield f" by {units.printable(change.changed_by)}", look.faint

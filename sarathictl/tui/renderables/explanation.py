@@ -1,0 +1,63 @@
+"""Why one stall happened: its worst gap taken apart, and who else waited."""
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from rich.text import Text
+
+from sarathictl import units
+from sarathictl.state.sentences import cause_name, stall_sentence
+from sarathictl.tui.renderables.line import bar, fit, line
+from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
+
+_BAR_CELLS = 20
+_NAME_WIDTH = 28
+_MAX_VICTIM_LINES = 4
+
+
+def draw_explanation(stall: StallEvent, width: int, look: Look) -> list[Text]:
+    """Return the stall as a sentence, its parts as bars, the chunk behind it and all its victims."""
+    return [fit(text, width) for text in _explain(stall, width, look)]
+
+
+def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
+    excess = stall.worst_gap_s / stall.target_s
+    yield line([(stall_sentence(stall), look.strong)])
+    yield line([(f"target {units.duration(stall.target_s)}, {excess:.1f} times over", look.faint)])
+    yield Text()
+    yield line([(f"gap of {stall.victims[0].request_id} = {units.duration(stall.worst_gap_s)}, of which", look.plain)])
+    for cause, seconds in sorted(stall.parts.items(), key=lambda part: -part[1]):
+        yield _part(cause, seconds, stall.worst_gap_s, look)
+    yield Text()
+    if stall.chunk is not None:
+        for words in wrap(_chunk(stall.chunk, stall.chunk_iteration), width):
+            yield line([(words, look.prefill)])
+    for words in wrap(f"{len(stall.victims)} waited: {_victims(stall)}", width)[:_MAX_VICTIM_LINES]:
+        yield line([(words, look.plain)])
+
+
+def _part(cause: StallCause, seconds: float, whole_s: float, look: Look) -> Text:
+    share = seconds / whole_s if whole_s else 0.0
+    style = {StallCause.PREFILL: look.prefill, StallCause.DECODE: look.decode}.get(cause, look.preempted)
+    name = cause_name(cause).split(" (")[0]
+    return line(
+        [
+            (f"  {units.duration(seconds):>8}  ", look.strong),
+            (bar(share, _BAR_CELLS), style),
+            (f" {units.share(share):>5}  ", look.plain),
+            (name[:_NAME_WIDTH], look.plain),
+        ]
+    )
+
+
+def _chunk(chunk: ChunkStats, iteration: int | None) -> str:
+    last = chunk.start + chunk.length
+    when = "" if iteration is None else f" in iteration {iteration}"
+    left = chunk.num_tokens - last
+    more = f"; {units.tokens(left)} of it were still to come" if left else ""
+    return f"request {chunk.request_id}: tokens {chunk.start + 1} to {last} of {chunk.num_tokens}{when}{more}"
+
+
+def _victims(stall: StallEvent) -> str:
+    return ", ".join(f"{victim.request_id} ({units.duration(victim.tbt_s)})" for victim in stall.victims)

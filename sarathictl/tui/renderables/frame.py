@@ -1,0 +1,39 @@
+"""One whole picture as text, for a pipe, a dumb terminal or a log."""
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.renderables.engine import draw_engine
+from sarathictl.tui.renderables.header import Watch, draw_header, draw_targets
+from sarathictl.tui.renderables.line import fit, line
+from sarathictl.tui.renderables.look import Look
+from sarathictl.tui.renderables.requests import draw_requests, requests_title
+from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
+from sarathictl.tui.renderables.tape import DEFAULT_ZOOM_S, Axis, draw_tape, tape_title
+
+_ENGINE_LINES = 6
+_STALL_LINES = 5
+
+
+def draw_frame(view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
+    """Return header, tape, stalls, engine and as many requests as `height` leaves room for."""
+    tape = draw_tape(view, Axis.TIME, DEFAULT_ZOOM_S, width, 16 if height >= 36 else 8, look)
+    stalls = draw_stalls(view, None, width, _STALL_LINES, look, watch.wall_offset_s)
+    engine = draw_engine(view, width, _ENGINE_LINES, look, watch.wall_offset_s)
+    lines = [
+        draw_header(view, watch, width, look),
+        draw_targets(view, width, look),
+        *_panel(tape_title(Axis.TIME, DEFAULT_ZOOM_S), tape, width, look),
+        *_panel(stalls_title(view), stalls, width, look),
+        *_panel("ENGINE", engine, width, look),
+    ]
+    num_rows = max(2, height - len(lines) - 1)
+    return [*lines, *_panel(requests_title(view), draw_requests(view, None, width, num_rows, look), width, look)]
+
+
+def _panel(title: str, lines: list[Text], width: int, look: Look) -> Iterator[Text]:
+    rule = f"─ {title} "
+    yield fit(line([(rule + "─" * max(0, width - len(rule)), look.faint)]), width)
+    yield from lines

@@ -1,0 +1,114 @@
+"""The two lines on top: what runs under which settings, whether the picture is live, and how the targets fare."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from sarathictl import units
+from sarathictl.client.stats_stream import Link, LinkState
+from sarathictl.state.engine_view import EngineView, LatencyFigures
+from sarathictl.tui.renderables.line import Piece, as_many_as_fit, line, spread
+from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.control import DaemonState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """How the engine is being watched: over which link, at which rate, and since when on hold.
+
+    `wall_offset_s` added to monotonic seconds gives seconds since the epoch.
+    """
+
+    link: Link
+    now_s: float
+    wall_offset_s: float
+    rate_hz: float = 4.0
+    paused_s: float | None = None
+
+
+def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
+    """Return the first line: model, device, budget and policy at the left, the link at the right."""
+    right = line([(" ", look.plain), *_badges(view, watch, look), (f"  {_clock(watch)} ", look.faint)])
+    left = as_many_as_fit(list(_identity(view, look)), width - right.cell_len)
+    return spread(left, right, width)
+
+
+def draw_targets(view: EngineView, width: int, look: Look) -> Text:
+    """Return the second line: TBT by span and TTFT against their targets, then how many met them."""
+    for num_spans in range(len(view.tbt), 0, -1):
+        text = _targets(view, view.tbt[:num_spans], look)
+        if text.cell_len <= width:
+            break
+    return spread(text, Text(), width)
+
+
+def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Text:
+    pieces: list[Piece] = [(" TBT p99", look.plain), *_target(view.slo.tbt_s, look)]
+    for figures in tbt:
+        pieces += _verdict(figures, figures.p99_s, view.slo.tbt_s, look)
+    pieces += [(" │ TTFT p95", look.plain), *_target(view.slo.ttft_s, look)]
+    pieces += _verdict(view.ttft, view.ttft.p95_s, view.slo.ttft_s, look)
+    if view.attainment is not None and view.slo.tbt_s is not None:
+        pieces += [(" │ in time ", look.plain), (units.share(view.attainment), look.strong)]
+    return line([*pieces, (" │ ", look.plain), (f"{view.output_rate:.0f} tok/s", look.strong)])
+
+
+def _identity(view: EngineView, look: Look) -> Iterator[Text]:
+    if view.info is not None:
+        yield line([(f" {units.printable(view.info.model)}", look.strong)])
+    else:
+        yield line([(" sarathid", look.strong)])
+    if view.settings is not None:
+        budget = f"{view.settings.token_budget}"
+        yield line([("budget ", look.plain), (budget, look.strong), (f" (r{view.settings.revision})", look.faint)])
+        yield line([(view.settings.policy, look.plain)])
+    if view.info is not None:
+        yield line([(f"{view.info.device} {view.info.dtype}", look.faint)])
+        yield line([(view.info.layout, look.faint)])
+
+
+def _badges(view: EngineView, watch: Watch, look: Look) -> Iterator[Piece]:
+    if watch.link.num_missed:
+        yield f"{watch.link.num_missed} missed  ", look.over
+    yield _link_badge(view, watch, look)
+    if watch.paused_s is not None:
+        yield " ", look.plain
+        yield f" ‖ PAUSED −{units.duration(watch.now_s - watch.paused_s)} ", look.notice
+
+
+def _link_badge(view: EngineView, watch: Watch, look: Look) -> Piece:
+    since = units.duration(max(0.0, watch.now_s - watch.link.since_s))
+    match watch.link.state:
+        case LinkState.DOWN:
+            return f" ✘ DISCONNECTED {since}, trying again ", look.alarm
+        case LinkState.SILENT:
+            return f" ◌ STALE {since} ", look.notice
+        case LinkState.CONNECTING:
+            return " ◌ CONNECTING ", look.notice
+        case LinkState.LIVE:
+            if view.daemon_state == DaemonState.READY:
+                return f"● LIVE {watch.rate_hz:g} Hz", look.strong
+            return f" ◌ {view.daemon_state.upper()} ", look.notice
+
+
+def _clock(watch: Watch) -> str:
+    return units.clock_time(watch.now_s + watch.wall_offset_s)
+
+
+def _target(target_s: float | None, look: Look) -> list[Piece]:
+    return [] if target_s is None else [(f"≤{units.short_duration(target_s)}", look.slo)]
+
+
+def _verdict(figures: LatencyFigures, value_s: float | None, target_s: float | None, look: Look) -> list[Piece]:
+    span = f"  {_span_name(figures.span_s)} "
+    if value_s is None:
+        return [(span, look.faint), (units.ABSENT, look.faint)]
+    if target_s is None:
+        return [(span, look.faint), (units.short_duration(value_s), look.plain)]
+    mark, style = ("✘", look.over) if value_s > target_s else ("✔", look.plain)
+    return [(span, look.faint), (f"{mark}{units.short_duration(value_s)}", style)]
+
+
+def _span_name(span_s: float) -> str:
+    return f"{span_s:.0f}s" if span_s < 60.0 else f"{span_s / 60.0:.0f}m"

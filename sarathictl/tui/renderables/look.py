@@ -1,0 +1,77 @@
+"""The pencils that every picture is drawn with: one style a meaning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from rich.style import Style
+
+from sarathid.protocol.control import RequestState
+
+_NONE = Style()
+_BOLD = Style(bold=True)
+_FAINT = Style(dim=True)
+_REVERSED = Style(reverse=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """Styles by meaning; each meaning has a glyph or a word of its own too.
+
+    `decode_on_prefill` draws the edge between the two inside one cell, None without colours.
+    """
+
+    decode: Style
+    prefill: Style
+    decode_on_prefill: Style | None
+    over: Style
+    slo: Style
+    kv: Style
+    preempted: Style
+    faint: Style
+    selected: Style
+    alarm: Style
+    notice: Style
+    plain: Style = _NONE
+    strong: Style = _BOLD
+
+    def state_style(self, state: RequestState) -> Style:
+        """Return how the state of a request is written."""
+        styles = {
+            RequestState.DECODE: self.decode,
+            RequestState.PREFILL: self.prefill,
+            RequestState.PREEMPTED: self.preempted,
+            RequestState.WAITING: self.faint,
+        }
+        return styles[state]
+
+
+def make_look(colors: Mapping[str, str]) -> Look:
+    """Return the look in a theme's colours, by the names that `sarathictl.tui.themes` gives them."""
+    return Look(
+        decode=Style(color=colors["decode"]),
+        prefill=Style(color=colors["prefill"]),
+        decode_on_prefill=Style(color=colors["decode"], bgcolor=colors["prefill-shade"]),
+        over=Style(color=colors["over"], bold=True),
+        slo=Style(color=colors["slo"]),
+        kv=Style(color=colors["kv"]),
+        preempted=Style(color=colors["preempted"]),
+        faint=Style(color=colors["idle"]),
+        selected=Style(bgcolor=colors["selected"]),
+        alarm=Style(color=colors["on-alarm"], bgcolor=colors["over"], bold=True),
+        notice=Style(color=colors["on-notice"], bgcolor=colors["slo"], bold=True),
+    )
+
+
+PLAIN_LOOK = Look(
+    decode=_NONE,
+    prefill=_NONE,
+    decode_on_prefill=None,
+    over=_BOLD,
+    slo=_NONE,
+    kv=_NONE,
+    preempted=_BOLD,
+    faint=_FAINT,
+    selected=_REVERSED,
+    alarm=_REVERSED + _BOLD,
+    notice=_REVERSED,
+)

@@ -1,0 +1,65 @@
+"""The stall feed: one sentence an iteration that kept a decode waiting."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from sarathictl import units
+from sarathictl.state.engine_view import EngineView
+from sarathictl.state.sentences import cause, victims
+from sarathictl.tui.renderables.line import fit, line
+from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.stats import StallEvent
+
+MIN_WIDTH_FOR_CLOCK = 60
+MIN_WIDTH_FOR_WORDS = 90
+
+
+def draw_stalls(
+    view: EngineView, selected: int | None, width: int, height: int, look: Look, wall_offset_s: float
+) -> list[Text]:
+    """Return `height` lines, the newest stall first; `selected` counts from it, None marks none."""
+    if not view.stalls:
+        return [fit(line([(f" {_nothing(view)}", look.faint)]), width)]
+    first = max(0, (selected or 0) - height + 1)
+    shown = view.stalls[first : first + height]
+    return [
+        fit(_draw_stall(stall, first + index == selected, width, look, wall_offset_s), width)
+        for index, stall in enumerate(shown)
+    ]
+
+
+def stalls_title(view: EngineView) -> str:
+    """Return what the panel shows and how many there were."""
+    target = f"gaps above {units.duration(view.slo.tbt_s)}" if view.slo.tbt_s else "no TBT target"
+    return f"STALLS  {target} · {view.num_recent_stalls} in 1 m · enter explains"
+
+
+def _nothing(view: EngineView) -> str:
+    if view.slo.tbt_s is None:
+        return "without a TBT target nothing counts as a stall; o sets one"
+    return f"no gap above {units.duration(view.slo.tbt_s)} yet"
+
+
+def _draw_stall(stall: StallEvent, is_selected: bool, width: int, look: Look, wall_offset_s: float) -> Text:
+    clock = units.clock_time(stall.time_s + wall_offset_s, has_tenths=True)
+    length = units.duration(stall.worst_gap_s)
+    who = victims(stall) if width >= MIN_WIDTH_FOR_CLOCK else victims(stall).removesuffix(" more")
+    text = line(
+        [
+            ("▶" if is_selected else " ", look.strong),
+            (f"{clock if width >= MIN_WIDTH_FOR_CLOCK else clock[6:]} ", look.faint),
+            (f"{who} ", look.plain),
+            ("stalled " if width >= MIN_WIDTH_FOR_WORDS else "", look.faint),
+            (length, look.over),
+            (f" ← {cause(stall)}", look.plain),
+        ]
+    )
+    if is_selected:
+        text.stylize_before(look.selected)
+    return text
+
+
+def stall_at(stalls: Sequence[StallEvent], selected: int | None) -> StallEvent | None:
+    """Return the selected stall, None when there is none."""
+    return stalls[selected] if selected is not None and selected < len(stalls) else None

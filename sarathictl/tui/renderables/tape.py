@@ -1,0 +1,270 @@
+"""The iteration tape: what each moment's iteration ran, against its budget, and whom it kept waiting."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from rich.text import Text
+
+from sarathictl import units
+from sarathictl.state.engine_view import EngineView
+from sarathictl.state.window import IterationSample
+from sarathictl.tui.renderables.line import Piece, column_of, fit, line
+from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.stats import IterationScheduled
+
+ZOOMS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+DEFAULT_ZOOM_S = 0.1
+LABEL_WIDTH = 10
+MARGIN_WIDTH = 13
+TICK_EVERY = 20
+MIN_ROWS_FOR_TICKS = 10
+MIN_ROWS_FOR_TALL_GAPS = 13
+
+# Gap lane, from the bottom: multiples of the target that its rows end at.
+TALL_LANE = (0.25, 1.0, 2.0, 4.0)
+FLAT_LANE = (1.0,)
+
+
+class Axis(StrEnum):
+    TIME = "time"
+    ITERATION = "iteration"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the largest iteration in it, and the longest gap that lay over it; all zero where nothing ran."""
+
+    num_decode_tokens: int = 0
+    num_prefill_tokens: int = 0
+    token_budget: int = 0
+    is_running: bool = False
+    gap_s: float = 0.0
+
+    @property
+    def num_tokens(self) -> int:
+        return self.num_decode_tokens + self.num_prefill_tokens
+
+
+IDLE = Column()
+
+
+def tape_columns(view: EngineView, axis: Axis, num_columns: int, zoom_s: float) -> list[Column]:
+    """Return `num_columns` columns, the newest last."""
+    if axis is Axis.ITERATION:
+        return _columns_by_iteration(view, num_columns)
+    return _columns_by_time(view, num_columns, zoom_s)
+
+
+def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: int, look: Look) -> list[Text]:
+    """Return `height` lines of `width` cells: chart, stall row, gap lane and, with room for it, ticks."""
+    num_columns = max(1, width - LABEL_WIDTH - MARGIN_WIDTH)
+    columns = tape_columns(view, axis, num_columns, zoom_s)
+    lane = TALL_LANE if height >= MIN_ROWS_FOR_TALL_GAPS else FLAT_LANE
+    num_ticks = 1 if height >= MIN_ROWS_FOR_TICKS else 0
+    lines = [
+        *_chart(columns, max(1, height - 1 - len(lane) - num_ticks), look),
+        _stall_row(columns, view.slo.tbt_s, look),
+        *_gap_lane(columns, view.slo.tbt_s, lane, look),
+    ]
+    if num_ticks:
+        lines.append(_ticks(view, axis, zoom_s, num_columns, look))
+    return [fit(text, width) for text in lines[:height]]
+
+
+def _columns_by_iteration(view: EngineView, num_columns: int) -> list[Column]:
+    columns = [_column(sample, sample.worst_gap_s or 0.0) for sample in view.samples[-num_columns:]]
+    if view.running is not None:
+        columns = [*columns, _running_column(view.running)][-num_columns:]
+    return [IDLE] * (num_columns - len(columns)) + columns
+
+
+def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[Column]:
+    """Lay iterations and gaps over the time that they took.
+
+    The right edge moves by whole columns, so that what was drawn only ever shifts.
+    """
+    last = int(view.now_s / zoom_s)
+    first = last - num_columns + 1
+    columns = [IDLE] * num_columns
+
+    def cover(start_s: float, end_s: float, column: Column) -> None:
+        for index in range(max(first, round(start_s / zoom_s)), min(last, _last_index(start_s, end_s, zoom_s)) + 1):
+            columns[index - first] = _larger(columns[index - first], column)
+
+    for sample in reversed(view.samples):
+        if sample.end_s < first * zoom_s:
+            break
+        cover(sample.start_s, sample.end_s, _column(sample, 0.0))
+        if sample.worst_gap_s is not None:
+            cover(sample.end_s - sample.worst_gap_s, sample.end_s, Column(gap_s=sample.worst_gap_s))
+    if view.running is not None:
+        cover(view.running.start_s, view.now_s, _running_column(view.running))
+    return columns
+
+
+def _last_index(start_s: float, end_s: float, zoom_s: float) -> int:
+    """Return the last column that a span covers: neighbours share none, and a short span has one."""
+    return max(round(start_s / zoom_s), round(end_s / zoom_s) - 1)
+
+
+def _column(sample: IterationSample, gap_s: float) -> Column:
+    return Column(sample.num_decode_tokens, sample.num_prefill_tokens, sample.token_budget, gap_s=gap_s)
+
+
+def _running_column(running: IterationScheduled) -> Column:
+    num_prefill_tokens = sum(chunk.length for chunk in running.chunks)
+    return Column(running.num_decode_tokens, num_prefill_tokens, running.token_budget, is_running=True)
+
+
+def _larger(one: Column, other: Column) -> Column:
+    """Return the column with more tokens, with the longer gap of the two."""
+    larger = one if one.num_tokens >= other.num_tokens else other
+    return replace(larger, gap_s=max(one.gap_s, other.gap_s))
+
+
+def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
+    present = [column for column in columns if column.num_tokens]
+    top = max((max(column.token_budget, column.num_tokens) for column in present), default=0)
+    notes = _chart_notes(present, look)
+    lines = []
+    for row in reversed(range(num_rows)):
+        label = _chart_label(row, num_rows, top)
+        cells = _runs(_chart_cell(column, row, num_rows / top if top else 0.0, look) for column in columns)
+        lines.append(_row(label, cells, notes.get(num_rows - 1 - row), look))
+    return lines
+
+
+def _chart_label(row: int, num_rows: int, top: int) -> str:
+    if row == 0:
+        return "0 ┤"
+    if row == num_rows - 1 or (num_rows >= 6 and row == num_rows // 2):
+        return f"{round(top * (row + 1) / num_rows)} ┤"
+    return "│"
+
+
+def _chart_notes(columns: Sequence[Column], look: Look) -> dict[int, Piece]:
+    """Return what stands at the right of the chart's rows, by row from the top."""
+    num_tokens = sum(column.num_tokens for column in columns)
+    if not num_tokens:
+        return {}
+    num_granted = sum(column.token_budget for column in columns)
+    prefill = sum(column.num_prefill_tokens for column in columns) / num_tokens
+    return {
+        0: (f"budget {columns[-1].token_budget}", look.plain),
+        1: (f"fill {units.share(num_tokens / num_granted)}", look.plain),
+        2: (f"prefill {units.share(prefill)}", look.prefill),
+        3: (f"decode {units.share(1.0 - prefill)}", look.decode),
+    }
+
+
+def _chart_cell(column: Column, row: int, rows_per_token: float, look: Look) -> Piece:
+    """Return the cell of `row`, counted from the bottom, where decodes lie under prefill."""
+    if not column.num_tokens:
+        return ("·", look.faint) if row == 0 else (" ", look.plain)
+    decode = column.num_decode_tokens * rows_per_token - row
+    total = column.num_tokens * rows_per_token - row
+    if total <= 0.0:
+        is_edge = 0.0 < column.token_budget * rows_per_token - row <= 1.0
+        return ("╌", look.faint) if is_edge else (" ", look.plain)
+    if column.is_running:
+        return "░", look.decode if decode >= 1.0 or decode >= total else look.prefill
+    if decode >= 1.0:
+        return "█", look.decode
+    if decode > 0.0:
+        return _edge_cell(decode, total, row, look)
+    return ("▒", look.prefill) if total >= 0.25 else (" ", look.plain)
+
+
+def _edge_cell(decode: float, total: float, row: int, look: Look) -> Piece:
+    """Return the cell in which decodes end: prefill above them shows through, where there are colours."""
+    if total < 0.5 or total == decode:
+        return column_of(decode), look.decode
+    if look.decode_on_prefill is not None:
+        return column_of(decode), look.decode_on_prefill
+    return ("█", look.decode) if decode >= 0.5 or row == 0 else ("▒", look.prefill)
+
+
+def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) -> Text:
+    def cell(column: Column) -> Piece:
+        return ("!", look.over) if _is_over(column, target_s) else (" ", look.plain)
+
+    num_over = sum(_is_over(column, target_s) for column in columns)
+    note = (f"{units.share(num_over / len(columns))} stalled", look.over) if num_over else None
+    return _row("stall", _runs(map(cell, columns)), note, look)
+
+
+def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[float], look: Look) -> Iterator[Text]:
+    worst_s = max(column.gap_s for column in columns)
+    unit_s = target_s or worst_s / lane[-1] or 1.0
+    for row in reversed(range(len(lane))):
+        low_s, high_s = unit_s * (lane[row - 1] if row else 0.0), unit_s * lane[row]
+        is_target = target_s is not None and lane[row] == 1.0
+        draw = _gap_cell(low_s, high_s, target_s, is_target, look)
+        name = "SLO " if is_target else "gap " if lane[row] == lane[-1] else ""
+        note = (f"worst {units.short_duration(worst_s)}", look.plain) if row == len(lane) - 1 and worst_s else None
+        yield _row(f"{name}{units.short_duration(high_s)}", _runs(map(draw, columns)), note, look)
+
+
+def _gap_cell(
+    low_s: float, high_s: float, target_s: float | None, is_target: bool, look: Look
+) -> Callable[[Column], Piece]:
+    """Return how a column's worst gap is drawn in the row between two lengths."""
+
+    def draw(column: Column) -> Piece:
+        if column.gap_s <= low_s:
+            return ("┄", look.slo) if is_target else (" ", look.plain)
+        style = look.over if _is_over(column, target_s) else look.faint
+        return column_of((column.gap_s - low_s) / (high_s - low_s)), style
+
+    return draw
+
+
+def _ticks(view: EngineView, axis: Axis, zoom_s: float, num_columns: int, look: Look) -> Text:
+    """Return the names of every twentieth column, counted from the newest."""
+    cells = [" "] * num_columns
+    for back in range(TICK_EVERY, num_columns, TICK_EVERY):
+        name = _tick_name(view, axis, zoom_s, back)
+        start = num_columns - 1 - back
+        cells[start : start + len(name)] = name
+    return _row("", [("".join(cells)[: num_columns - 3] + "now", look.faint)], None, look)
+
+
+def _tick_name(view: EngineView, axis: Axis, zoom_s: float, back: int) -> str:
+    if axis is Axis.TIME:
+        return f"┴−{units.duration(back * zoom_s)}"
+    return f"┴{view.samples[-1 - back].sequence_number}" if back < len(view.samples) else ""
+
+
+def _is_over(column: Column, target_s: float | None) -> bool:
+    return target_s is not None and column.gap_s > target_s
+
+
+def _row(label: str, cells: Iterable[Piece], note: Piece | None, look: Look) -> Text:
+    """Return label, cells and margin; the label of an axis ends in its tick."""
+    ends_in_axis = label.endswith(("┤", "│"))
+    head = label.rjust(LABEL_WIDTH) if ends_in_axis else f"{label.rjust(LABEL_WIDTH - 1)}│"
+    margin: Piece = (f" {note[0]}", note[1]) if note else ("", look.plain)
+    return line([(head, look.faint), *cells, margin])
+
+
+def _runs(cells: Iterable[Piece]) -> list[Piece]:
+    """Join neighbouring cells of one style, so that a row is a few pieces instead of a hundred."""
+    runs: list[Piece] = []
+    for glyph, style in cells:
+        if runs and runs[-1][1] is style:
+            runs[-1] = (runs[-1][0] + glyph, style)
+        else:
+            runs.append((glyph, style))
+    return runs
+
+
+def zoom_after(zoom_s: float) -> float:
+    """Return the next coarser zoom, or the finest after the coarsest."""
+    return ZOOMS_S[(ZOOMS_S.index(zoom_s) + 1) % len(ZOOMS_S)]
+
+
+def tape_title(axis: Axis, zoom_s: float) -> str:
+    """Return what one column and one row of the tape mean."""
+    scale = f"{units.duration(zoom_s)} a column" if axis is Axis.TIME else "one column an iteration"
+    return f"ITERATIONS  tokens in each · █ decode ▒ prefill ░ running · {scale}"
