@@ -1,0 +1,132 @@
+"""A real engine over a model that recites: its n-th output token is the n-th byte of a script.
+
+In a thread for tests of the servers, and as a process (`python -m tests.server.scripted_engine`) for
+tests of the supervisor, where the configured model's name says how it behaves.
+"""
+
+import argparse
+import asyncio
+import dataclasses
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from sarathid.clock import MonotonicClock
+from sarathid.config import EngineConfig
+from sarathid.engine.assembly import build_core, engine_info, initial_settings
+from sarathid.engine.client import EngineClient
+from sarathid.engine.host import EngineHost
+from sarathid.executor.base import ExecutorInfo
+from sarathid.protocol.codec import encode
+from sarathid.protocol.step import EngineFault, EngineReady
+from sarathid.scheduler.batch import ScheduledBatch
+from tests.factories import make_executor_info
+from tests.server.byte_tokenizer import EOS, VOCAB_SIZE
+
+SCRIPT = "Once upon a time 😀 there was a stall. "
+NUM_BLOCKS = 256
+BLOCK_SIZE = 4
+MAX_MODEL_LEN = 512
+
+
+class RecitingExecutor:
+    """Takes `pace_s` for each batch; recites for ever, or says end-of-sequence behind a script that `ends`."""
+
+    max_batches_in_flight = 1
+
+    def __init__(self, script: str, *, ends: bool, pace_s: float) -> None:
+        self._script = script.encode()
+        self._ends = ends
+        self._pace_s = pace_s
+        self._submitted: deque[ScheduledBatch] = deque()
+
+    def start(self) -> ExecutorInfo:
+        info = make_executor_info(NUM_BLOCKS, BLOCK_SIZE, MAX_MODEL_LEN)
+        return dataclasses.replace(info, vocab_size=VOCAB_SIZE, eos_token_ids=frozenset({EOS}))
+
+    def submit(self, batch: ScheduledBatch) -> None:
+        self._submitted.append(batch)
+
+    def collect(self) -> tuple[int | None, ...]:
+        time.sleep(self._pace_s)
+        sampled = (sequence.sampling for sequence in self._submitted.popleft().sequences)
+        return tuple(self._token(sampling.num_output_tokens) for sampling in sampled if sampling is not None)
+
+    def close(self) -> None:
+        self._submitted.clear()
+
+    def _token(self, index: int) -> int:
+        if self._ends and index >= len(self._script):
+            return EOS
+        return self._script[index % len(self._script)]
+
+
+def serve(endpoint: Path, config: EngineConfig, executor: RecitingExecutor, daemon_pipe: int) -> None:
+    """Be the engine behind `endpoint` until the daemon says stop or `daemon_pipe` ends."""
+    with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
+        socket.set_hwm(0)
+        socket.connect(f"ipc://{endpoint}")
+        found = executor.start()
+        settings = initial_settings(config, found.isolated_decode_s)
+        socket.send(encode(EngineReady(info=engine_info(config, found, os.getpid()), settings=settings)))
+        core = build_core(config, executor, found, MonotonicClock())
+        EngineHost(core, socket, daemon_pipe).run()
+
+
+@asynccontextmanager
+async def scripted_engine(
+    directory: Path, script: str = SCRIPT, *, ends: bool = True, pace_s: float = 0.0
+) -> AsyncIterator[EngineClient]:
+    """Give a client whose engine recites in a thread."""
+    endpoint = directory / "engine.sock"
+    ours, theirs = os.pipe()
+    executor = RecitingExecutor(script, ends=ends, pace_s=pace_s)
+    thread = threading.Thread(target=serve, args=(endpoint, EngineConfig(), executor, ours))
+    thread.start()
+    client = EngineClient()
+    await client.connect(endpoint)
+    running = asyncio.create_task(client.run())
+    try:
+        yield client
+    finally:
+        running.cancel()
+        os.close(theirs)
+        await asyncio.to_thread(thread.join)
+        client.disconnected()
+        await client.close()
+        os.close(ours)
+
+
+def main() -> int:
+    """Behave as the configured model says: refused, crashes, silent, mortal (dies after 20 batches) or well."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--endpoint", type=Path, required=True)
+    parser.add_argument("--generation", type=int, required=True)
+    arguments = parser.parse_args()
+    config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
+    match config.model:
+        case "refused":
+            with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
+                socket.connect(f"ipc://{arguments.endpoint}")
+                socket.send(encode(EngineFault(message="this model is refused", exit_code=7)))
+            return 7
+        case "crashes":
+            return 3
+        case "silent":
+            sys.stdin.buffer.read()
+        case _:
+            executor = RecitingExecutor(SCRIPT, ends=False, pace_s=0.01)
+            serve(arguments.endpoint, config, executor, sys.stdin.fileno())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
