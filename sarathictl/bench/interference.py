@@ -1,6 +1,7 @@
 """The same load under one setting after another, on one running daemon."""
 
 import asyncio
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -25,6 +26,7 @@ class InterferenceBench:
         self._plan = plan
         self._files = files
         self._say = say
+        self._rng = random.Random(plan.seed)  # one for all phases: no phase finds its prompts in a cache
 
     def run(self, settings: Sequence[Setting], num_repeats: int = 1) -> Summary:
         """Run a phase of each setting in turn, `num_repeats` times over, and return the figures.
@@ -64,7 +66,7 @@ class InterferenceBench:
 
     async def _run_phase(self, engine: EngineInfo, setting: Setting) -> Phase:
         with IterationLog(self._endpoint) as log:
-            load = await _load_for(self._endpoint, engine, self._plan).run()
+            load = await _load_for(self._endpoint, engine, self._plan, self._rng).run()
         return Phase(setting, load, tuple(log.iterations), log.num_lost)
 
     def _check_lengths(self, engine: EngineInfo) -> None:
@@ -79,11 +81,11 @@ async def run_load(endpoint: Endpoint, plan: InterferencePlan) -> None:
     """Put one plan's load on a daemon for somebody else to watch."""
     with ControlClient(endpoint.control, CONTROL_TIMEOUT_S) as control:
         engine, _ = _what_runs(control.request(GetStatus(), Status))
-    await _load_for(endpoint, engine, plan).run()
+    await _load_for(endpoint, engine, plan, random.Random(plan.seed)).run()
 
 
-def _load_for(endpoint: Endpoint, engine: EngineInfo, plan: InterferencePlan) -> InterferenceLoad:
-    return InterferenceLoad(endpoint.api, plan, vocab_size=engine.vocab_size, max_model_len=engine.max_model_len)
+def _load_for(endpoint: Endpoint, engine: EngineInfo, plan: InterferencePlan, rng: random.Random) -> InterferenceLoad:
+    return InterferenceLoad(endpoint.api, plan, rng, vocab_size=engine.vocab_size, max_model_len=engine.max_model_len)
 
 
 def _what_runs(status: Status) -> tuple[EngineInfo, EngineSettings]:

@@ -42,14 +42,16 @@ class InterferencePlan:
 
 
 class InterferenceLoad:
-    """Sends one plan's requests to a daemon, once, and keeps what came back."""
+    """Sends one plan's requests to a daemon, once, and keeps what came back; the prompts' tokens come from `rng`."""
 
-    def __init__(self, api_socket: Path, plan: InterferencePlan, *, vocab_size: int, max_model_len: int) -> None:
+    def __init__(
+        self, api_socket: Path, plan: InterferencePlan, rng: random.Random, *, vocab_size: int, max_model_len: int
+    ) -> None:
         self._api_socket = api_socket
         self._plan = plan
         self._vocab_size = vocab_size
         self._num_stream_output_tokens = max_model_len - plan.num_stream_prompt_tokens
-        self._rng = random.Random(plan.seed)
+        self._rng = rng
         self._requests: list[RequestTrace] = []
 
     async def run(self) -> LoadTrace:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -88,4 +89,9 @@ async def _watch(invocation: Invocation) -> None:
     try:
         await console.wait()
     finally:
+        if console.returncode is None:
+            console.terminate()
+            await console.wait()
         load.cancel()
+        with suppress(asyncio.CancelledError):
+            await load

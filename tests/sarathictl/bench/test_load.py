@@ -1,6 +1,7 @@
 """The load generator against an HTTP API without a model."""
 
 import asyncio
+import random
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ PLAN = InterferencePlan(
 def run(api: StubAPI, directory: Path, plan: InterferencePlan = PLAN) -> LoadTrace:
     async def main() -> LoadTrace:
         async with await api.serve(directory / "api.sock"):
-            return await InterferenceLoad(directory / "api.sock", plan, vocab_size=50, max_model_len=100).run()
+            rng = random.Random(plan.seed)
+            return await InterferenceLoad(directory / "api.sock", plan, rng, vocab_size=50, max_model_len=100).run()
 
     return asyncio.run(main())
 
