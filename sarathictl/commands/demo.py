@@ -22,6 +22,7 @@ from sarathictl.bench.run_files import RunFiles
 from sarathictl.invocation import Invocation, invocation_of
 from sarathictl.output import print_data
 from sarathictl.streaming import stream_reply
+from sarathid.errors import SarathiError
 
 MODEL = "smollm2-135m"
 TOKEN_BUDGET = 128
@@ -44,7 +45,8 @@ def demo(
         signal.signal(number, _exit_on_signal)  # so that what was started is stopped
     invocation = invocation_of(context)
     sarathid = find_program("sarathid")
-    subprocess.run([sarathid, "models", "fetch", MODEL], check=True)
+    if subprocess.run([sarathid, "models", "fetch", MODEL]).returncode:
+        raise SarathiError(f"{MODEL} could not be fetched")
     invocation.say(f"Starting sarathid with {MODEL} ...")
     with own_daemon(sarathid, ["--model", MODEL, "--token-budget", str(TOKEN_BUDGET)]) as endpoint:
         invocation = replace(invocation, endpoint=endpoint)
