@@ -42,7 +42,6 @@ dist: $(INSTALLED)  ## build the wheel and try it in an empty environment
 	cd "$$empty"; \
 	venv/bin/sarathid --version; \
 	venv/bin/sarathictl --help >/dev/null; \
-	venv/bin/sarathid models fetch smollm2-135m; \
 	venv/bin/sarathid serve --check --runtime-dir "$$empty/run"
 
 clean:  ## remove what was built, cached and installed here
