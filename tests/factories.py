@@ -4,11 +4,11 @@ from collections import deque
 
 from sarathid.clock import VirtualClock
 from sarathid.config import EngineConfig
-from sarathid.engine.assembly import build_core
+from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.core import EngineCore
 from sarathid.executor.base import ExecutorInfo
 from sarathid.protocol.requests import Request, SamplingParams
-from sarathid.protocol.stats import ChunkStats, IterationStats, TokenGap
+from sarathid.protocol.stats import ChunkStats, EngineInfo, IterationStats, TokenGap
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1000
@@ -144,6 +144,12 @@ class Engine:
         self.outputs: dict[int, list[int]] = {}
         self.reasons: dict[int, str] = {}
         self.iterations: list[IterationStats] = []
+
+    @staticmethod
+    def info() -> EngineInfo:
+        """Return what an engine of default size says of itself."""
+        config = EngineConfig(token_budget=16, min_token_budget=1, max_token_budget=4096)
+        return engine_info(config, make_executor_info(), engine_pid=1)
 
     def add(self, request: Request) -> None:
         self.core.add(request)

@@ -1,0 +1,258 @@
+"""The client and the host together over a real socket, with the arithmetic model behind them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from sarathid.engine.client import EngineClient
+from sarathid.engine.token_stream import TokenStream
+from sarathid.errors import ControlRefused, QueueFull, RequestRefused
+from sarathid.protocol.requests import FinishReason, SamplingParams
+from sarathid.protocol.stats import IterationStats, RequestStats, SettingsChanged, StallCause, StallEvent, StreamRecord
+from tests.engine.hosted import hosted_engine
+from tests.factories import VOCAB_SIZE, Engine, expected_output, make_request
+
+Record = TypeVar("Record")
+GREEDY = SamplingParams(temperature=0.0, max_tokens=20, ignore_eos=True)
+
+
+class Session:
+    """A connected client and every record that it published."""
+
+    def __init__(self, client: EngineClient) -> None:
+        self.client = client
+        self.records: list[StreamRecord] = []
+        self._changed = asyncio.Event()
+        client.subscribe(self._note)
+
+    def of(self, type_: type[Record]) -> list[Record]:
+        return [record for record in self.records if isinstance(record, type_)]
+
+    async def until(self, is_true: Callable[[], bool]) -> None:
+        """Wait, record by record, until the condition holds."""
+        async with asyncio.timeout(20.0):
+            while not is_true():
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _note(self, record: StreamRecord) -> None:
+        self.records.append(record)
+        self._changed.set()
+
+
+@asynccontextmanager
+async def running(client: EngineClient, endpoint: Path, engine: Engine) -> AsyncIterator[None]:
+    """Connect the client to `engine` and pass messages on; on leaving the engine is gone."""
+    with hosted_engine(endpoint, engine):
+        await client.connect(endpoint)
+        talking = asyncio.create_task(client.run())
+        try:
+            yield
+        finally:
+            talking.cancel()
+            await asyncio.wait((talking,))
+            client.disconnected()
+
+
+def with_engine(tmp_path: Path, body: Callable[[Session], Awaitable[None]], **engine: int) -> None:
+    """Run `body` with a session over a new engine."""
+
+    async def main() -> None:
+        session = Session(EngineClient(max_queue_len=4))
+        async with running(session.client, tmp_path / "engine.sock", Engine(**engine)):  # type: ignore[arg-type]
+            await body(session)
+        await session.client.close()
+
+    asyncio.run(main())
+
+
+async def read(stream: TokenStream) -> list[int]:
+    return [delta.token_id async for delta in stream if delta.token_id is not None]
+
+
+def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        request = make_request(1, num_prompt_tokens=9, max_tokens=20)
+        stream = session.client.submit(request.prompt_token_ids, GREEDY, client="me")
+        tokens = []
+        async for delta in stream:
+            assert delta.token_id is not None
+            tokens.append(delta.token_id)
+            stream.mark_delivered(time.monotonic())
+        assert tokens == expected_output(request, 20)
+        stream.close()
+        stream.close()
+        await session.until(lambda: bool(session.of(RequestStats)))
+        (stats,) = session.of(RequestStats)
+        assert (stats.num_prompt_tokens, stats.num_output_tokens, stats.client) == (9, 20, "me")
+        assert stats.finish_reason is FinishReason.LENGTH
+        assert stats.ttft_s is not None
+        assert stats.delivered_tbt_max_s is not None
+        assert session.client.num_in_flight == 0
+
+    with_engine(tmp_path, body)
+
+
+def test_closing_early_cancels_in_the_engine(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
+        async for _ in stream:
+            break
+        stream.close(FinishReason.STOP)
+        await session.until(lambda: bool(session.of(RequestStats)))
+        assert session.of(RequestStats)[0].finish_reason is FinishReason.STOP
+        assert session.client.list_requests(time.monotonic()) == ()
+
+    with_engine(tmp_path, body)
+
+
+def test_an_operator_cancels_by_id(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
+        assert session.client.cancel(stream.request_id)
+        assert not session.client.cancel(99)
+        reasons = [delta.finish_reason async for delta in stream]
+        assert reasons[-1] is FinishReason.CANCELLED
+        assert not session.client.cancel(stream.request_id)
+        stream.close()
+
+    with_engine(tmp_path, body)
+
+
+def test_a_change_is_answered_with_old_new_and_the_iteration(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        stream = session.client.submit((1,) * 200, GREEDY)
+        applied = await session.client.change_settings(token_budget=64, changed_by="uid 0")
+        assert (applied.old.token_budget, applied.new.token_budget, applied.new.revision) == (16, 64, 1)
+        await read(stream)
+        stream.close()
+        for stats in session.of(IterationStats):
+            assert stats.token_budget == (64 if stats.sequence_number >= applied.iteration else 16)
+        assert [change.changed_by for change in session.of(SettingsChanged)] == ["uid 0"]
+        with pytest.raises(ControlRefused, match="outside 1 to 4096"):
+            await session.client.change_settings(token_budget=5000)
+
+    with_engine(tmp_path, body)
+
+
+def test_what_can_never_be_served_is_refused_before_anything_happens(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        for prompt, sampling, param in (
+            ((), GREEDY, "prompt"),
+            ((1,) * 256, GREEDY, "prompt"),
+            ((VOCAB_SIZE,), GREEDY, "prompt"),
+            ((-1,), GREEDY, "prompt"),
+            ((1,), SamplingParams(logit_bias={VOCAB_SIZE: 1.0}), "logit_bias"),
+        ):
+            with pytest.raises(RequestRefused) as refused:
+                session.client.submit(prompt, sampling)
+            assert refused.value.param == param
+        assert session.client.num_in_flight == 0
+
+    with_engine(tmp_path, body)
+
+
+def test_the_queue_is_bounded(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        streams = [session.client.submit((1, 2), GREEDY) for _ in range(4)]
+        with pytest.raises(QueueFull):
+            session.client.submit((1, 2), GREEDY)
+        for stream in streams:
+            assert len(await read(stream)) == 20
+            stream.close()
+
+    with_engine(tmp_path, body)
+
+
+def test_nothing_is_taken_before_an_engine_was_ready() -> None:
+    async def body() -> None:
+        client = EngineClient()
+        with pytest.raises(QueueFull):
+            client.submit((1,), GREEDY)
+        with pytest.raises(ControlRefused):
+            await client.change_settings(token_budget=64)
+        await client.close()
+
+    asyncio.run(body())
+
+
+def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token(tmp_path: Path) -> None:
+    requests = [make_request(i, num_prompt_tokens=20 * i, max_tokens=60) for i in (1, 2, 3)]
+
+    async def main() -> None:
+        session = Session(EngineClient())
+        client = session.client
+        async with running(client, tmp_path / "first.sock", Engine(token_budget=16)):
+            await client.change_settings(token_budget=24)
+            streams = [client.submit(request.prompt_token_ids, request.sampling) for request in requests]
+            readers = [asyncio.create_task(read(stream)) for stream in streams]
+            await session.until(lambda: len(streams[1].output_token_ids) > 5)
+        queued = client.submit((7, 7, 7), GREEDY)
+        async with running(client, tmp_path / "second.sock", Engine(token_budget=16)):
+            for request, reader in zip(requests, readers, strict=True):
+                assert await reader == expected_output(request, 60)
+            assert len(await read(queued)) == 20
+            for stream in (*streams, queued):
+                stream.close()
+            await session.until(lambda: len(session.of(RequestStats)) == 4)
+        iterations = session.of(IterationStats)
+        numbers = [stats.sequence_number for stats in iterations]
+        assert numbers == sorted(set(numbers))
+        assert {(stats.revision, stats.token_budget) for stats in iterations[1:]} == {(1, 24)}
+        first_tokens = [first.request_id for stats in iterations for first in stats.first_tokens]
+        assert sorted(first_tokens) == [1, 2, 3, 4]
+        assert all(stats.ttft_s is not None for stats in session.of(RequestStats))
+        await client.close()
+
+    asyncio.run(main())
+
+
+def test_a_request_cancelled_while_no_engine_is_there_ends_in_the_next(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        async with running(session.client, tmp_path / "first.sock", Engine()):
+            stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
+            await session.until(lambda: len(stream.output_token_ids) > 1)
+        stream.close()
+        async with running(session.client, tmp_path / "second.sock", Engine()):
+            await session.until(lambda: bool(session.of(RequestStats)))
+        assert session.client.num_in_flight == 0
+        await session.client.close()
+
+    asyncio.run(main())
+
+
+def test_a_change_under_way_is_refused_when_the_engine_is_gone() -> None:
+    async def main() -> None:
+        client = EngineClient()
+        client.is_ready = True
+        client.info = Engine.info()
+        change = asyncio.create_task(client.change_settings(token_budget=64))
+        await asyncio.sleep(0)
+        client.disconnected()
+        with pytest.raises(ControlRefused, match="restarted"):
+            await change
+        await client.close()
+
+    asyncio.run(main())
+
+
+def test_a_token_that_reaches_its_client_late_is_a_delivery_stall(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        stream = session.client.submit((1, 2, 3), GREEDY)
+        now_s = time.monotonic()
+        delivered_gaps_s = iter([0.01] * 9 + [1.5] + [0.01] * 10)
+        async for _ in stream:
+            now_s += next(delivered_gaps_s)
+            stream.mark_delivered(now_s)
+        stream.close()
+        (stall,) = session.of(StallEvent)
+        assert stall.cause is StallCause.DELIVERY
+        assert [(victim.request_id, round(victim.tbt_s, 3)) for victim in stall.victims] == [(stream.request_id, 1.5)]
+
+    with_engine(tmp_path, body)
