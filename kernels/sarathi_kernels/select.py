@@ -1,4 +1,4 @@
-"""Chooses the attention backend for a device, a head size and a number format, and says why."""
+"""Chooses the kernels for a device, a head size and a number format, and says why."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import torch
 
 from sarathi_kernels.backend import AttentionBackend
 from sarathi_kernels.cpu import CPUAttention
+from sarathi_kernels.matrix_product import MatrixProduct, SkinnyProduct, torch_product
 from sarathi_kernels.native import NativeUnavailable
 from sarathi_kernels.reference import ReferenceAttention
 from sarathi_kernels.torch_sdpa import TorchAttention
@@ -16,8 +17,8 @@ from sarathi_kernels.torch_varlen import VarlenAttention, VarlenUnavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AttentionNeeds:
-    """What a model asks of its backend; compiled code is kept in `directory`, private to the user."""
+class KernelNeeds:
+    """What a model asks of its kernels; compiled code is kept in `directory`, private to the user."""
 
     device: torch.device
     dtype: torch.dtype
@@ -27,59 +28,74 @@ class AttentionNeeds:
 
 
 @dataclass(frozen=True, slots=True)
-class Selection:
-    """The backend, and a note where it is not the fastest there could be."""
+class Kernels:
+    """The chosen kernels; `notes` say where one is not the fastest there could be."""
 
-    backend: AttentionBackend
-    note: str | None = None
-
-
-class BackendUnknown(Exception):
-    """No backend has that name; the message lists those there are."""
+    attention: AttentionBackend
+    multiply: MatrixProduct
+    notes: tuple[str, ...] = ()
 
 
-def select_backend(name: str, needs: AttentionNeeds) -> Selection:
-    """Return the named backend, or for `auto` the fastest that can serve `needs` here.
+class KernelUnavailable(Exception):
+    """The named attention backend is unknown, or can't run here; the message says which."""
 
-    Raises `BackendUnknown`, and for a named backend `NativeUnavailable` or `VarlenUnavailable`.
+
+def select_kernels(attention_backend: str, needs: KernelNeeds) -> Kernels:
+    """Return the named attention backend, or for `auto` the fastest that can serve `needs` here.
+
+    Raises `KernelUnavailable` for a name that is unknown or can't run; `auto` always finds one.
     """
+    attention, attention_note = _select_attention(attention_backend, needs)
+    multiply, multiply_note = _select_product(needs)
+    return Kernels(attention, multiply, tuple(note for note in (attention_note, multiply_note) if note))
+
+
+def _select_attention(name: str, needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
     if name == "auto":
-        return _select_for_cuda(needs) if needs.device.type == "cuda" else _select_for_cpu(needs)
+        return _fastest_on_cuda(needs) if needs.device.type == "cuda" else _fastest_on_cpu(needs)
     if name not in _BUILDERS:
-        raise BackendUnknown(f"attention backend {name!r} is not one of auto, {', '.join(_BUILDERS)}")
-    return Selection(_BUILDERS[name](needs))
-
-
-def _select_for_cpu(needs: AttentionNeeds) -> Selection:
+        raise KernelUnavailable(f"attention backend {name!r} is not one of auto, {', '.join(_BUILDERS)}")
     try:
-        return Selection(_build_cpu(needs))
+        return _BUILDERS[name](needs), None
+    except (NativeUnavailable, VarlenUnavailable) as error:
+        raise KernelUnavailable(f"attention backend {name!r} can't run here: {error}") from error
+
+
+def _fastest_on_cpu(needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
+    try:
+        return _build_cpu(needs), None
     except NativeUnavailable as error:
-        return Selection(
-            TorchAttention(), f"attention runs on torch, which copies each context every iteration: {error}"
-        )
+        return TorchAttention(), f"attention is slower, copying every context in every iteration: {error}"
 
 
-def _select_for_cuda(needs: AttentionNeeds) -> Selection:
+def _fastest_on_cuda(needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
     try:
-        return Selection(_build_varlen(needs))
+        return _build_varlen(needs), None
     except VarlenUnavailable as error:
-        return Selection(ReferenceAttention(), f"attention runs on the slow reference: {error}")
+        return ReferenceAttention(), f"attention is the slow reference: {error}"
 
 
-def _build_cpu(needs: AttentionNeeds) -> AttentionBackend:
+def _select_product(needs: KernelNeeds) -> tuple[MatrixProduct, str | None]:
+    if needs.device.type != "cpu" or needs.dtype != torch.float32:
+        return torch_product, None
+    try:
+        return SkinnyProduct(needs.directory), None
+    except NativeUnavailable as error:
+        return torch_product, f"decodes are slower, multiplying by torch: {error}"
+
+
+def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
     if needs.device.type != "cpu" or not CPUAttention.supports(needs.head_dim, needs.dtype):
-        raise NativeUnavailable(
-            f"the CPU kernel does not serve {needs.dtype} heads of {needs.head_dim} on {needs.device}"
-        )
+        raise NativeUnavailable(f"no kernel for heads of {needs.head_dim} in {needs.dtype} on {needs.device}")
     return CPUAttention(needs.directory)
 
 
-def _build_varlen(needs: AttentionNeeds) -> AttentionBackend:
+def _build_varlen(needs: KernelNeeds) -> AttentionBackend:
     VarlenAttention.check(needs.device, needs.dtype, needs.head_dim, needs.block_size)
     return VarlenAttention()
 
 
-_BUILDERS: Mapping[str, Callable[[AttentionNeeds], AttentionBackend]] = MappingProxyType(
+_BUILDERS: Mapping[str, Callable[[KernelNeeds], AttentionBackend]] = MappingProxyType(
     {
         "cpu": _build_cpu,
         "torch-varlen": _build_varlen,

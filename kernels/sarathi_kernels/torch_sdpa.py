@@ -35,8 +35,17 @@ def _attend_one(q: Tensor, k: Tensor, v: Tensor, sliding_window: int | None) -> 
     is_plain_prefill = len(q) == len(k) and sliding_window is None
     is_plain_decode = len(q) == 1 and sliding_window is None
     mask = None if is_plain_prefill or is_plain_decode else causal_mask(len(q), len(k), sliding_window, q.device)
-    heads_first = [tensor.transpose(0, 1).unsqueeze(0) for tensor in (q, k, v)]
     out = F.scaled_dot_product_attention(
-        *heads_first, attn_mask=mask, is_causal=is_plain_prefill and len(q) > 1, enable_gqa=True
+        _heads_first(q),
+        _heads_first(k),
+        _heads_first(v),
+        attn_mask=mask,
+        is_causal=is_plain_prefill and len(q) > 1,
+        enable_gqa=True,
     )
     return out.squeeze(0).transpose(0, 1)
+
+
+def _heads_first(tensor: Tensor) -> Tensor:
+    """Return [1, num_heads, length, head_dim] of [length, num_heads, head_dim]."""
+    return tensor.transpose(0, 1).unsqueeze(0)

@@ -4,9 +4,8 @@ import os
 from collections import deque
 
 import torch
-from sarathi_kernels.native import NativeUnavailable
-from sarathi_kernels.select import AttentionNeeds, BackendUnknown, Selection, select_backend
-from sarathi_kernels.torch_varlen import VarlenUnavailable
+from sarathi_kernels.matrix_product import torch_product
+from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
@@ -17,6 +16,7 @@ from sarathid.executor.memory import KVPlan, default_kv_bytes, free_bytes, plan_
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.placement import Placement, choose_device_type, choose_dtype, place
 from sarathid.executor.warm_up import CPU_SHAPE, CUDA_SHAPE, isolated_decode_s, shape_that_fits
+from sarathid.models.layers.context import LayerContext
 from sarathid.models.llama import LlamaForCausalLM
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
@@ -45,17 +45,17 @@ class LocalExecutor:
         num_weight_bytes = count_weight_bytes(files.config, dtype)
         placement = place(config.device, dtype, num_weight_bytes)
         plan = self._plan_kv_cache(files.config, placement, num_weight_bytes)
-        selection = self._select_attention(files.config, placement)
-        model = build_model(files.config, plan.max_model_len, placement.device, dtype)
+        kernels = self._select_kernels(files.config, placement)
+        model = build_model(files.config, plan.max_model_len, LayerContext(placement.device, dtype, kernels.multiply))
         load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
         storage = KVStorage(files.config, plan.num_blocks, config.block_size, placement.device, dtype)
-        self._runner = ModelRunner(model, storage, selection.backend, placement.device)
+        self._runner = ModelRunner(model, storage, kernels.attention, placement.device)
         return ExecutorInfo(
             model=files.name,
             device=str(placement.device),
             dtype=str(dtype).removeprefix("torch."),
             layout="tp=1 pp=1",
-            attention_backend=selection.backend.name,
+            attention_backend=kernels.attention.name,
             num_blocks=plan.num_blocks,
             block_size=config.block_size,
             kv_cache_bytes=storage.num_bytes,
@@ -65,7 +65,7 @@ class LocalExecutor:
             eos_token_ids=files.config.eos_token_ids,
             isolated_decode_s=self._warm_up(self._runner, placement, plan),
             num_threads=num_threads,
-            notes=self._notes(placement.note, plan.note, selection.note, _thread_note(num_threads)),
+            notes=_present(placement.note, plan.note, *kernels.notes, _thread_note(num_threads)),
         )
 
     def submit(self, batch: ScheduledBatch) -> None:
@@ -80,8 +80,8 @@ class LocalExecutor:
         self._submitted.clear()
         self._runner = None
 
-    def _select_attention(self, model: ModelConfig, placement: Placement) -> Selection:
-        needs = AttentionNeeds(
+    def _select_kernels(self, model: ModelConfig, placement: Placement) -> Kernels:
+        needs = KernelNeeds(
             device=placement.device,
             dtype=placement.dtype,
             head_dim=model.head_dim,
@@ -89,8 +89,8 @@ class LocalExecutor:
             directory=make_private(make_private(cache_dir()) / "kernels"),
         )
         try:
-            return select_backend(self._config.attention_backend, needs)
-        except (BackendUnknown, NativeUnavailable, VarlenUnavailable) as error:
+            return select_kernels(self._config.attention_backend, needs)
+        except KernelUnavailable as error:
             raise ConfigError(str(error)) from error
 
     def _plan_kv_cache(self, model: ModelConfig, placement: Placement, num_weight_bytes: int) -> KVPlan:
@@ -113,15 +113,15 @@ class LocalExecutor:
         shape = shape_that_fits(wanted, config.max_num_seqs, plan.max_model_len, plan.num_blocks, config.block_size)
         return isolated_decode_s(runner, shape, config.block_size)
 
-    @staticmethod
-    def _notes(*notes: str | None) -> tuple[str, ...]:
-        return tuple(note for note in notes if note is not None)
-
 
 def count_weight_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
     """Return the bytes of a model's weights without taking them."""
-    shapes: LlamaForCausalLM = build_model(config, 1, torch.device("meta"), dtype)
+    shapes: LlamaForCausalLM = build_model(config, 1, LayerContext(torch.device("meta"), dtype, torch_product))
     return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
+
+
+def _present(*notes: str | None) -> tuple[str, ...]:
+    return tuple(note for note in notes if note is not None)
 
 
 def _thread_note(num_threads: int) -> str:

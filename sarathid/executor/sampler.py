@@ -45,9 +45,9 @@ def _edit_logits(logits: Tensor, request: SamplingInput) -> None:
         scores = logits[seen]
         logits[seen] = torch.where(scores > 0, scores / params.repetition_penalty, scores * params.repetition_penalty)
     if request.output_token_ids and (params.presence_penalty or params.frequency_penalty):
-        output = torch.tensor(request.output_token_ids, device=logits.device)
-        seen, counts = output.unique(return_counts=True)
-        logits[seen] -= params.presence_penalty + params.frequency_penalty * counts
+        token_ids, counts = np.unique(request.output_token_ids, return_counts=True)
+        penalties = params.presence_penalty + params.frequency_penalty * torch.from_numpy(counts)
+        logits[torch.from_numpy(token_ids).to(logits.device)] -= penalties.to(logits)
     if params.logit_bias:
         biased = torch.tensor(list(params.logit_bias), device=logits.device)
         logits[biased] += torch.tensor(list(params.logit_bias.values()), device=logits.device)

@@ -75,31 +75,38 @@ class GGUFFile:
         for _ in range(num_fields):
             key = cursor.string()
             self.metadata[key] = cursor.value(cursor.scalar("<I"))
-        entries = [_tensor_entry(cursor) for _ in range(num_tensors)]
+        entries = [_TensorEntry.read(cursor) for _ in range(num_tensors)]
         alignment = self.metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
         start = -(-cursor.position // alignment) * alignment
-        self.tensors = {name: _locate(*entry, start, len(self._data)) for name, *entry in entries}
+        self.tensors = {entry.name: entry.locate(start, len(self._data)) for entry in entries}
 
 
-def _tensor_entry(cursor: "_Cursor") -> tuple[str, tuple[int, ...], GGMLQuantizationType, int]:
-    name = cursor.string()
-    num_dimensions = cursor.scalar("<I")
-    if num_dimensions > _MAX_DIMENSIONS:
-        raise ValueError(f"{name} has {num_dimensions} dimensions")
-    shape = tuple(reversed([cursor.scalar("<Q") for _ in range(num_dimensions)]))
-    return name, shape, GGMLQuantizationType(cursor.scalar("<I")), cursor.scalar("<Q")
+@dataclass(frozen=True, slots=True)
+class _TensorEntry:
+    """What the file's head says of a tensor; `offset` counts from the end of the head."""
 
+    name: str
+    shape: tuple[int, ...]
+    quantization: GGMLQuantizationType
+    offset: int
 
-def _locate(
-    shape: tuple[int, ...], quantization: GGMLQuantizationType, offset: int, start: int, file_bytes: int
-) -> GGUFTensor:
-    block_len, block_bytes = GGML_QUANT_SIZES[quantization]
-    if shape and shape[-1] % block_len:
-        raise ValueError(f"rows of {shape[-1]} values are no multiple of {block_len}")
-    num_bytes = prod(shape) // block_len * block_bytes
-    if start + offset + num_bytes > file_bytes:
-        raise ValueError("it ends before its tensors do")
-    return GGUFTensor(shape, quantization, start + offset, num_bytes)
+    @classmethod
+    def read(cls, cursor: "_Cursor") -> "_TensorEntry":
+        name = cursor.string()
+        num_dimensions = cursor.scalar("<I")
+        if num_dimensions > _MAX_DIMENSIONS:
+            raise ValueError(f"{name} has {num_dimensions} dimensions")
+        shape = tuple(reversed([cursor.scalar("<Q") for _ in range(num_dimensions)]))
+        return cls(name, shape, GGMLQuantizationType(cursor.scalar("<I")), cursor.scalar("<Q"))
+
+    def locate(self, start: int, file_bytes: int) -> GGUFTensor:
+        block_len, block_bytes = GGML_QUANT_SIZES[self.quantization]
+        if self.shape and self.shape[-1] % block_len:
+            raise ValueError(f"{self.name} has rows of {self.shape[-1]} values, no multiple of {block_len}")
+        num_bytes = prod(self.shape) // block_len * block_bytes
+        if start + self.offset + num_bytes > file_bytes:
+            raise ValueError(f"it ends before {self.name} does")
+        return GGUFTensor(self.shape, self.quantization, start + self.offset, num_bytes)
 
 
 class _Cursor:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch
 import torch.nn.functional as F
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
 from torch import Tensor
 
 from sarathid.models.layers.attention import Attention
+from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.embedding import Embedding, OutputHead
 from sarathid.models.layers.linear import CheckpointTensor, Linear
 from sarathid.models.layers.norm import RMSNorm
@@ -18,10 +18,10 @@ from sarathid.models.model_config import ModelConfig
 class SwiGLU:
     """The gated feed-forward layer (Shazeer 2020): `down(silu(gate(x)) * up(x))`."""
 
-    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelConfig, context: LayerContext) -> None:
         inner = config.intermediate_size
-        self._gate_up_proj = Linear(config.hidden_size, (inner, inner), config.has_mlp_bias, device, dtype)
-        self._down_proj = Linear(inner, (config.hidden_size,), config.has_mlp_bias, device, dtype)
+        self._gate_up_proj = Linear(config.hidden_size, (inner, inner), config.has_mlp_bias, context)
+        self._down_proj = Linear(inner, (config.hidden_size,), config.has_mlp_bias, context)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
@@ -37,11 +37,11 @@ class SwiGLU:
 class LlamaBlock:
     """Attention and feed-forward, each behind a norm and added to the residual stream."""
 
-    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
-        self._attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, device, dtype)
-        self._attention = Attention(config, device, dtype)
-        self._mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, device, dtype)
-        self._mlp = SwiGLU(config, device, dtype)
+    def __init__(self, config: ModelConfig, context: LayerContext) -> None:
+        self._attention_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, context)
+        self._attention = Attention(config, context)
+        self._mlp_norm = RMSNorm(config.hidden_size, config.rms_norm_eps, context)
+        self._mlp = SwiGLU(config, context)
 
     def __call__(
         self,
@@ -66,14 +66,14 @@ class LlamaBlock:
 class LlamaForCausalLM:
     """The whole decoder; its weights are uninitialized until `checkpoint_tensors` are filled."""
 
-    def __init__(self, config: ModelConfig, max_positions: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelConfig, max_positions: int, context: LayerContext) -> None:
         self.config = config
-        self._embedding = Embedding(config.vocab_size, config.hidden_size, device, dtype)
-        self._rope = Rope(config.rope, config.head_dim, max_positions, device)
-        self._blocks = [LlamaBlock(config, device, dtype) for _ in range(config.num_layers)]
-        self._norm = RMSNorm(config.hidden_size, config.rms_norm_eps, device, dtype)
-        head = self._embedding.weight if config.is_tied else torch.empty_like(self._embedding.weight)
-        self._head = OutputHead(head)
+        self._embedding = Embedding(config.vocab_size, config.hidden_size, context)
+        self._rope = Rope(config.rope, config.head_dim, max_positions, context.device)
+        self._blocks = [LlamaBlock(config, context) for _ in range(config.num_layers)]
+        self._norm = RMSNorm(config.hidden_size, config.rms_norm_eps, context)
+        head = self._embedding.weight if config.is_tied else context.empty(config.vocab_size, config.hidden_size)
+        self._head = OutputHead(head, context)
 
     def forward(
         self,

@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import torch
-
 from sarathid.errors import ModelRefused
+from sarathid.models.layers.context import LayerContext
 from sarathid.models.llama import LlamaForCausalLM
 from sarathid.models.model_config import ModelConfig
 
@@ -18,7 +17,7 @@ ARCHITECTURES: Mapping[str, type[LlamaForCausalLM]] = MappingProxyType(
 )
 
 
-def build_model(config: ModelConfig, max_positions: int, device: torch.device, dtype: torch.dtype) -> LlamaForCausalLM:
+def build_model(config: ModelConfig, max_positions: int, context: LayerContext) -> LlamaForCausalLM:
     """Return the model of a configuration, its weights still to be loaded.
 
     Raises `ModelRefused` with the architectures there are.
@@ -26,4 +25,4 @@ def build_model(config: ModelConfig, max_positions: int, device: torch.device, d
     model_class = ARCHITECTURES.get(config.architecture)
     if model_class is None:
         raise ModelRefused(f"the architecture {config.architecture} is not served; {', '.join(ARCHITECTURES)} are")
-    return model_class(config, max_positions, device, dtype)
+    return model_class(config, max_positions, context)

@@ -37,7 +37,7 @@ class SafetensorsSource:
         self._files: dict[str, Any] = {}
         for path in _safetensors_paths(directory):
             try:
-                file = safe_open(path, framework="pt")
+                file: Any = safe_open(path, framework="pt")
             except (SafetensorError, FileNotFoundError) as error:
                 raise ModelRefused(f"{path} is not a whole safetensors file: {error}") from error
             self._files.update(dict.fromkeys(file.keys(), file))

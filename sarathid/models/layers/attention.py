@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-import torch
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
 from torch import Tensor
 
+from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.linear import CheckpointTensor, Linear
 from sarathid.models.layers.rope import rotate
 from sarathid.models.model_config import ModelConfig
@@ -14,13 +14,13 @@ from sarathid.models.model_config import ModelConfig
 class Attention:
     """Projects to q, k and v, turns q and k, stores k and v in their slots, attends, projects back."""
 
-    def __init__(self, config: ModelConfig, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelConfig, context: LayerContext) -> None:
         self._num_heads = config.num_heads
         self._num_kv_heads = config.num_kv_heads
         self._head_dim = config.head_dim
         q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-        self._qkv_proj = Linear(config.hidden_size, (q_size, kv_size, kv_size), config.has_qkv_bias, device, dtype)
-        self._o_proj = Linear(q_size, (config.hidden_size,), config.has_output_bias, device, dtype)
+        self._qkv_proj = Linear(config.hidden_size, (q_size, kv_size, kv_size), config.has_qkv_bias, context)
+        self._o_proj = Linear(q_size, (config.hidden_size,), config.has_output_bias, context)
 
     def __call__(
         self,
@@ -34,7 +34,7 @@ class Attention:
         heads = self._qkv_proj(x).view(len(x), -1, self._head_dim)
         num_turned = self._num_heads + self._num_kv_heads
         turned = rotate(heads[:, :num_turned], *rotation)
-        q, k = turned.split((self._num_heads, self._num_kv_heads), dim=1)
+        q, k = turned[:, : self._num_heads], turned[:, self._num_heads :]
         backend.store(k, heads[:, num_turned:], cache, metadata)
         return self._o_proj(backend.attend(q, cache, metadata).flatten(1))
 

@@ -1,15 +1,16 @@
 """Root mean square normalization (Zhang and Sennrich 2019)."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from sarathid.models.layers.context import LayerContext
 
 
 class RMSNorm:
     """`x / sqrt(mean(x^2) + eps) * weight` over the last dimension, computed in float32."""
 
-    def __init__(self, size: int, eps: float, device: torch.device, dtype: torch.dtype) -> None:
-        self.weight = torch.empty(size, device=device, dtype=dtype)
+    def __init__(self, size: int, eps: float, context: LayerContext) -> None:
+        self.weight = context.empty(size)
         self._eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:
