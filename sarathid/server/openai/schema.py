@@ -241,4 +241,4 @@ def _field_named_in(message: str) -> str | None:
     quoted = message.split("`")
     if len(quoted) < 2:
         return None
-    return quoted[-2].removeprefix("$.")
+    return quoted[-2].removeprefix("$.").removesuffix("[...]")

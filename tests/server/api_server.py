@@ -1,0 +1,66 @@
+"""The HTTP API on a Unix socket in front of a reciting engine, and a client of it."""
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from sarathid.clock import MonotonicClock
+from sarathid.engine.client import EngineClient
+from sarathid.protocol.control import DaemonState
+from sarathid.protocol.stats import RequestStats, StreamRecord
+from sarathid.server.availability import Availability
+from sarathid.server.http import HTTPServer
+from sarathid.server.openai.app import OpenAIServer
+from tests.server.byte_tokenizer import make_tokenizer
+from tests.server.scripted_engine import SCRIPT, scripted_engine
+
+MODEL = "reciter"
+
+
+@dataclass
+class Api:
+    """A running API; `ended` gets each request's record."""
+
+    http: httpx.AsyncClient
+    socket_path: Path
+    engine: EngineClient
+    availability: Availability
+    ended: "asyncio.Queue[RequestStats]"
+
+
+@asynccontextmanager
+async def serve_api(
+    directory: Path, script: str = SCRIPT, *, ends: bool = True, pace_s: float = 0.0
+) -> AsyncIterator[Api]:
+    """Serve the API in `directory` until the context is left."""
+    socket_path = directory / "api.sock"
+    async with scripted_engine(directory, script, ends=ends, pace_s=pace_s) as engine:
+        ended: asyncio.Queue[RequestStats] = asyncio.Queue()
+
+        def observe(record: StreamRecord) -> None:
+            if isinstance(record, RequestStats):
+                ended.put_nowait(record)
+
+        engine.subscribe(observe)
+        availability = Availability()
+        availability.become(DaemonState.READY, "ready")
+        server = OpenAIServer(
+            engine, make_tokenizer(), availability, MODEL, lambda: "a_metric 1\n", MonotonicClock(), random.Random(1)
+        )
+        http_server = HTTPServer(server.app())
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(os.fspath(socket_path))
+        listener.listen()
+        serving = asyncio.create_task(http_server.serve(sockets=[listener]))
+        transport = httpx.AsyncHTTPTransport(uds=os.fspath(socket_path))
+        async with httpx.AsyncClient(transport=transport, base_url="http://daemon", timeout=30) as client:
+            yield Api(client, socket_path, engine, availability, ended)
+        http_server.should_exit = True
+        await serving

@@ -1,0 +1,218 @@
+import asyncio
+import json
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from sarathid.protocol.control import DaemonState
+from sarathid.protocol.requests import FinishReason
+from sarathid.server.openai.schema import MAX_BODY_BYTES
+from tests.server.api_server import MODEL, Api, serve_api
+from tests.server.byte_tokenizer import EOS, token_ids
+from tests.server.scripted_engine import MAX_MODEL_LEN, SCRIPT
+
+CHAT = [{"role": "user", "content": "hi"}]
+
+
+def with_api(directory: Path, use: Callable[[Api], Awaitable[None]], script: str = SCRIPT, **pace: Any) -> None:
+    async def main() -> None:
+        async with serve_api(directory, script, **pace) as api:
+            await use(api)
+
+    asyncio.run(main())
+
+
+async def events_of(api: Api, path: str, body: dict[str, Any]) -> list[Any]:
+    """Return the events of a stream, decoded, without the last one, which must be `[DONE]`."""
+    async with api.http.stream("POST", path, json=body | {"stream": True}) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line async for line in response.aiter_lines() if line]
+    assert all(line.startswith("data: ") for line in lines)
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def test_a_completion_has_text_reason_and_usage(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        reply = (await api.http.post("/v1/completions", json={"prompt": "abc", "max_tokens": 4})).json()
+        assert reply["choices"] == [{"text": "Once", "index": 0, "logprobs": None, "finish_reason": "length"}]
+        assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+        assert (reply["object"], reply["model"]) == ("text_completion", MODEL)
+
+    with_api(tmp_path, use)
+
+
+def test_token_ids_go_in_and_come_out(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        body = {"prompt": [5, 6], "max_tokens": 2, "return_token_ids": True}
+        (choice,) = (await api.http.post("/v1/completions", json=body)).json()["choices"]
+        assert choice["token_ids"] == list(token_ids("On"))
+        assert choice["prompt_token_ids"] == [5, 6]
+
+    with_api(tmp_path, use)
+
+
+def test_a_completion_streams_one_event_a_text_and_then_usage(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        body = {"prompt": "abc", "max_tokens": 16, "stream_options": {"include_usage": True}}
+        *events, usage = await events_of(api, "/v1/completions", body)
+        assert [event["choices"][0]["text"] for event in events] == ["a", "😀", ""]
+        assert [event["choices"][0]["finish_reason"] for event in events] == [None, None, "stop"]
+        assert usage["choices"] == []
+        assert usage["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
+
+    with_api(tmp_path, use, "a😀")
+
+
+def test_a_client_that_wants_token_ids_gets_each_in_its_own_event(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        events = await events_of(api, "/v1/completions", {"prompt": "abc", "return_token_ids": True})
+        assert [event["choices"][0]["text"] for event in events] == ["a", "", "é", ""]
+        assert [event["choices"][0]["token_ids"] for event in events] == [
+            [97],
+            *[[byte] for byte in "é".encode()],
+            [EOS],
+        ]
+
+    with_api(tmp_path, use, "aé")
+
+
+def test_a_chat_goes_through_the_template_and_fills_its_limit(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        body = {"messages": CHAT, "max_completion_tokens": 4}
+        reply = (await api.http.post("/v1/chat/completions", json=body)).json()
+        assert reply["choices"][0]["message"] == {"content": "Once", "role": "assistant"}
+        assert reply["usage"]["prompt_tokens"] == len("<user>hi") + 1 + len("<assistant>")
+
+    with_api(tmp_path, use)
+
+
+def test_a_streamed_chat_begins_with_text_and_ends_with_a_reason(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        events = await events_of(api, "/v1/chat/completions", {"messages": CHAT})
+        choices = [event["choices"][0] for event in events]
+        assert choices[0]["delta"] == {"role": "assistant", "content": "a"}
+        assert choices[1]["delta"] == {"content": "b"}
+        assert choices[2] == {"delta": {}, "finish_reason": "stop", "index": 0, "logprobs": None}
+
+    with_api(tmp_path, use, "ab")
+
+
+def test_a_chat_without_a_limit_ends_when_the_context_is_full(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        reply = (await api.http.post("/v1/chat/completions", json={"messages": CHAT})).json()
+        assert reply["choices"][0]["finish_reason"] == "length"
+        assert reply["usage"]["total_tokens"] == MAX_MODEL_LEN
+
+    with_api(tmp_path, use, ends=False)
+
+
+def test_stop_strings_work_over_http(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        events = await events_of(api, "/v1/completions", {"prompt": "x", "max_tokens": 100, "stop": ["time"]})
+        assert "".join(event["choices"][0]["text"] for event in events) == "Once upon a "
+        assert events[-1]["choices"][0]["finish_reason"] == "stop"
+
+    with_api(tmp_path, use)
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_a_client_that_goes_away_ends_its_request(tmp_path: Path, is_streamed: bool) -> None:
+    async def use(api: Api) -> None:
+        reader, writer = await asyncio.open_unix_connection(api.socket_path)
+        body = json.dumps({"prompt": "x", "max_tokens": 400, "stream": is_streamed}).encode()
+        writer.write(b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        while not api.engine.num_in_flight:
+            await asyncio.sleep(0)
+        if is_streamed:
+            await reader.readuntil(b"data: ")
+        writer.close()
+        stats = await api.ended.get()
+        assert stats.finish_reason is FinishReason.CANCELLED
+        assert stats.num_output_tokens < 100
+        assert api.engine.num_in_flight == 0
+
+    with_api(tmp_path, use, ends=False, pace_s=0.02)
+
+
+def test_the_records_client_is_the_peer_and_its_user(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        await api.http.post("/v1/completions", json={"prompt": "x", "max_tokens": 1, "user": "eve\x1b[2J"})
+        uid, pid, command = (await api.ended.get()).client.split("/")
+        assert (int(uid), int(pid)) == (os.getuid(), os.getpid())
+        assert command.endswith(" eve[2J")
+
+    with_api(tmp_path, use)
+
+
+def test_streamed_tokens_have_delivered_gaps(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        await events_of(api, "/v1/completions", {"prompt": "x", "max_tokens": 8})
+        assert (await api.ended.get()).delivered_tbt_max_s is not None
+
+    with_api(tmp_path, use)
+
+
+def assert_refused(response: httpx.Response, status: int, param: str | None = None) -> None:
+    error = response.json()["error"]
+    assert response.status_code == status
+    assert error["param"] == param
+    assert error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+def test_what_cannot_be_served_is_refused_in_openais_shape(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        post, path = api.http.post, "/v1/completions"
+        assert_refused(await post(path, content=b"{"), 400)
+        assert_refused(await post(path, json={"prompt": "x", "logprobs": 3}), 400, "logprobs")
+        assert_refused(await post(path, json={"prompt": ""}), 400, "prompt")
+        assert_refused(await post(path, json={"prompt": [999]}), 400, "prompt")
+        assert_refused(await post(path, json={"prompt": "x" * MAX_MODEL_LEN}), 400, "prompt")
+        assert_refused(await post(path, json={"prompt": "x", "model": "gpt-4"}), 404)
+        assert_refused(await post(path, content=b" " * (MAX_BODY_BYTES + 1)), 413)
+        system = [{"role": "system", "content": "x"}]
+        assert_refused(await post("/v1/chat/completions", json={"messages": system}), 400, "messages")
+        assert_refused(await api.http.get("/nowhere"), 404)
+        assert_refused(await api.http.get(path), 405)
+        assert api.engine.num_in_flight == 0
+
+    with_api(tmp_path, use)
+
+
+def test_a_draining_daemon_says_when_to_come_back(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        api.availability.become(DaemonState.DRAINING, "draining")
+        refused = await api.http.post("/v1/completions", json={"prompt": "x"})
+        assert_refused(refused, 503)
+        assert refused.headers["retry-after"] == "1"
+        assert (await api.http.get("/ready")).status_code == 503
+        health = await api.http.get("/health")
+        assert (health.status_code, health.json()) == (200, {"state": "draining", "reason": "draining"})
+
+    with_api(tmp_path, use)
+
+
+def test_every_reply_has_a_request_id(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        given = await api.http.get("/health", headers={"x-request-id": "mine-1"})
+        drawn = await api.http.get("/nowhere", headers={"x-request-id": "bad id"})
+        assert given.headers["x-request-id"] == "mine-1"
+        assert len(drawn.headers["x-request-id"]) == 32
+
+    with_api(tmp_path, use)
+
+
+def test_models_metrics_and_description_are_served(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        (model,) = (await api.http.get("/v1/models")).json()["data"]
+        assert (model["id"], model["max_model_len"]) == (MODEL, MAX_MODEL_LEN)
+        assert (await api.http.get("/metrics")).text == "a_metric 1\n"
+        schemas = (await api.http.get("/openapi.json")).json()["components"]["schemas"]
+        assert "CompletionRequest" in schemas
+
+    with_api(tmp_path, use)

@@ -1,0 +1,95 @@
+import json
+from typing import Any
+
+import pytest
+
+from sarathid.errors import RequestRefused
+from sarathid.server.openai.schema import MAX_STOP_STRINGS, ChatRequest, CompletionRequest, parse_request
+
+
+def parse(**fields: Any) -> CompletionRequest:
+    return parse_request(json.dumps(fields).encode(), CompletionRequest)
+
+
+def parse_chat(**fields: Any) -> ChatRequest:
+    return parse_request(json.dumps(fields).encode(), ChatRequest)
+
+
+def test_defaults_are_openais() -> None:
+    body = parse(prompt="hi")
+
+    assert (body.temperature, body.top_p, body.token_limit, body.stream) == (1.0, 1.0, 16, False)
+
+
+def test_a_chat_may_fill_the_context_unless_limited() -> None:
+    messages = [{"role": "user", "content": "hi"}]
+
+    assert parse_chat(messages=messages).token_limit is None
+    assert parse_chat(messages=messages, max_tokens=7).token_limit == 7
+    assert parse_chat(messages=messages, max_tokens=7, max_completion_tokens=5).token_limit == 5
+
+
+def test_null_counts_as_absent() -> None:
+    assert parse(prompt="hi", logprobs=None, seed=None, stop=None) == parse(prompt="hi")
+
+
+def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing() -> None:
+    assert parse(prompt="hi", n=1, echo=False, best_of=1) == parse(prompt="hi")
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"logprobs": 1}, "logprobs"),
+        ({"tools": [{}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"frobnicate": 1}, "frobnicate"),
+        ({"temperature": 3}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "5"}, "max_tokens"),
+        ({"stop": [""]}, "stop[0]"),
+        ({"stop": ["x"] * (MAX_STOP_STRINGS + 1)}, "stop"),
+        ({"logit_bias": {"5": 101}}, "logit_bias"),
+        ({"logit_bias": {"-5": 1}}, "logit_bias"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": ["a", "b"]}, "prompt[0]"),
+        ({"prompt": [1, -1]}, "prompt[1]"),
+        ({"stream_options": {"include": True}}, "stream_options"),
+    ],
+)
+def test_a_field_that_is_wrong_or_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        parse(**({"prompt": "hi"} | fields))
+
+    assert refused.value.param == param
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"null", b"[]", b"{", b'{"prompt": "\\ud800"}', b"\xff", b'{"a":' * 100_000, b'{"prompt": NaN}'],
+)
+def test_what_is_not_a_json_object_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestRefused):
+        parse_request(body, CompletionRequest)
+
+
+def test_message_parts_are_joined() -> None:
+    parts = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    (message,) = parse_chat(messages=[{"role": "user", "content": parts}]).messages
+
+    assert message.for_template() == {"role": "user", "content": "one two"}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "tool", "content": "x"},
+        {"role": "user"},
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+    ],
+)
+def test_messages_that_no_template_can_show_are_refused(message: dict[str, Any]) -> None:
+    with pytest.raises(RequestRefused):
+        parse_chat(messages=[message])

@@ -1,0 +1,188 @@
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+import zmq
+import zmq.asyncio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sarathid.clock import MonotonicClock
+from sarathid.engine.client import EngineClient
+from sarathid.errors import ControlRefused
+from sarathid.protocol.codec import PROTOCOL_VERSION, decode
+from sarathid.protocol.control import ControlReply, Draining, ErrorCode, RequestList, Snapshot, Status
+from sarathid.protocol.requests import SamplingParams
+from sarathid.protocol.stats import SettingsChanged
+from sarathid.server.availability import Availability
+from sarathid.server.control import ControlServer, parse_op
+from sarathid.server.runtime_directory import RuntimeDirectory
+from sarathid.server.status import StatusReporter
+from sarathid.telemetry.board import Board
+from sarathid.telemetry.publisher import StatsPublisher
+from tests.server.scripted_engine import scripted_engine
+
+Ask = Callable[..., Awaitable[ControlReply]]
+
+
+class Operator:
+    """A DEALER on the control socket, the engine behind it, and what the daemon folded."""
+
+    def __init__(self, dealer: zmq.asyncio.Socket, engine: EngineClient, board: Board) -> None:
+        self.dealer = dealer
+        self.engine = engine
+        self.board = board
+
+    async def ask(self, op: str, **fields: Any) -> ControlReply:
+        return await self.send(msgpack.packb({"v": PROTOCOL_VERSION, "id": 7, "op": op} | fields))
+
+    async def send(self, *frames: bytes) -> ControlReply:
+        await self.dealer.send_multipart(frames)
+        reply: ControlReply = decode(await self.dealer.recv(), ControlReply)
+        return reply
+
+
+def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]]) -> None:
+    async def main() -> None:
+        context = zmq.asyncio.Context()
+        clock = MonotonicClock()
+        async with scripted_engine(directory, ends=False, pace_s=0.005) as engine:
+            with RuntimeDirectory(directory / "run") as run:
+                board = Board()
+                publisher = StatsPublisher(zmq.Context(context), run.listen("stats.sock"), clock)
+                engine.subscribe(board.observe)
+                reporter = StatusReporter(engine, board, publisher, Availability(), clock, lambda: 0)
+                listener = run.listen("control.sock")
+                server = ControlServer(context, listener, engine, reporter, _drain, clock)
+                serving = asyncio.create_task(server.run())
+                with context.socket(zmq.DEALER) as dealer:
+                    dealer.linger = 0
+                    dealer.connect(f"ipc://{run.path}/control.sock")
+                    await use(Operator(dealer, engine, board))
+                serving.cancel()
+                server.close()
+                publisher.close()
+        context.term()
+
+    asyncio.run(main())
+
+
+def _drain(timeout_s: float | None) -> Draining:
+    return Draining(num_in_flight=0, timeout_s=timeout_s or 30.0)
+
+
+def test_status_and_snapshot_tell_of_a_daemon_with_nothing_to_do(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        status = decode(msgpack.packb((await operator.ask("status")).ok), Status)
+        snapshot = decode(msgpack.packb((await operator.ask("snapshot")).ok), Snapshot)
+        assert status.engine == operator.engine.info
+        assert (status.num_blocks_used, status.num_blocks_free) == (0, 256)
+        assert snapshot.iterations == ()
+        assert set(snapshot.stream_positions.values()) == {0}
+
+    with_operator(tmp_path, use)
+
+
+def test_a_new_budget_is_answered_with_both_and_bears_the_operators_name(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        reply = await operator.ask("set-budget", num_tokens=64)
+        assert reply.id == 7
+        assert (reply.ok["old"]["token_budget"], reply.ok["new"]["token_budget"]) == (128, 64)
+        (event,) = operator.board.events
+        assert isinstance(event, SettingsChanged)
+        assert event.changed_by.startswith(f"{os.getuid()}/{os.getpid()}/")
+
+    with_operator(tmp_path, use)
+
+
+def test_a_budget_out_of_range_is_refused_with_the_range(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        error = (await operator.ask("set-budget", num_tokens=5)).error
+        assert error is not None
+        assert error.code is ErrorCode.OUT_OF_RANGE
+        assert "16" in error.message
+        assert "8192" in error.message
+
+    with_operator(tmp_path, use)
+
+
+def test_requests_are_listed_and_cancelled(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        stream = operator.engine.submit((1, 2, 3), SamplingParams(temperature=0.0))
+        await anext(aiter(stream))
+        listed = decode(msgpack.packb((await operator.ask("requests")).ok), RequestList)
+        assert [request.request_id for request in listed.requests] == [stream.request_id]
+        assert (await operator.ask("cancel", request_id=stream.request_id)).error is None
+        async for delta in stream:
+            last = delta
+        assert last.finish_reason == "cancelled"
+        stream.close()
+        error = (await operator.ask("cancel", request_id=stream.request_id)).error
+        assert error is not None
+        assert error.code is ErrorCode.NOT_FOUND
+
+    with_operator(tmp_path, use)
+
+
+def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        assert (await operator.ask("drain", timeout_s=5.0)).ok == {"num_in_flight": 0, "timeout_s": 5.0}
+
+    with_operator(tmp_path, use)
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        ([b""], ErrorCode.MALFORMED),
+        ([b"\xc1"], ErrorCode.MALFORMED),
+        ([msgpack.packb([1, 2])], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "status"}), b"more"], ErrorCode.MALFORMED),
+        ([b"\x81" * 5000], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "status", "v": 99})], ErrorCode.VERSION),
+        ([msgpack.packb({"op": "reboot"})], ErrorCode.UNKNOWN_OP),
+        ([msgpack.packb({"op": ["status"]})], ErrorCode.UNKNOWN_OP),
+        ([msgpack.packb({})], ErrorCode.UNKNOWN_OP),
+        ([msgpack.packb({"op": "set-budget"})], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "set-budget", "num_tokens": "many"})], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "drain", "timeout_s": -1})], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "set-policy", "policy": "nope"})], ErrorCode.OUT_OF_RANGE),
+    ],
+)
+def test_garbage_gets_a_typed_error_and_the_next_request_an_answer(
+    tmp_path: Path, frames: list[bytes], code: ErrorCode
+) -> None:
+    async def use(operator: Operator) -> None:
+        error = (await operator.send(*frames)).error
+        assert error is not None
+        assert error.code is code
+        assert (await operator.ask("status")).error is None
+
+    with_operator(tmp_path, use)
+
+
+_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+_FIELDS = ("num_tokens", "policy", "slo", "request_id", "timeout_s", "num_iterations", "v", "id")
+_OPS = ("status", "requests", "set-budget", "set-policy", "set-slo", "cancel", "drain", "snapshot")
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(_OPS), st.dictionaries(st.sampled_from(_FIELDS), _VALUES))
+def test_any_map_is_an_operation_or_refused(op: str, fields: dict[str, Any]) -> None:
+    try:
+        parse_op({"op": op} | fields)
+    except ControlRefused as refused:
+        assert ErrorCode(refused.code)
