@@ -35,6 +35,11 @@ def cache_dir() -> Path:
     return _xdg("XDG_CACHE_HOME", ".cache")
 
 
+def profile_dir() -> Path:
+    """Return where cost profiles that `sarathid profile` measured are kept."""
+    return _xdg("XDG_DATA_HOME", ".local/share") / "profiles"
+
+
 def _xdg(variable: str, fallback: str) -> Path:
     base = os.environ.get(variable)
     return (Path(base) if base else Path.home() / fallback) / "sarathid"

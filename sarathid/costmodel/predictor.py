@@ -1,5 +1,7 @@
 """Predicts an iteration's time from its batch, learning from every iteration that ran."""
 
+from typing import Protocol
+
 from sarathid.costmodel.features import IterationFeatures
 
 # Each feature is divided by its scale, so that the weights are seconds of a similar size.
@@ -9,6 +11,18 @@ _PRIOR_VARIANCE = 100.0
 _MAX_VARIANCE = 1e4
 _NUM_SAMPLES_TO_TRUST = 32
 _OUTLIER_FACTOR = 4.0
+
+
+class CostModel(Protocol):
+    """Says what an iteration will take, and may learn from what it took."""
+
+    def predict(self, features: IterationFeatures) -> float | None:
+        """Return the expected seconds of an iteration, or None while nothing is known."""
+        ...
+
+    def observe(self, features: IterationFeatures, seconds: float) -> None:
+        """Take note that an iteration with these features took `seconds`."""
+        ...
 
 
 class OnlineCostModel:

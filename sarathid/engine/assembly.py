@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from sarathid.clock import Clock
 from sarathid.config import EngineConfig, resolve_target_s
+from sarathid.costmodel.predictor import CostModel
 from sarathid.engine.core import EngineCore
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
@@ -43,6 +44,7 @@ def build_core(
     found: ExecutorInfo,
     clock: Clock,
     gc_total_s: Callable[[], float] = lambda: 0.0,
+    cost_model: CostModel | None = None,
 ) -> EngineCore:
     """Return a core with nothing to do yet; `found` is what `executor.start()` returned."""
     settings = initial_settings(config, found.isolated_decode_s)
@@ -62,6 +64,7 @@ def build_core(
         StatsRecorder(found.isolated_decode_s),
         clock,
         gc_total_s=gc_total_s,
+        cost_model=cost_model,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sarathid.clock import Clock
 from sarathid.costmodel.features import IterationFeatures
-from sarathid.costmodel.predictor import OnlineCostModel
+from sarathid.costmodel.predictor import CostModel, OnlineCostModel
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import ChunkStats, EngineSettings, IterationScheduled
@@ -34,7 +34,8 @@ class LaunchedBatch:
 class EngineCore:
     """The engine without its surroundings: no tensor, no socket, no wall clock of its own.
 
-    `gc_total_s` tells how long the garbage collector has paused this process so far.
+    `gc_total_s` tells how long the garbage collector has paused this process so far. Without a
+    `cost_model`, one is learned from the iterations that run.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class EngineCore:
         *,
         first_iteration: int = 0,
         gc_total_s: Callable[[], float] = lambda: 0.0,
+        cost_model: CostModel | None = None,
     ) -> None:
         self._executor = executor
         self._scheduler = scheduler
@@ -54,7 +56,7 @@ class EngineCore:
         self._recorder = recorder
         self._clock = clock
         self._gc_total_s = gc_total_s
-        self._cost_model = OnlineCostModel()
+        self._cost_model = OnlineCostModel() if cost_model is None else cost_model
         self._in_flight: deque[LaunchedBatch] = deque()
         self._next_iteration = first_iteration
         self._busy_since_s: float | None = None

@@ -1,6 +1,6 @@
 from random import Random
 
-from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.predictor import OnlineCostModel
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
@@ -18,9 +18,8 @@ def true_cost_s(features: IterationFeatures) -> float:
 def random_features(random: Random) -> IterationFeatures:
     num_decodes = random.randint(0, 16)
     num_prefill = random.choice((0, 64, 128, 512))
-    return IterationFeatures(
-        num_decodes, num_decodes * random.randint(10, 2000), num_prefill, num_prefill * random.uniform(0, 2000)
-    )
+    chunks = (ChunkShape(num_prefill, random.randint(0, 2000)),) if num_prefill else ()
+    return IterationFeatures(num_decodes, num_decodes * random.randint(10, 2000), chunks)
 
 
 def taught_model(random: Random, outlier_every: int = 0) -> OnlineCostModel:
@@ -43,7 +42,7 @@ def worst_error(model: OnlineCostModel, random: Random) -> float:
 
 
 def test_says_nothing_before_it_has_seen_enough() -> None:
-    assert OnlineCostModel().predict(IterationFeatures(1, 100, 0, 0.0)) is None
+    assert OnlineCostModel().predict(IterationFeatures(1, 100)) is None
 
 
 def test_learns_the_cost_of_each_term() -> None:
@@ -62,5 +61,6 @@ def test_features_of_a_mixed_batch() -> None:
 
     batch = ScheduledBatch(decodes=(sequence(1, 99, 1), sequence(2, 9, 1)), chunks=(sequence(3, 64, 32),))
     features = IterationFeatures.of(batch)
-    assert features == IterationFeatures(2, 110, 32, 32 * 80.0)
-    assert features.without_chunks() == IterationFeatures(2, 110, 0, 0.0)
+    assert features == IterationFeatures(2, 110, (ChunkShape(32, 64),))
+    assert (features.num_prefill_tokens, features.chunk_attention) == (32, 32 * 80.0)
+    assert features.without_chunks() == IterationFeatures(2, 110)
