@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 _CGROUP_V2_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -18,7 +17,7 @@ def usable_cores() -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def openmp_environment(num_threads: int | None = None) -> Mapping[str, str]:
+def openmp_environment(num_threads: int | None = None) -> dict[str, str]:
     """Return the variables that an engine process must find set when it loads torch.
 
     OpenMP threads that have nothing to do spin, and with few cores they spin on the one that the
