@@ -10,7 +10,7 @@ from typing import Self, TypeVar
 import msgspec
 import zmq
 
-from sarathictl.client.endpoint import check_reachable
+from sarathictl.client.endpoint import Endpoint, check_reachable
 from sarathid.errors import CodecError, ControlRefused
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ControlReply, ControlRequest
@@ -73,3 +73,15 @@ class ControlClient:
             if reply.id in (request_id, None):
                 return reply
         raise TimeoutError(f"the daemon at {self._socket_path} did not answer within {self._timeout_s:g} s")
+
+
+class ControlAsk:
+    """Asks over a connection of its own each time, so that any thread may."""
+
+    def __init__(self, endpoint: Endpoint, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self._endpoint = endpoint
+        self._timeout_s = timeout_s
+
+    def __call__(self, op: ControlRequest, reply_type: type[Reply]) -> Reply:
+        with ControlClient(self._endpoint.control, self._timeout_s) as client:
+            return client.request(op, reply_type)

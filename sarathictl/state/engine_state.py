@@ -150,11 +150,12 @@ class EngineState:
         self._requests.fold(record)
 
     def _fold_latencies(self, record: IterationStats) -> None:
-        for gap in record.gaps:
-            for window in self._tbt:
-                window.add(record.end_s, gap.tbt_s)
+        end_s = record.end_s
+        for window in self._tbt:
+            for gap in record.gaps:
+                window.add(end_s, gap.tbt_s)
         for first in record.first_tokens:
-            self._ttft.add(record.end_s, first.ttft_s)
+            self._ttft.add(end_s, first.ttft_s)
 
     def _adopt_settings(self, record: IterationStats) -> None:
         """Follow a retuning whose own record was lost on the way."""

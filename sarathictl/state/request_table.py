@@ -1,15 +1,19 @@
 """The requests that the daemon holds, kept between two lists of them by what each iteration did."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec.structs import replace
 
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, StallEvent, TokenGap
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestRow:
-    """One request as a screen shows it; None and "" where only a list of requests would tell."""
+class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as a screen shows it; None and "" where only a list of requests would tell.
+
+    A struct, since a row is replaced for every token and `msgspec` does so in a tenth of the time.
+    """
 
     request_id: int
     state: RequestState

@@ -25,11 +25,13 @@ def victims(stall: StallEvent) -> str:
     return f"{stall.victims[0].request_id} +{num_others} more" if num_others else str(stall.victims[0].request_id)
 
 
-def cause(stall: StallEvent) -> str:
+def cause(stall: StallEvent, *, is_terse: bool = False) -> str:
     """Return what the worst gap is mostly made of; a prefill with its length and whose it is."""
-    if stall.cause is StallCause.PREFILL and stall.chunk is not None:
-        return f"{stall.chunk.length}-token prefill of {stall.chunk.request_id} ({progress(stall.chunk)})"
-    return _CAUSES[stall.cause]
+    chunk = stall.chunk
+    if stall.cause is not StallCause.PREFILL or chunk is None:
+        return _CAUSES[stall.cause]
+    how_far = f"{chunk.start + chunk.length}/{chunk.num_tokens}" if is_terse else progress(chunk)
+    return f"{chunk.length}-token prefill of {chunk.request_id} ({how_far})"
 
 
 def cause_name(kind: StallCause) -> str:

@@ -60,4 +60,4 @@ def _chunk(chunk: ChunkStats, iteration: int | None) -> str:
 
 
 def _victims(stall: StallEvent) -> str:
-    return ", ".join(f"{victim.request_id} ({units.duration(victim.tbt_s)})" for victim in stall.victims)
+    return ", ".join(f"{victim.request_id} ({units.short_duration(victim.tbt_s)})" for victim in stall.victims)

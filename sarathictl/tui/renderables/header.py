@@ -1,5 +1,6 @@
 """The two lines on top: what runs under which settings, whether the picture is live, and how the targets fare."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,11 @@ class Watch:
     wall_offset_s: float
     rate_hz: float = 4.0
     paused_s: float | None = None
+
+
+def wall_clock_offset_s() -> float:
+    """Return what monotonic seconds lack to seconds since the epoch."""
+    return time.time() - time.monotonic()
 
 
 def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:

@@ -104,5 +104,12 @@ def ascii_only(text: str) -> str:
     return text.translate(_TO_ASCII).encode("ascii", "replace").decode()
 
 
+def in_ascii(text: Text) -> Text:
+    """Return a line with the same styles, written with ASCII alone."""
+    written = text.copy()
+    written.plain = ascii_only(text.plain)
+    return written
+
+
 def _num_eighths(share: float) -> int:
     return 0 if share <= 0.0 else max(1, min(8, round(share * 8)))

@@ -17,11 +17,16 @@ _REVERSED = Style(reverse=True)
 class Look:
     """Styles by meaning; each meaning has a glyph or a word of its own too.
 
-    `decode_on_prefill` draws the edge between the two inside one cell, None without colours.
+    A `_fill` paints whole cells and has the colour as its ground too, so that rows join without a
+    seam. `decode_on_prefill` draws the edge between the two inside one cell, None without colours;
+    `is_ascii` says that only ASCII characters may reach the terminal.
     """
 
     decode: Style
     prefill: Style
+    decode_fill: Style
+    prefill_fill: Style
+    over_fill: Style
     decode_on_prefill: Style | None
     over: Style
     slo: Style
@@ -33,6 +38,7 @@ class Look:
     notice: Style
     plain: Style = _NONE
     strong: Style = _BOLD
+    is_ascii: bool = False
 
     def state_style(self, state: RequestState) -> Style:
         """Return how the state of a request is written."""
@@ -46,10 +52,13 @@ class Look:
 
 
 def make_look(colors: Mapping[str, str]) -> Look:
-    """Return the look in a theme's colours, by the names that `sarathictl.tui.themes` gives them."""
+    """Return the look in a theme's colours, by the names in `renderables.colors`."""
     return Look(
         decode=Style(color=colors["decode"]),
         prefill=Style(color=colors["prefill"]),
+        decode_fill=Style(color=colors["decode"], bgcolor=colors["decode"]),
+        prefill_fill=Style(color=colors["prefill"], bgcolor=colors["prefill-shade"]),
+        over_fill=Style(color=colors["over"], bgcolor=colors["over"]),
         decode_on_prefill=Style(color=colors["decode"], bgcolor=colors["prefill-shade"]),
         over=Style(color=colors["over"], bold=True),
         slo=Style(color=colors["slo"]),
@@ -65,6 +74,9 @@ def make_look(colors: Mapping[str, str]) -> Look:
 PLAIN_LOOK = Look(
     decode=_NONE,
     prefill=_NONE,
+    decode_fill=_NONE,
+    prefill_fill=_NONE,
+    over_fill=_BOLD,
     decode_on_prefill=None,
     over=_BOLD,
     slo=_NONE,

@@ -44,15 +44,16 @@ def _nothing(view: EngineView) -> str:
 def _draw_stall(stall: StallEvent, is_selected: bool, width: int, look: Look, wall_offset_s: float) -> Text:
     clock = units.clock_time(stall.time_s + wall_offset_s, has_tenths=True)
     length = units.duration(stall.worst_gap_s)
-    who = victims(stall) if width >= MIN_WIDTH_FOR_CLOCK else victims(stall).removesuffix(" more")
+    is_terse = width < MIN_WIDTH_FOR_WORDS
+    who = victims(stall).removesuffix(" more") if is_terse else victims(stall)
     text = line(
         [
             ("▶" if is_selected else " ", look.strong),
             (f"{clock if width >= MIN_WIDTH_FOR_CLOCK else clock[6:]} ", look.faint),
             (f"{who} ", look.plain),
-            ("stalled " if width >= MIN_WIDTH_FOR_WORDS else "", look.faint),
+            ("" if is_terse else "stalled ", look.faint),
             (length, look.over),
-            (f" ← {cause(stall)}", look.plain),
+            (f" ← {cause(stall, is_terse=is_terse)}", look.plain),
         ]
     )
     if is_selected:

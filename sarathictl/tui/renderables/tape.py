@@ -170,10 +170,10 @@ def _chart_cell(column: Column, row: int, rows_per_token: float, look: Look) -> 
     if column.is_running:
         return "░", look.decode if decode >= 1.0 or decode >= total else look.prefill
     if decode >= 1.0:
-        return "█", look.decode
+        return "█", look.decode_fill
     if decode > 0.0:
         return _edge_cell(decode, total, row, look)
-    return ("▒", look.prefill) if total >= 0.25 else (" ", look.plain)
+    return ("▒", look.prefill_fill) if total >= 0.25 else (" ", look.plain)
 
 
 def _edge_cell(decode: float, total: float, row: int, look: Look) -> Piece:
@@ -182,7 +182,7 @@ def _edge_cell(decode: float, total: float, row: int, look: Look) -> Piece:
         return column_of(decode), look.decode
     if look.decode_on_prefill is not None:
         return column_of(decode), look.decode_on_prefill
-    return ("█", look.decode) if decode >= 0.5 or row == 0 else ("▒", look.prefill)
+    return ("█", look.decode_fill) if decode >= 0.5 or row == 0 else ("▒", look.prefill_fill)
 
 
 def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) -> Text:
@@ -214,8 +214,10 @@ def _gap_cell(
     def draw(column: Column) -> Piece:
         if column.gap_s <= low_s:
             return ("┄", look.slo) if is_target else (" ", look.plain)
-        style = look.over if _is_over(column, target_s) else look.faint
-        return column_of((column.gap_s - low_s) / (high_s - low_s)), style
+        block = column_of((column.gap_s - low_s) / (high_s - low_s))
+        if not _is_over(column, target_s):
+            return block, look.faint
+        return block, look.over_fill if block == "█" else look.over
 
     return draw
 

@@ -1,0 +1,122 @@
+"""`sarathictl top`."""
+
+import os
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+
+from sarathictl.client.control import ControlAsk
+from sarathictl.client.endpoint import check_reachable
+from sarathictl.client.snapshot_source import SnapshotSource
+from sarathictl.client.stats_stream import Link, StatsStream
+from sarathictl.invocation import Invocation, JsonOption, invocation_of
+from sarathictl.state.engine_state import EngineState
+from sarathictl.state.engine_view import EngineView
+from sarathictl.state.sentences import stall_sentence
+from sarathictl.tui.renderables.colors import COLORS
+from sarathictl.tui.renderables.frame import draw_frame
+from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
+from sarathictl.tui.renderables.line import in_ascii
+from sarathictl.tui.renderables.look import PLAIN_LOOK, make_look
+from sarathid.errors import ConfigError
+
+if TYPE_CHECKING:
+    from textual.pilot import Pilot
+
+    from sarathictl.tui.app import ConsoleApp, Source
+
+MAX_JSON_SAMPLES = 512
+
+
+def top(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one picture as SVG and end.")] = None,
+    size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="How large one picture is.")] = "",
+    json: JsonOption = False,
+) -> None:
+    """Watch iterations, stalls and requests live."""
+    invocation = invocation_of(context, is_json=json)
+    if svg is not None:
+        _write_svg(invocation, svg, _read_size(size or "120x36"))
+    elif once or invocation.is_json:
+        _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
+    elif not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        invocation.say("this is no terminal to draw on; one picture follows")
+        _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
+    else:
+        _watch(invocation)
+
+
+def _watch(invocation: Invocation) -> None:
+    """Run the console; the stream fetches its snapshot while Textual is being imported."""
+    check_reachable(invocation.endpoint.control)
+    stream = StatsStream(invocation.endpoint)
+    stream.start()
+    try:
+        _make_app(invocation, stream).run()
+    finally:
+        stream.close()
+
+
+def _make_app(invocation: Invocation, source: "Source") -> "ConsoleApp":
+    from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
+
+    if not invocation.has_color:
+        os.environ["NO_COLOR"] = "1"  # Textual reads it when an app is built
+    return ConsoleApp(
+        source,
+        ControlAsk(invocation.endpoint, invocation.timeout_s),
+        has_color=invocation.has_color,
+        is_ascii=invocation.is_ascii,
+    )
+
+
+def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int]) -> None:
+    app = _make_app(invocation, SnapshotSource(ControlAsk(invocation.endpoint, invocation.timeout_s)))
+
+    async def export(pilot: "Pilot[object]") -> None:
+        await pilot.pause()
+        path.write_text(app.export_screenshot())
+        app.exit()
+
+    app.run(headless=True, size=size, auto_pilot=export)
+    invocation.say(f"wrote {path}")
+
+
+def _print_picture(invocation: Invocation, size: tuple[int, int]) -> None:
+    source = SnapshotSource(ControlAsk(invocation.endpoint, invocation.timeout_s))
+    view = EngineState.from_snapshot(source.snapshot, source.time_s).view(source.time_s)
+    invocation.answer(_fields(view), "" if invocation.is_json else _picture(invocation, view, source.link, size))
+
+
+def _picture(invocation: Invocation, view: EngineView, link: Link, size: tuple[int, int]) -> str:
+    look = make_look(COLORS["ansi"]) if invocation.has_color else PLAIN_LOOK
+    watch = Watch(link=link, now_s=view.now_s, wall_offset_s=wall_clock_offset_s())
+    console = Console(width=size[0], no_color=not invocation.has_color)
+    with console.capture() as capture:
+        for text in draw_frame(view, watch, *size, look):
+            console.print(in_ascii(text) if invocation.is_ascii else text)
+    return capture.get().rstrip("\n")
+
+
+def _fields(view: EngineView) -> dict[str, Any]:
+    """Return a view as JSON fields, with each stall's sentence and the newest samples alone."""
+    fields: dict[str, Any] = msgspec.to_builtins(replace(view, samples=view.samples[-MAX_JSON_SAMPLES:]))
+    for stall, described in zip(view.stalls, fields["stalls"], strict=True):
+        described["sentence"] = stall_sentence(stall)
+    return fields
+
+
+def _read_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{2,3})x(\d{2,3})", text)
+    if match is None:
+        raise ConfigError(f"{text!r} is not a size; write 120x36")
+    return int(match[1]), int(match[2])

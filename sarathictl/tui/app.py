@@ -1,0 +1,197 @@
+"""The console: one connection, the state folded from it, and the screens that show it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from textual import work
+from textual.app import App
+from textual.binding import Binding, BindingType
+
+from sarathictl import units
+from sarathictl.client.stats_stream import Link, LinkState, Received
+from sarathictl.state.engine_state import EngineState
+from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.renderables.colors import COLORS
+from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
+from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
+from sarathictl.tui.screens.confirm import ConfirmScreen
+from sarathictl.tui.screens.help import HelpScreen
+from sarathictl.tui.screens.live import LiveScreen
+from sarathictl.tui.screens.retune import Ask, Form, RetuneScreen, budget_form, policy_form, slo_form
+from sarathictl.tui.themes import THEMES
+from sarathid.clock import Clock, MonotonicClock
+from sarathid.errors import SarathiError
+from sarathid.protocol.control import Cancel, Cancelled, RequestList, Snapshot
+
+RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
+DEFAULT_RATE_HZ = 4.0
+
+
+class Source(Protocol):
+    """Where records come from: `client.stats_stream.StatsStream`, or a test."""
+
+    @property
+    def link(self) -> Link:
+        """How the connection stands."""
+        ...
+
+    def drain(self) -> Sequence[Received]:
+        """Return everything that came since the last call."""
+        ...
+
+
+class ConsoleApp(App[None]):
+    """Takes in records at every tick, shows a view of them, and sends what the operator decides."""
+
+    CSS_PATH = "app.tcss"
+    TITLE = "sarathictl top"
+    ENABLE_COMMAND_PALETTE = False
+    HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (60, "-narrow"), (100, "-broad"), (160, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (30, "-tall"), (50, "-high")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "help", key_display="?"),
+        Binding("space", "pause", "pause"),
+        Binding("b", "retune('budget')", "budget"),
+        Binding("p", "retune('policy')", "policy"),
+        Binding("o", "retune('slo')", "SLO"),
+        Binding("K", "cancel_request", "cancel", key_display="K"),
+        Binding("e", "export", "export", show=False),
+        Binding("t", "next_theme", "theme", show=False),
+        Binding("plus,equals_sign", "change_rate(1)", "faster", show=False),
+        Binding("minus", "change_rate(-1)", "slower", show=False),
+        Binding("q", "quit", "quit"),
+    ]
+
+    def __init__(
+        self,
+        source: Source,
+        ask: Ask,
+        *,
+        clock: Clock | None = None,
+        wall_offset_s: float | None = None,
+        has_color: bool = True,
+        is_ascii: bool = False,
+        export_dir: Path | None = None,
+    ) -> None:
+        super().__init__(ansi_color=None if has_color else True)
+        self._source = source
+        self._ask = ask
+        self._clock = clock or MonotonicClock()
+        self._wall_offset_s = wall_clock_offset_s() if wall_offset_s is None else wall_offset_s
+        self._has_color = has_color
+        self._export_dir = export_dir or Path.cwd()
+        self._state = EngineState()
+        self._live = LiveScreen()
+        self._rate_hz = DEFAULT_RATE_HZ
+        self._paused: EngineView | None = None
+        self._shown: tuple[int | None, LinkState, bool] | None = None
+        self.set_class(is_ascii, "-ascii")
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = "dark" if has_color else "ansi"
+
+    def on_mount(self) -> None:
+        self.push_screen(self._live)
+        self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
+        self.tick()
+
+    @property
+    def look(self) -> Look:
+        """The pencils in the theme's colours."""
+        look = make_look(COLORS[self.theme]) if self._has_color else PLAIN_LOOK
+        return replace(look, is_ascii=self.has_class("-ascii"))
+
+    def tick(self) -> None:
+        """Take in what has come and show it."""
+        for received in self._source.drain():
+            self._take(received)
+        self._show()
+
+    def action_help(self) -> None:
+        self.push_screen(HelpScreen(self.look))
+
+    def action_pause(self) -> None:
+        self._paused = self._state.view(self._clock.now_s()) if self._paused is None else None
+        self._show()
+
+    def action_retune(self, what: str) -> None:
+        view = self._state.view(self._clock.now_s())
+        if view.settings is None:
+            self.notify("the engine is not ready yet", severity="warning")
+            return
+        screen = RetuneScreen(_FORMS[what](view), self._ask)
+        self.push_screen(screen, self._say_applied)
+
+    def action_cancel_request(self) -> None:
+        row = self._live.marked_request
+        if row is None:
+            self.notify("mark a request first: tab, then the arrow keys", severity="warning")
+            return
+        question = f"Cancel request {row.request_id}? It has {units.tokens(row.num_output_tokens)} so far."
+
+        def act(is_sure: bool | None) -> None:
+            if is_sure:
+                self._cancel(row.request_id)
+
+        self.push_screen(ConfirmScreen(question), act)
+
+    def action_export(self) -> None:
+        name = f"sarathictl-{time.strftime('%Y%m%d-%H%M%S')}.svg"
+        self.notify(f"saved {self.save_screenshot(name, str(self._export_dir))}", markup=False)
+
+    def action_next_theme(self) -> None:
+        names = [theme.name for theme in THEMES]
+        self.theme = names[(names.index(self.theme) + 1) % len(names)]
+        self._show(is_urgent=True)
+
+    def action_change_rate(self, step: int) -> None:
+        index = min(max(RATES_HZ.index(self._rate_hz) + step, 0), len(RATES_HZ) - 1)
+        self._rate_hz = RATES_HZ[index]
+        self._ticker.stop()
+        self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
+        self._show()
+
+    @work(thread=True)
+    def _cancel(self, request_id: int) -> None:
+        try:
+            self._ask(Cancel(request_id=request_id), Cancelled)
+        except (SarathiError, TimeoutError) as error:
+            self.call_from_thread(self.notify, f"not cancelled: {error}", severity="error", markup=False)
+        else:
+            self.call_from_thread(self.notify, f"cancelled request {request_id}")
+
+    def _say_applied(self, words: str | None) -> None:
+        if words is not None:
+            self.notify(f"applied: {words}", markup=False)
+
+    def _take(self, received: Received) -> None:
+        match received.item:
+            case Snapshot() as snapshot:
+                self._state = EngineState.from_snapshot(snapshot, received.time_s)
+            case RequestList(requests=requests):
+                self._state.replace_requests(requests, received.time_s)
+            case record:
+                self._state.fold(record)
+
+    def _show(self, *, is_urgent: bool = False) -> None:
+        now_s = self._clock.now_s()
+        view = self._state.view(now_s) if self._paused is None else self._paused
+        link = self._source.link
+        watch = Watch(
+            link=link,
+            now_s=now_s,
+            wall_offset_s=self._wall_offset_s,
+            rate_hz=self._rate_hz,
+            paused_s=None if self._paused is None else self._paused.now_s,
+        )
+        news = (self._state.revision, link.state, self._paused is None)
+        self._live.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
+        self._shown = news
+        if self._state.revision is not None and isinstance(self.screen, RetuneScreen):
+            self.screen.see_revision(self._state.revision)
+
+
+_FORMS: dict[str, Callable[[EngineView], Form]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}

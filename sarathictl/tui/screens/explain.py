@@ -1,0 +1,36 @@
+"""Why one stall happened, over the live screen."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from sarathictl.tui.renderables.explanation import draw_explanation
+from sarathictl.tui.renderables.line import in_ascii
+from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.stats import StallEvent
+
+WIDTH = 76
+
+
+class ExplainScreen(ModalScreen[None]):
+    """Takes a gap apart into its causes."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss", "close")]
+
+    def __init__(self, stall: StallEvent, look: Look) -> None:
+        super().__init__()
+        self._stall = stall
+        self._look = look
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(id="dialog") as dialog:
+            dialog.border_title = f"WHY  iteration {self._stall.iteration}"
+            dialog.border_subtitle = "esc closes"
+            width = min(WIDTH, self.app.size.width - 6)
+            lines = draw_explanation(self._stall, width, self._look)
+            yield Static(Text("\n").join(map(in_ascii, lines) if self._look.is_ascii else lines))

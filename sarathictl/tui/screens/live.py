@@ -1,0 +1,101 @@
+"""The live screen: tape, stalls, engine and requests, whatever the size of the terminal."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from sarathictl.client.stats_stream import LinkState
+from sarathictl.state.engine_view import EngineView
+from sarathictl.state.request_table import RequestRow
+from sarathictl.tui.renderables.header import Watch
+from sarathictl.tui.renderables.look import Look
+from sarathictl.tui.screens.explain import ExplainScreen
+from sarathictl.tui.widgets.bars import BigWords, HeaderBar
+from sarathictl.tui.widgets.engine import EnginePanel
+from sarathictl.tui.widgets.panel import Panel
+from sarathictl.tui.widgets.requests import RequestsPanel
+from sarathictl.tui.widgets.stalls import StallsPanel, WhyPanel
+from sarathictl.tui.widgets.tape import TapePanel
+
+FIGURES_EVERY_S = 1.0
+
+
+class LiveScreen(Screen[None]):
+    """Shows views as they come: the tape at every one, figures once a second so that digits can be read."""
+
+    AUTO_FOCUS = "#stalls"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("x", "switch_axis", "axis", show=False),
+        Binding("z", "zoom(1)", "zoom"),
+        Binding("Z", "zoom(-1)", "zoom in", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest: tuple[EngineView, Watch, Look] | None = None
+        self._figures_s: float | None = None
+
+    def compose(self) -> ComposeResult:
+        yield HeaderBar(id="header")
+        yield BigWords(id="big-words")
+        with Container(id="panels"):
+            yield TapePanel(id="tape")
+            with Container(id="middle"):
+                yield StallsPanel(id="stalls")
+                yield WhyPanel(id="why")
+                yield EnginePanel(id="engine")
+            yield RequestsPanel(id="requests")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        if self._latest is not None:
+            self._show_everywhere()
+
+    @property
+    def marked_request(self) -> RequestRow | None:
+        """The request that is marked in the table."""
+        return self.query_one(RequestsPanel).marked
+
+    def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
+        """Show a view; figures wait for their second unless the change `is_urgent`."""
+        self._latest = (view, watch, look)
+        if not self.is_mounted:
+            return
+        if is_urgent or self._figures_s is None or watch.now_s - self._figures_s >= FIGURES_EVERY_S:
+            self._show_everywhere()
+        else:
+            self._show_in(self.query_one(HeaderBar), self.query_one(TapePanel))
+
+    def action_switch_axis(self) -> None:
+        self.query_one(TapePanel).switch_axis()
+
+    def action_zoom(self, step: int) -> None:
+        self.query_one(TapePanel).zoom(step)
+
+    def on_stalls_panel_explained(self, message: StallsPanel.Explained) -> None:
+        if self._latest is not None:
+            self.app.push_screen(ExplainScreen(message.stall, self._latest[2]))
+
+    def on_stalls_panel_marked(self) -> None:
+        self._explain_marked()
+
+    def _show_everywhere(self) -> None:
+        assert self._latest is not None
+        watch = self._latest[1]
+        self._figures_s = watch.now_s
+        self.set_class(watch.link.state is not LinkState.LIVE, "-cut-off")
+        self._show_in(*self.query(Panel))
+        self._explain_marked()
+
+    def _show_in(self, *panels: Panel) -> None:
+        assert self._latest is not None
+        view, watch, look = self._latest
+        for panel in panels:
+            panel.show(view, watch, look)
+
+    def _explain_marked(self) -> None:
+        self.query_one(WhyPanel).explain(self.query_one(StallsPanel).marked)

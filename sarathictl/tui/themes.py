@@ -1,0 +1,56 @@
+"""Grounds, borders and text for each set of colours in `renderables.colors`, under the same names."""
+
+from textual.theme import Theme
+
+THEMES = (
+    Theme(
+        name="dark",
+        primary="#56b4e9",
+        accent="#f0e442",
+        error="#d55e00",
+        foreground="#d6dde3",
+        background="#10151a",
+        surface="#10151a",
+        panel="#1b232b",
+        variables={"border": "#3b4955", "border-blurred": "#2a343d", "footer-key-foreground": "#f0e442"},
+    ),
+    Theme(
+        name="light",
+        primary="#0072b2",
+        accent="#a08a00",
+        error="#d55e00",
+        foreground="#1c2329",
+        background="#fbfbf8",
+        surface="#fbfbf8",
+        panel="#eceeea",
+        dark=False,
+        variables={"border": "#9aa7b2", "border-blurred": "#c9d1d8", "footer-key-foreground": "#0072b2"},
+    ),
+    Theme(
+        name="high-contrast",
+        primary="#7fd4ff",
+        accent="#ffffff",
+        error="#ff7a1a",
+        foreground="#ffffff",
+        background="#000000",
+        surface="#000000",
+        panel="#000000",
+        variables={"border": "#ffffff", "border-blurred": "#9a9a9a", "footer-key-foreground": "#f0e442"},
+    ),
+    Theme(
+        name="ansi",
+        ansi=True,
+        primary="ansi_blue",
+        secondary="ansi_cyan",
+        warning="ansi_yellow",
+        error="ansi_red",
+        success="ansi_green",
+        accent="ansi_bright_blue",
+        foreground="ansi_default",
+        background="ansi_default",
+        surface="ansi_default",
+        panel="ansi_default",
+        boost="ansi_default",
+        variables={"border": "ansi_white", "border-blurred": "ansi_bright_black", "footer-key-foreground": "ansi_blue"},
+    ),
+)

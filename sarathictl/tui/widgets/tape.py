@@ -1,0 +1,39 @@
+"""The iteration tape, with its axis and zoom."""
+
+from rich.text import Text
+from textual.reactive import reactive
+
+from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.renderables.header import Watch
+from sarathictl.tui.renderables.look import Look
+from sarathictl.tui.renderables.tape import DEFAULT_ZOOM_S, ZOOMS_S, Axis, draw_tape, tape_title
+from sarathictl.tui.widgets.panel import Panel
+
+
+class TapePanel(Panel):
+    """Shows what each iteration ran, over time or one column an iteration."""
+
+    axis: reactive[Axis] = reactive(Axis.TIME)
+    zoom_s: reactive[float] = reactive(DEFAULT_ZOOM_S)
+
+    def title_of(self, view: EngineView) -> str:
+        del view
+        return tape_title(self.axis, self.zoom_s)
+
+    def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
+        del watch
+        return draw_tape(view, self.axis, self.zoom_s, width, height, look)
+
+    def switch_axis(self) -> None:
+        """Change between time and iterations."""
+        self.axis = Axis.ITERATION if self.axis is Axis.TIME else Axis.TIME
+
+    def zoom(self, step: int) -> None:
+        """Go `step` zooms coarser (finer below zero), round the ends."""
+        self.zoom_s = ZOOMS_S[(ZOOMS_S.index(self.zoom_s) + step) % len(ZOOMS_S)]
+
+    def watch_axis(self) -> None:
+        self.repaint()
+
+    def watch_zoom_s(self) -> None:
+        self.repaint()

@@ -1,0 +1,135 @@
+"""The pictures, as text: one golden file a size, written anew with `UPDATE_GOLDEN=1`."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sarathictl.client.stats_stream import Link, LinkState
+from sarathictl.state.engine_state import EngineState
+from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.renderables.big_words import draw_big_words
+from sarathictl.tui.renderables.explanation import draw_explanation
+from sarathictl.tui.renderables.frame import draw_frame
+from sarathictl.tui.renderables.header import Watch, draw_header
+from sarathictl.tui.renderables.line import ascii_only, bar, column_of
+from sarathictl.tui.renderables.look import PLAIN_LOOK
+from sarathictl.tui.renderables.tape import Axis, draw_tape, tape_columns
+from sarathid.protocol.stats import IterationScheduled
+from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+WALL_OFFSET_S = 1_700_000_000.0 - START_S
+
+pytestmark = pytest.mark.usefixtures("utc")
+
+
+def make_view(policy: str = "stall-free", budget: int = 256, until_s: float = START_S + 14.0) -> EngineView:
+    settings = make_settings(budget, policy=policy)
+    engine = PaperEngine(settings)
+    snapshot = make_snapshot(settings, requests=(make_request_status(17),))
+    state = EngineState.from_snapshot(snapshot, START_S)
+    for record in engine.run(until_s):
+        state.fold(record)
+    return state.view(engine.now_s)
+
+
+def make_watch(view: EngineView, state: LinkState = LinkState.LIVE, paused_s: float | None = None) -> Watch:
+    link = Link(state, view.now_s - 12.0, num_missed=0)
+    return Watch(link=link, now_s=view.now_s, wall_offset_s=WALL_OFFSET_S, paused_s=paused_s)
+
+
+def check_golden(name: str, text: str) -> None:
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text + "\n")
+    assert text + "\n" == path.read_text()
+
+
+@pytest.mark.parametrize("policy", ["stall-free", "prefill-first"])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 36), (200, 60)])
+def test_a_whole_picture(policy: str, width: int, height: int) -> None:
+    view = make_view(policy)
+    lines = draw_frame(view, make_watch(view), width, height, PLAIN_LOOK)
+    assert {line.cell_len for line in lines} == {width}
+    check_golden(f"frame-{policy}-{width}x{height}", "\n".join(line.plain for line in lines))
+
+
+def test_an_explanation_takes_the_gap_apart() -> None:
+    lines = draw_explanation(make_view().stalls[0], 76, PLAIN_LOOK)
+    check_golden("explanation", "\n".join(line.plain.rstrip() for line in lines))
+
+
+def test_big_words_fit_the_smallest_terminal() -> None:
+    view = make_view()
+    lines = draw_big_words(view, make_watch(view), 40, 12, PLAIN_LOOK)
+    check_golden("big-words-40x12", "\n".join(line.plain.rstrip() for line in lines))
+
+
+def test_live_paused_stale_and_disconnected_each_look_different() -> None:
+    view = make_view()
+    watches = [make_watch(view, state) for state in LinkState] + [make_watch(view, paused_s=view.now_s - 2.0)]
+    headers = [draw_header(view, watch, 120, PLAIN_LOOK).plain for watch in watches]
+    assert len(set(headers)) == len(headers)
+    assert [word for word in ("LIVE", "STALE", "DISCONNECTED", "PAUSED") if any(word in line for line in headers)] == [
+        "LIVE",
+        "STALE",
+        "DISCONNECTED",
+        "PAUSED",
+    ]
+
+
+def test_a_slow_iteration_is_as_wide_as_it_was_long() -> None:
+    view = make_view("prefill-first")
+    slowest = max(view.samples, key=lambda sample: sample.duration_s)
+    columns = tape_columns(view, Axis.TIME, 120, 0.1)
+    widest = max(len(run) for run in "".join("#" if c.num_prefill_tokens >= 2000 else " " for c in columns).split())
+    assert widest == pytest.approx(slowest.duration_s / 0.1, abs=1.0)
+
+
+def test_one_column_an_iteration_on_the_other_axis() -> None:
+    view = make_view()
+    columns = tape_columns(view, Axis.ITERATION, 10, 0.1)
+    assert [column.num_tokens for column in columns] == [sample.num_tokens for sample in view.samples[-10:]]
+
+
+def test_what_runs_now_grows_while_it_runs() -> None:
+    engine = PaperEngine(make_settings(256))
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    records = list(engine.run(START_S + 1.5))
+    for record in records:
+        state.fold(record)
+    state.fold(next(record for record in engine.step() if isinstance(record, IterationScheduled)))
+    start_s = engine.now_s
+    early = tape_columns(state.view(start_s + 0.2), Axis.TIME, 100, 0.1)
+    late = tape_columns(state.view(start_s + 1.0), Axis.TIME, 100, 0.1)
+    assert sum(column.is_running for column in late) - sum(column.is_running for column in early) == 8
+
+
+@pytest.mark.parametrize(("width", "height"), [(30, 4), (80, 8), (120, 16), (200, 40)])
+def test_the_tape_fills_exactly_what_it_is_given(width: int, height: int) -> None:
+    lines = draw_tape(make_view(), Axis.TIME, 0.1, width, height, PLAIN_LOOK)
+    assert [line.cell_len for line in lines] == [width] * height
+
+
+def test_an_empty_engine_is_drawn_too() -> None:
+    view = EngineState().view(0.0)
+    watch = make_watch(view, LinkState.CONNECTING)
+    lines = draw_frame(view, watch, 80, 24, PLAIN_LOOK)
+    assert any("no iteration yet" in line.plain for line in lines)
+
+
+def test_everything_can_be_written_with_ascii_alone() -> None:
+    view = make_view()
+    for line in draw_frame(view, make_watch(view), 120, 36, PLAIN_LOOK):
+        written = ascii_only(line.plain)
+        assert written.isascii()
+        assert "?" not in written
+
+
+def test_a_bar_is_as_long_as_its_share() -> None:
+    assert bar(0.0, 8) == " " * 8
+    assert bar(0.5, 8) == "████    "
+    assert bar(1.0, 8) == "█" * 8
+    assert column_of(0.001) == "▁"
+    assert column_of(1.0) == "█"
