@@ -37,8 +37,11 @@ class InterferenceBench:
         """
         machine = machine_facts()
         with ControlClient(self._endpoint.control, CONTROL_TIMEOUT_S) as control:
-            engine, before = _what_runs(control.request(GetStatus(), Status))
+            status = control.request(GetStatus(), Status)
+            engine, before = _what_runs(status)
             self._check_lengths(engine)
+            if num_others := status.num_running + status.num_waiting + status.num_preempted:
+                self._say(f"{num_others} other requests share the daemon; the figures include what they cost")
             with _restored(control, before):
                 for setting in settings:  # a mistyped one is refused before any time is spent
                     _apply(control, setting, before)

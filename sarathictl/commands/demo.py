@@ -26,7 +26,7 @@ from sarathid.errors import SarathiError
 
 MODEL = "smollm2-135m"
 TOKEN_BUDGET = 128
-QUESTION = "Why do cars in a traffic jam stop and go? Answer in two sentences."
+QUESTION = "Tell me in two sentences what a queue is."
 SETTINGS = (Setting("prefill-first"), Setting("stall-free", TOKEN_BUDGET))
 LIVE_LOAD_S = 900.0
 

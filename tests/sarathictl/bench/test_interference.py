@@ -62,8 +62,10 @@ def daemon(tmp_path: Path) -> Iterator[StubDaemon]:
         yield daemon
 
 
-def make_bench(directory: Path, plan: InterferencePlan = PLAN) -> InterferenceBench:
-    return InterferenceBench(Endpoint(directory), plan, RunFiles(directory / "out"), say=lambda words: None)
+def make_bench(
+    directory: Path, plan: InterferencePlan = PLAN, say: Callable[[str], None] = lambda words: None
+) -> InterferenceBench:
+    return InterferenceBench(Endpoint(directory), plan, RunFiles(directory / "out"), say)
 
 
 def run(directory: Path, api: StubAPI | None = None, settings: tuple[Setting, ...] = SETTINGS) -> Summary:
@@ -121,6 +123,15 @@ def test_settings_are_taken_back_after_a_failure(tmp_path: Path, daemon: StubDae
         make_bench(tmp_path).run(SETTINGS)  # nobody serves the API
 
     assert changes(daemon)[-2:] == ["stall-free", 128]
+
+
+def test_what_else_the_daemon_serves_is_said(tmp_path: Path, daemon: StubDaemon) -> None:
+    said: list[str] = []
+    with serving(StubAPI(), tmp_path / "api.sock"):
+        make_bench(tmp_path, say=said.append).run(SETTINGS)
+
+    assert said[0] == "3 other requests share the daemon; the figures include what they cost"
+    assert said[1:] == ["1 of 2: prefill-first, 0 s ...", "2 of 2: stall-free:64, 0 s ..."]
 
 
 def test_prompts_beyond_the_models_context_are_refused(tmp_path: Path, daemon: StubDaemon) -> None:
