@@ -87,6 +87,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.drain)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
         tasks = [
             asyncio.create_task(self._supervisor.run()),
             asyncio.create_task(self._http.serve(sockets=[self._directory.listen(API_SOCKET)])),
@@ -169,7 +170,6 @@ class Daemon:
         assert settings is not None
         for line in introduction(info, settings):
             log.info("%s", line)
-        log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
         self._become(DaemonState.READY, f"ready in {self._clock.now_s() - self._started_s:.1f} s")
 
     def _on_engine_down(self, reason: str) -> None:

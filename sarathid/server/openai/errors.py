@@ -1,5 +1,6 @@
 """Errors in the shape that OpenAI's clients expect."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -12,6 +13,8 @@ from sarathid.errors import QueueFull, RequestRefused
 from sarathid.server.openai.schema import ErrorDetail, ErrorReply
 
 RETRY_AFTER_S = 1
+
+log = logging.getLogger(__name__)
 
 
 def error_body(message: str, type_: str, *, param: str | None = None, code: str | None = None) -> bytes:
@@ -61,8 +64,9 @@ def on_disconnect(_request: Request, _error: Exception) -> Response:
     return Response(status_code=HTTPStatus.BAD_REQUEST)
 
 
-def on_unexpected(_request: Request, _error: Exception) -> Response:
-    """Answer a failure of our own; the server logs it."""
+def on_unexpected(request: Request, error: Exception) -> Response:
+    """Answer a failure of our own, and log it."""
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the daemon's log says more")
 
 

@@ -1,0 +1,165 @@
+"""From the lock to the last socket: what happens when daemons are killed, told twice, or started twice."""
+
+import contextlib
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from sarathid.protocol.control import Drain, Draining
+from tests.end_to_end.running_daemon import (
+    RunningDaemon,
+    launch,
+    serving,
+    wait_until,
+)
+
+LONG = {"prompt": "Once upon a time", "temperature": 0, "ignore_eos": True}
+
+
+class Client(threading.Thread):
+    """Streams one completion; `started` is set at its first event."""
+
+    def __init__(self, daemon: RunningDaemon, max_tokens: int) -> None:
+        super().__init__()
+        self.started = threading.Event()
+        self.lines: list[str] = []
+        self._daemon = daemon
+        self._body: dict[str, Any] = LONG | {"max_tokens": max_tokens, "stream": True}
+
+    def run(self) -> None:
+        with contextlib.suppress(httpx.RemoteProtocolError):  # a daemon that is told twice hangs up
+            self._read()
+
+    def _read(self) -> None:
+        with self._daemon.http() as client, client.stream("POST", "/v1/completions", json=self._body) as response:
+            for line in response.iter_lines():
+                self.lines.append(line)
+                self.started.set()
+
+    @property
+    def end(self) -> list[str]:
+        return [line for line in self.lines if line][-2:]
+
+
+def start_clients(daemon: RunningDaemon, num_clients: int, max_tokens: int) -> list[Client]:
+    clients = [Client(daemon, max_tokens) for _ in range(num_clients)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        assert client.started.wait(60)
+    return clients
+
+
+def files_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: RunningDaemon, tmp_path: Path) -> None:
+    second = launch(daemon.runtime_dir, tmp_path / "second.log")
+
+    assert second.wait() == 6
+    assert f"pid {daemon.process.pid}" in second.log
+    with daemon.http() as client:
+        assert client.get("/ready").status_code == 200
+
+
+def test_sigterm_lets_streams_finish_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with serving(tmp_path / "run") as daemon:
+        engine_pid = daemon.engine_pid()
+        clients = start_clients(daemon, 3, max_tokens=40)
+        daemon.process.send_signal(signal.SIGTERM)
+        with daemon.http() as late:
+            wait_until(lambda: late.get("/ready").status_code == 503, "refuses new requests")
+            refused = late.post("/v1/completions", json=LONG | {"max_tokens": 1})
+        for client in clients:
+            client.join()
+
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        assert all('"finish_reason":"length"' in client.end[0] for client in clients)
+        assert all(client.end[1] == "data: [DONE]" for client in clients)
+        assert daemon.wait() == 0
+        assert not psutil.pid_exists(engine_pid)
+    assert files_in(tmp_path / "run") == ["sarathid.lock"]
+
+
+def test_a_drain_that_takes_too_long_ends_with_124_and_says_cancelled(tmp_path: Path) -> None:
+    with serving(tmp_path / "run") as daemon:
+        (client,) = start_clients(daemon, 1, max_tokens=5000)
+        daemon.ask(Drain(timeout_s=0.5), Draining)
+
+        assert daemon.wait() == 124
+        client.join()
+        assert '"finish_reason":"cancelled"' in client.end[0]
+
+
+def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
+    with serving(tmp_path / "run") as daemon:
+        engine_pid = daemon.engine_pid()
+        (client,) = start_clients(daemon, 1, max_tokens=5000)
+        daemon.process.send_signal(signal.SIGINT)
+        wait_until(lambda: "draining" in daemon.log, "drains")
+        daemon.process.send_signal(signal.SIGINT)
+
+        assert daemon.wait() == 130
+        client.join()
+        assert not psutil.pid_exists(engine_pid)
+        assert "Traceback" not in daemon.log
+    assert files_in(tmp_path / "run") == ["sarathid.lock"]
+
+
+def test_a_killed_daemon_takes_its_engine_along_and_its_sockets_are_taken_over(tmp_path: Path) -> None:
+    with serving(tmp_path / "run") as killed:
+        engine = psutil.Process(killed.engine_pid())
+        killed.process.kill()
+        killed.process.wait()
+        psutil.wait_procs([engine], 30)
+        assert not engine.is_running()
+    assert "api.sock" in files_in(tmp_path / "run")
+
+    successor = launch(tmp_path / "run", tmp_path / "successor.log")
+    wait_until(lambda: "sockets" in successor.log, "takes the sockets over")
+    with successor.http() as client:
+        assert client.get("/health").status_code == 200
+    assert successor.stop() == 0
+
+
+def test_streams_go_on_identically_when_the_engine_is_killed(daemon: RunningDaemon) -> None:
+    (undisturbed,) = start_clients(daemon, 1, max_tokens=40)
+    undisturbed.join()
+    num_restarts = daemon.status().num_engine_restarts
+    clients = start_clients(daemon, 2, max_tokens=40)
+    psutil.Process(daemon.engine_pid()).kill()
+    for client in clients:
+        client.join()
+
+    texts = [text_of(client) for client in (undisturbed, *clients)]
+    assert texts[1:] == [texts[0], texts[0]]
+    assert daemon.status().num_engine_restarts == num_restarts + 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "words"),
+    [
+        (("--model", "no-such-model"), 7, "smollm2-135m"),
+        (("--budget", "5"), 2, "16 to 8192"),
+        (("--kv-memory", "1MiB", "--max-model-len", "8192"), 7, ""),
+    ],
+)
+def test_a_daemon_that_cannot_start_says_why_in_one_line(
+    tmp_path: Path, flags: tuple[str, ...], code: int, words: str
+) -> None:
+    refused = launch(tmp_path / "run", tmp_path / "log", *flags)
+
+    assert refused.process.wait(120) == code
+    assert words in refused.log
+    assert "Traceback" not in refused.log
+
+
+def text_of(client: Client) -> str:
+    return "".join(line.partition('"text":"')[2].partition('","index"')[0] for line in client.lines)
