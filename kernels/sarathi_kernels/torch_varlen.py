@@ -78,7 +78,7 @@ def _probe(
     num_blocks_each = [-(-context // block_size) for context in _PROBE_CONTEXTS]
     num_blocks = sum(num_blocks_each)
     block_tables = torch.zeros(len(_PROBE_CONTEXTS), max(num_blocks_each), dtype=torch.int32)
-    remaining = torch.arange(num_blocks - 1, -1, -1, dtype=torch.int32).split(num_blocks_each)
+    remaining = torch.split(torch.arange(num_blocks - 1, -1, -1, dtype=torch.int32), num_blocks_each)
     for row, blocks in zip(block_tables, remaining, strict=True):
         row[: len(blocks)] = blocks
     shape = (2, num_blocks, block_size, 2, head_dim)

@@ -1,0 +1,20 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(scope="session")
+def kernel_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests keep compiled kernels, so that each is compiled once."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small problems on one thread: more would wait for each other at every operation on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -1,0 +1,148 @@
+"""Every attention backend against the reference in float64, over caches poisoned where nobody may read."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from sarathi_kernels.backend import AttentionBackend, LayerCache
+from sarathi_kernels.cpu import CPUAttention
+from sarathi_kernels.reference import ReferenceAttention
+from sarathi_kernels.torch_sdpa import TorchAttention
+from torch import Tensor
+
+from tests.kernels.paged import Problem, SequenceShape, heads_first, make_problem
+
+TOLERANCE = 1e-5
+
+MIXED = (
+    SequenceShape(1, 1),
+    SequenceShape(1, 65),
+    SequenceShape(1, 513),
+    SequenceShape(5, 5),
+    SequenceShape(130, 130),
+    SequenceShape(2, 9),
+    SequenceShape(33, 64),
+    SequenceShape(40, 300),
+)
+
+
+@pytest.fixture(scope="module", params=["reference", "torch", "cpu"])
+def backend(request: pytest.FixtureRequest, kernel_directory: Path) -> AttentionBackend:
+    match request.param:
+        case "reference":
+            return ReferenceAttention()
+        case "torch":
+            return TorchAttention()
+        case _:
+            return CPUAttention(kernel_directory)
+
+
+def solve(problem: Problem) -> Tensor:
+    cache = LayerCache(problem.cache.k.double(), problem.cache.v.double())
+    return ReferenceAttention().attend(problem.q.double(), cache, problem.metadata)
+
+
+@cache
+def solved(shapes: tuple[SequenceShape, ...], **how: int) -> tuple[Problem, Tensor]:
+    """Return a problem and its solution, made once for all backends; nobody may change them."""
+    problem = make_problem(shapes, **how)
+    return problem, solve(problem)
+
+
+def worst_error(backend: AttentionBackend, problem: Problem, solution: Tensor) -> float:
+    found = backend.attend(problem.q, problem.cache, problem.metadata)
+    return float((found - solution).abs().max())  # NaN when a poisoned slot was read
+
+
+@pytest.mark.parametrize("block_size", [1, 16, 17, 256])
+@pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(2, 2), (9, 3), (8, 1), (9, 1)])
+def test_mixed_batch_matches_the_reference(
+    backend: AttentionBackend, block_size: int, num_heads: int, num_kv_heads: int
+) -> None:
+    problem = solved(MIXED, num_heads=num_heads, num_kv_heads=num_kv_heads, block_size=block_size)
+    assert worst_error(backend, *problem) < TOLERANCE
+
+
+@pytest.mark.parametrize("head_dim", [64, 80, 96, 128, 256])
+def test_head_sizes_match_the_reference(backend: AttentionBackend, head_dim: int) -> None:
+    assert worst_error(backend, *solved(MIXED, head_dim=head_dim)) < TOLERANCE
+
+
+@pytest.mark.parametrize("window", [1, 16, 100, 512, 10_000])
+def test_sliding_window_matches_the_reference(backend: AttentionBackend, window: int) -> None:
+    assert worst_error(backend, *solved(MIXED, sliding_window=window)) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [SequenceShape(1, 1)],
+        [SequenceShape(1, 1024)],
+        [SequenceShape(1, 1025), SequenceShape(1, 2000)],
+        [SequenceShape(33, 33)],
+        [SequenceShape(300, 300)],
+    ],
+    ids=["one token", "two whole spans", "ragged spans", "one past a tile", "several tiles"],
+)
+def test_edges_match_the_reference(backend: AttentionBackend, shapes: Sequence[SequenceShape]) -> None:
+    assert worst_error(backend, *solved(tuple(shapes))) < TOLERANCE
+
+
+def test_cache_with_heads_before_positions_gives_the_same(backend: AttentionBackend) -> None:
+    problem, solution = solved(MIXED)
+    assert worst_error(backend, heads_first(problem), solution) < TOLERANCE
+
+
+def test_queries_may_be_a_view_of_a_wider_tensor(backend: AttentionBackend) -> None:
+    problem, solution = solved(MIXED)
+    wider = torch.cat((problem.q, torch.full_like(problem.q, torch.nan)), dim=1)
+    view = Problem(wider[:, :6], problem.cache, problem.metadata)
+    assert worst_error(backend, view, solution) < TOLERANCE
+
+
+def test_large_scores_do_not_overflow(backend: AttentionBackend) -> None:
+    problem = make_problem(MIXED)
+    problem.q.mul_(100.0)
+    assert worst_error(backend, problem, solve(problem)) < 1e-4
+
+
+def test_nan_in_a_sequence_stays_in_that_sequence(backend: AttentionBackend) -> None:
+    problem = make_problem([SequenceShape(1, 40), SequenceShape(20, 40), SequenceShape(1, 40)])
+    problem.q[1:21] = torch.nan
+    found = backend.attend(problem.q, problem.cache, problem.metadata)
+    assert found[1:21].isnan().all()
+    assert not found[[0, 21]].isnan().any()
+
+
+@pytest.mark.parametrize("is_heads_first", [False, True])
+def test_store_fills_the_slots_and_no_other(backend: AttentionBackend, is_heads_first: bool) -> None:
+    problem = make_problem(MIXED)
+    problem = heads_first(problem) if is_heads_first else problem
+    layer, slots = problem.cache, problem.metadata.slot_mapping
+    before = layer.k.clone(), layer.v.clone()
+    k = torch.randn(len(slots), 4, 64)[:, 1:3]  # views, as the model hands them over
+    v = torch.randn(len(slots), 3, 64)[:, :2]
+    backend.store(k, v, layer, problem.metadata)
+    for found, was, stored in zip((layer.k, layer.v), before, (k, v), strict=True):
+        want = was.reshape(-1, *was.shape[2:])
+        want[slots] = stored
+        torch.testing.assert_close(found.reshape(want.shape), want, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_cpu_rows_do_not_depend_on_batch_mates_or_threads(kernel_directory: Path, num_threads: int) -> None:
+    backend = CPUAttention(kernel_directory)
+    problem = make_problem(MIXED)
+    whole = backend.attend(problem.q, problem.cache, problem.metadata)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        for index in range(len(MIXED)):
+            alone = problem.only(index)
+            start = int(problem.metadata.query_start[index])
+            found = backend.attend(alone.q, alone.cache, alone.metadata)
+            assert torch.equal(found, whole[start : start + len(found)])
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,48 @@
+"""Which kernels are chosen, and what is said of it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from sarathi_kernels.select import KernelNeeds, KernelUnavailable, select_kernels
+
+
+@pytest.fixture
+def needs(kernel_directory: Path) -> KernelNeeds:
+    return KernelNeeds(
+        device=torch.device("cpu"), dtype=torch.float32, head_dim=64, block_size=16, directory=kernel_directory
+    )
+
+
+def test_cpu_takes_the_compiled_kernels_without_a_word(needs: KernelNeeds) -> None:
+    kernels = select_kernels("auto", needs)
+    assert (kernels.attention.name, kernels.notes) == ("cpu", ())
+
+
+def test_without_a_compiler_torch_serves_and_says_why(needs: KernelNeeds, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    kernels = select_kernels("auto", needs)
+    assert kernels.attention.name == "torch"
+    assert [note for note in kernels.notes if "no C++ compiler" in note] == list(kernels.notes) != []
+
+
+def test_an_odd_head_size_is_served_by_torch(needs: KernelNeeds) -> None:
+    kernels = select_kernels("auto", replace(needs, head_dim=40))
+    assert kernels.attention.name == "torch"
+    assert "heads of 40" in kernels.notes[0]
+
+
+@pytest.mark.parametrize("name", ["reference", "torch", "cpu"])
+def test_a_named_backend_is_taken(needs: KernelNeeds, name: str) -> None:
+    assert select_kernels(name, needs).attention.name == name
+
+
+def test_an_unknown_backend_is_refused_with_the_names_there_are(needs: KernelNeeds) -> None:
+    with pytest.raises(KernelUnavailable, match="auto, cpu, torch-varlen, torch, reference"):
+        select_kernels("quick", needs)
+
+
+def test_varlen_on_cpu_is_refused(needs: KernelNeeds) -> None:
+    with pytest.raises(KernelUnavailable, match="runs on CUDA"):
+        select_kernels("torch-varlen", needs)
