@@ -23,7 +23,10 @@ class _Row:
 def _times_less(before: float, after: float) -> str:
     if min(before, after) <= 0.0:
         return ""
-    return f"{before / after:.1f}x less" if before > after else f"{after / before:.1f}x more"
+    ratio = max(before, after) / min(before, after)
+    if ratio < 1.05:
+        return "same"
+    return f"{ratio:.1f}x {'less' if before > after else 'more'}"
 
 
 def _per_cent(before: float, after: float) -> str:

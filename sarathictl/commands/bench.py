@@ -12,6 +12,7 @@ from sarathictl.bench.load import InterferencePlan
 from sarathictl.bench.measurement import parse_setting
 from sarathictl.bench.report import describe
 from sarathictl.bench.run_files import RunFiles
+from sarathictl.bench.signals import unwind_on_signals
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode
 
@@ -49,6 +50,7 @@ def interference(
 
     The daemon gets its own policy and budget back. Exit code 8 when a request failed.
     """
+    unwind_on_signals()
     invocation = invocation_of(context, is_json=json)
     settings = [parse_setting(text) for text in policy or ("prefill-first", "stall-free")]
     plan = InterferencePlan(

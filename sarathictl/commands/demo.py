@@ -2,14 +2,13 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -19,6 +18,7 @@ from sarathictl.bench.load import InterferencePlan
 from sarathictl.bench.measurement import Setting
 from sarathictl.bench.report import describe
 from sarathictl.bench.run_files import RunFiles
+from sarathictl.bench.signals import unwind_on_signals
 from sarathictl.invocation import Invocation, invocation_of
 from sarathictl.output import print_data
 from sarathictl.streaming import stream_reply
@@ -41,8 +41,7 @@ def demo(
     ] = None,
 ) -> None:
     """Serve a small model, freeze its streams with long prompts, then thaw them."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _exit_on_signal)  # so that what was started is stopped
+    unwind_on_signals()
     invocation = invocation_of(context)
     sarathid = find_program("sarathid")
     if subprocess.run([sarathid, "models", "fetch", MODEL]).returncode:
@@ -54,10 +53,6 @@ def demo(
         _compare(invocation, seconds, RunFiles(out or Path("demo-runs", f"{datetime.now():%Y-%m-%d-%H%M%S}")))
         if _has_terminal():
             asyncio.run(_watch(invocation))
-
-
-def _exit_on_signal(number: int, _frame: object) -> NoReturn:
-    sys.exit(128 + number)
 
 
 def _ask(invocation: Invocation) -> None:
