@@ -68,7 +68,7 @@ def test_two_settings_are_put_side_by_side() -> None:
 def test_one_setting_is_compared_with_nothing() -> None:
     lines = describe(make_summary(STALL_FREE)).splitlines()
 
-    assert lines[5] == "streams: time between tokens, max             260 ms"
+    assert lines[5] == f"{'streams: time between tokens, max':<40}{'260 ms':>16}"
 
 
 def test_lost_records_are_said() -> None:
