@@ -1,12 +1,13 @@
 """The daemon in one reply: what its parts know, put together when somebody asks."""
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
-from sarathid.protocol.control import Snapshot, Status
+from sarathid.protocol.control import RequestState, Snapshot, Status
 from sarathid.protocol.requests import FinishReason
 from sarathid.server.availability import Availability
 from sarathid.telemetry.board import Board
@@ -38,7 +39,7 @@ class StatusReporter:
     def status(self) -> Status:
         """Return the daemon's state, counters and latencies at this moment."""
         board, now_s = self._board, self._clock.now_s()
-        last = board.last
+        states = Counter(request.state for request in self._engine.list_requests(now_s))
         num_blocks_used, num_blocks_free = self._blocks()
         return Status(
             version=__version__,
@@ -47,9 +48,9 @@ class StatusReporter:
             uptime_s=now_s - self._started_s,
             engine=self._engine.info,
             settings=self._engine.settings,
-            num_running=last.num_running if last else 0,
-            num_waiting=last.num_waiting if last else 0,
-            num_preempted=last.num_preempted if last else 0,
+            num_running=states[RequestState.PREFILL] + states[RequestState.DECODE],
+            num_waiting=states[RequestState.WAITING] + states[RequestState.PREEMPTED],
+            num_preempted=states[RequestState.PREEMPTED],
             num_blocks_used=num_blocks_used,
             num_blocks_free=num_blocks_free,
             num_iterations=board.num_iterations,
