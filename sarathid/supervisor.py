@@ -15,7 +15,7 @@ import msgspec
 from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
 from sarathid.errors import EngineFailed
-from sarathid.executor.cpu_threads import openmp_environment
+from sarathid.executor.cpu_threads import engine_environment
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
@@ -111,7 +111,7 @@ class EngineSupervisor:
 
     async def _spawn(self) -> Process:
         arguments = (*self._command, "--endpoint", os.fspath(self._endpoint), "--generation", str(self.num_restarts))
-        environment = openmp_environment(self._config.num_threads) | os.environ
+        environment = engine_environment(self._config.num_threads) | os.environ
         process = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, start_new_session=True, env=environment)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._config) + b"\n")

@@ -17,14 +17,15 @@ def usable_cores() -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def openmp_environment(num_threads: int | None = None) -> dict[str, str]:
+def engine_environment(num_threads: int | None = None) -> dict[str, str]:
     """Return the variables that an engine process must find set when it loads torch.
 
     OpenMP threads that have nothing to do spin, and with few cores they spin on the one that the
-    daemon needs: there they sleep at once. `num_threads` None is `usable_cores()`.
+    daemon needs: there they sleep at once. Weights and caches lie in huge pages where the system
+    grants them. `num_threads` None is `usable_cores()`.
     """
     threads = num_threads or usable_cores()
-    environment = {"OMP_NUM_THREADS": str(threads)}
+    environment = {"OMP_NUM_THREADS": str(threads), "THP_MEM_ALLOC_ENABLE": "1"}
     if usable_cores() <= _FEW_CORES or threads >= usable_cores():
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
     return environment

@@ -1,5 +1,6 @@
 """Draws each row's next token from its logits, as its own sampling parameters say."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +15,8 @@ from sarathid.scheduler.batch import SamplingInput
 def sample(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None, ...]:
     """Return one token id for each row of `logits` [num_rows, vocab_size] float32, which may be changed in place.
 
-    None stands for a row whose logits hold a NaN. A row's token depends on nothing but the row, its
-    parameters and the count of tokens before it.
+    None stands for a row whose logits hold a NaN, or whose largest is infinite. A row's token depends
+    on nothing but the row, its parameters and the count of tokens before it.
     """
     for row, request in zip(logits, inputs, strict=True):
         if _edits_logits(request.params):
@@ -23,7 +24,7 @@ def sample(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None,
     best_logits, best = logits.max(dim=-1)  # a NaN in a row is its maximum
     token_ids: list[int | None] = list(best.tolist())
     for index, best_logit in enumerate(best_logits.tolist()):
-        if best_logit != best_logit:
+        if not math.isfinite(best_logit):
             token_ids[index] = None
         elif inputs[index].params.temperature > 0.0:
             token_ids[index] = _draw(logits[index], inputs[index])

@@ -1,0 +1,124 @@
+"""Tokens are drawn as the parameters say, and by nothing else."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from sarathid.executor.sampler import sample
+from sarathid.protocol.requests import SamplingParams
+from sarathid.scheduler.batch import SamplingInput
+
+LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
+
+
+def make_input(
+    num_output_tokens: int = 0, prompt: tuple[int, ...] = (), output: tuple[int, ...] = (), **params: Any
+) -> SamplingInput:
+    return SamplingInput(
+        params=SamplingParams(**params),
+        num_output_tokens=num_output_tokens,
+        prompt_token_ids=prompt,
+        output_token_ids=output,
+    )
+
+
+def draw_many(num_draws: int, logits: torch.Tensor = LOGITS, **params: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return how often each token was drawn, as a share, over as many token numbers."""
+    inputs = [make_input(index, **params) for index in range(num_draws)]
+    drawn = sample(logits.repeat(num_draws, 1), inputs)
+    return np.bincount([token for token in drawn if token is not None], minlength=len(logits)) / num_draws
+
+
+def test_greedy_takes_the_best() -> None:
+    rows = torch.stack((LOGITS, LOGITS.flip(0)))
+    assert sample(rows, [make_input(temperature=0.0)] * 2) == (0, 5)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_draws_follow_the_distribution(temperature: float) -> None:
+    expected = (LOGITS / temperature).softmax(0).numpy()
+    assert np.abs(draw_many(4000, temperature=temperature) - expected).max() < 0.03
+
+
+def test_a_token_depends_on_seed_and_number_alone() -> None:
+    rows = torch.randn(3, 100)
+    mates = [make_input(5, seed=1), make_input(9, seed=2, top_k=3), make_input(0, temperature=0.0)]
+    together = sample(rows.clone(), mates)
+    alone = tuple(sample(row.clone()[None], [mate])[0] for row, mate in zip(rows, mates, strict=True))
+    assert together == alone
+
+
+def test_seeds_and_token_numbers_give_different_draws() -> None:
+    flat = torch.zeros(1, 10_000)
+    drawn = {
+        sample(flat.clone(), [make_input(number, seed=seed)]) for number in range(10) for seed in (0, 1, 2**63 - 1)
+    }
+    assert len(drawn) == 30
+
+
+@pytest.mark.parametrize(("top_k", "allowed"), [(1, {0}), (3, {0, 1, 2}), (100, {0, 1, 2, 3, 4, 5})])
+def test_top_k_keeps_the_k_best(top_k: int, allowed: set[int]) -> None:
+    shares = draw_many(2000, temperature=3.0, top_k=top_k)
+    assert set(np.flatnonzero(shares)) == allowed
+
+
+@pytest.mark.parametrize(
+    ("top_p", "allowed"), [(0.5, {0}), (0.51, {0, 1}), (0.75, {0, 1}), (0.76, {0, 1, 2}), (1e-9, {0})]
+)
+def test_top_p_keeps_the_smallest_set_that_holds_p(top_p: float, allowed: set[int]) -> None:
+    logits = torch.tensor([0.5, 0.25, 0.15, 0.1]).log()
+    assert set(np.flatnonzero(draw_many(500, logits, top_p=top_p))) == allowed
+
+
+@pytest.mark.parametrize(("min_p", "allowed"), [(1.0, {0}), (0.5, {0, 1}), (0.29, {0, 1, 2}), (0.0, {0, 1, 2, 3})])
+def test_min_p_keeps_what_is_likely_enough(min_p: float, allowed: set[int]) -> None:
+    logits = torch.tensor([0.5, 0.25001, 0.15, 0.1]).log()
+    assert set(np.flatnonzero(draw_many(500, logits, min_p=min_p))) == allowed
+
+
+def test_top_k_comes_before_top_p() -> None:
+    logits = torch.tensor([0.4, 0.3, 0.2, 0.1]).log()
+    # Of the two kept by top-k the best holds 4/7 > 0.55 of what is left, so it stands alone.
+    assert set(np.flatnonzero(draw_many(300, logits, top_k=2, top_p=0.55))) == {0}
+
+
+def test_penalties_follow_their_formulas() -> None:
+    prompt, output = (0, 4), (1, 1, 2)
+    params = {"temperature": 0.0, "repetition_penalty": 1.5, "presence_penalty": 0.25, "frequency_penalty": 0.5}
+    expected = LOGITS.tolist()
+    for token in {*prompt, *output}:
+        expected[token] = expected[token] / 1.5 if expected[token] > 0 else expected[token] * 1.5
+    for token in set(output):
+        expected[token] -= 0.25 + 0.5 * output.count(token)
+    rows = LOGITS.clone()[None]
+    assert sample(rows, [make_input(3, prompt, output, **params)]) == (int(np.argmax(expected)),)
+    torch.testing.assert_close(rows[0], torch.tensor(expected))
+
+
+def test_logit_bias_moves_the_choice() -> None:
+    assert sample(LOGITS.clone()[None], [make_input(temperature=0.0, logit_bias={5: 100.0, 0: -100.0})]) == (5,)
+
+
+def test_edits_leave_batch_mates_alone() -> None:
+    rows = LOGITS.repeat(2, 1)
+    sample(rows, [make_input(temperature=0.0, logit_bias={0: -100.0}), make_input(temperature=0.0)])
+    assert torch.equal(rows[1], LOGITS)
+
+
+def test_a_row_without_numbers_gives_none() -> None:
+    rows = LOGITS.repeat(5, 1)
+    rows[1, 2] = torch.nan
+    rows[2, 5] = torch.inf
+    rows[3] = -torch.inf
+    inputs = [make_input(temperature=temperature) for temperature in (0.0, 1.0, 0.0, 1.0, 0.0)]
+    assert sample(rows, inputs) == (0, None, None, None, 0)
+
+
+def test_a_token_of_no_weight_is_never_drawn() -> None:
+    assert draw_many(200, torch.tensor([-torch.inf, 0.0, 0.0]))[0] == 0.0
+
+
+def test_a_tiny_temperature_is_nearly_greedy() -> None:
+    assert draw_many(50, temperature=1e-6)[0] == 1.0
