@@ -73,18 +73,18 @@ class EngineSupervisor:
             await self._restart(reason)
 
     async def stop(self) -> None:
-        """End the engine: at once if it is not up, else as soon as its iteration is over."""
+        """End the engine and let go of its client: at once if it is not up, else when its iteration is over."""
         process = self._process
-        if process is None:
-            return
-        if process.returncode is None and self._client.is_ready:
+        if process is not None and process.returncode is None and self._client.is_ready:
             await self._client.close()
             await _wait_at_most(process, STOP_TIMEOUT_S)
-        await self._kill()
+        await self.kill()
 
     async def kill(self) -> None:
-        """End the engine at once, whatever it does."""
+        """End the engine at once, whatever it does, and let go of its client."""
         await self._kill()
+        self._client.disconnected()
+        await self._client.close()
 
     async def _start(self) -> None:
         """Start an engine process and wait until it is ready; raises `EngineFailed` when it will not be."""

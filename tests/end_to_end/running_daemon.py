@@ -49,7 +49,8 @@ class RunningDaemon:
 
     def openai(self) -> openai.OpenAI:
         """Return OpenAI's own client over the Unix socket; the caller closes it."""
-        return openai.OpenAI(base_url="http://daemon/v1", api_key="none", http_client=self.http(), max_retries=0)
+        http_client: Any = self.http()  # some releases name the type of another distribution of httpx
+        return openai.OpenAI(base_url="http://daemon/v1", api_key="none", http_client=http_client, max_retries=0)
 
     def ask(self, op: ControlOp, type_: type[T]) -> T:
         """Return the daemon's answer to a control operation, which must not be an error."""
@@ -97,7 +98,7 @@ def first_of(records: Iterator[StreamRecord], type_: type[RecordT], accepts: Cal
 
 def launch(runtime_dir: Path, log_path: Path, *flags: str) -> RunningDaemon:
     """Start a daemon without waiting for it."""
-    program = Path(sys.executable).with_name("sarathid")
+    program = os.fspath(Path(sys.executable).with_name("sarathid"))
     command = (program, "serve", "--runtime-dir", os.fspath(runtime_dir), *flags)
     with log_path.open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)

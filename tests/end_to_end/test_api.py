@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from typing import Any
 
 from sarathid.paths import API_SOCKET
 from sarathid.protocol.control import Retuned, SetBudget
@@ -30,7 +31,7 @@ def test_openais_client_completes_whole_and_streamed_alike(daemon: RunningDaemon
 def test_openais_client_chats_whole_and_streamed_alike(daemon: RunningDaemon) -> None:
     messages = [{"role": "user", "content": "What is the capital of France? Answer in one word."}]
     with daemon.openai() as client:
-        wanted = {"model": MODEL, "messages": messages, "max_completion_tokens": 12, "temperature": 0}
+        wanted: dict[str, Any] = {"model": MODEL, "messages": messages, "max_completion_tokens": 12, "temperature": 0}
         whole = client.chat.completions.create(**wanted)
         stream = client.chat.completions.create(**wanted, stream=True, stream_options={"include_usage": True})
         events = list(stream)

@@ -148,7 +148,7 @@ def test_streams_go_on_identically_when_the_engine_is_killed(daemon: RunningDaem
     [
         (("--model", "no-such-model"), 7, "smollm2-135m"),
         (("--budget", "5"), 2, "16 to 8192"),
-        (("--kv-memory", "1MiB", "--max-model-len", "8192"), 7, ""),
+        (("--kv-memory", "1MiB", "--max-model-len", "8192"), 7, "--kv-memory"),
     ],
 )
 def test_a_daemon_that_cannot_start_says_why_in_one_line(

@@ -1,0 +1,75 @@
+import msgspec
+
+from sarathid.protocol.control import MAX_HISTORY
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.stats import ChunkStats, FirstToken, RequestStats, StallCause, StallEvent, TokenGap
+from sarathid.telemetry.board import Board
+from tests.factories import make_iteration
+
+
+def make_stall(cause: StallCause, num_victims: int) -> StallEvent:
+    victims = tuple(TokenGap(request_id, 0.5) for request_id in range(num_victims))
+    return StallEvent(iteration=1, time_s=1.0, target_s=0.1, victims=victims, cause=cause, parts={cause: 0.5})
+
+
+def make_ended(finish_reason: FinishReason) -> RequestStats:
+    return RequestStats(
+        request_id=1,
+        client="",
+        arrival_s=0.0,
+        scheduled_s=0.1,
+        first_token_s=0.2,
+        finished_s=1.0,
+        finish_reason=finish_reason,
+        num_prompt_tokens=8,
+        num_output_tokens=4,
+        num_preemptions=0,
+        num_recomputed_tokens=0,
+        num_stalls=0,
+        tbt_p50_s=0.05,
+        tbt_max_s=0.1,
+    )
+
+
+def test_an_iteration_counts_its_tokens_once() -> None:
+    board = Board()
+    chunks = (ChunkStats(3, 0, 60, 100), ChunkStats(4, 0, 4, 4))
+    gaps = (TokenGap(1, 0.05), TokenGap(2, 0.07))
+    stats = make_iteration(chunks=chunks, gaps=gaps, preempted=(9,))
+    board.observe(msgspec.structs.replace(stats, first_tokens=(FirstToken(4, 0.3),)))
+
+    assert (board.num_iterations, board.num_output_tokens, board.num_prefill_tokens) == (1, 3, 64)
+    assert board.num_preemptions == 1
+    assert board.last is not None
+
+
+def test_percentiles_are_of_the_last_minute() -> None:
+    board = Board()
+    board.observe(make_iteration(0, start_s=0.0, gaps=(TokenGap(1, 9.0),)))
+    board.observe(make_iteration(1, start_s=100.0, gaps=(TokenGap(1, 0.05),)))
+
+    recent = board.tbt(now_s=101.0)
+    assert (recent.count, recent.max_s) == (1, 0.05)
+    assert board.tbt(now_s=300.0).p99_s is None
+    assert board.tbt_seconds.max_s == 9.0
+
+
+def test_stalls_are_counted_by_victim_and_cause_and_ends_by_reason() -> None:
+    board = Board()
+    for record in (make_stall(StallCause.PREFILL, 3), make_stall(StallCause.DELIVERY, 1)):
+        board.observe(record)
+    for reason in (FinishReason.STOP, FinishReason.CANCELLED, FinishReason.STOP):
+        board.observe(make_ended(reason))
+
+    assert board.num_stalls == {StallCause.PREFILL: 3, StallCause.DELIVERY: 1}
+    assert board.num_finished == {FinishReason.STOP: 2, FinishReason.CANCELLED: 1}
+    assert len(board.events) == 2
+
+
+def test_a_long_life_takes_bounded_memory() -> None:
+    board = Board()
+    for number in range(MAX_HISTORY + 10):
+        board.observe(make_iteration(number))
+
+    assert len(board.iterations) == MAX_HISTORY
+    assert board.num_iterations == MAX_HISTORY + 10

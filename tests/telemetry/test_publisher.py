@@ -1,0 +1,95 @@
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import zmq
+
+from sarathid.clock import MonotonicClock
+from sarathid.protocol.codec import decode
+from sarathid.protocol.stats import Heartbeat, LifeCycle, StreamRecord, Topic
+from sarathid.telemetry.publisher import QUEUED_FRAMES, StatsPublisher
+from tests.factories import make_iteration
+
+TIMEOUT_MS = 20_000
+HEARTBEAT = Heartbeat(time_s=0.0, state="ready")
+
+
+class Stream:
+    """A publisher at a socket of its own, and subscribers to it."""
+
+    def __init__(self, path: Path, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(os.fspath(path))
+        listener.listen()
+        self.publisher = StatsPublisher(context, listener, MonotonicClock())
+        self._path = path
+        self._context = context
+
+    @contextmanager
+    def subscribed(self) -> Iterator["zmq.Socket[bytes]"]:
+        """Give a subscriber that has got its first heartbeat, so that its subscription stands."""
+        with self._context.socket(zmq.SUB) as subscriber:
+            subscriber.linger = 0
+            subscriber.set_hwm(1)
+            subscriber.subscribe(b"")
+            subscriber.connect(f"ipc://{self._path}")
+            while not subscriber.poll(1):
+                self.publisher.publish(HEARTBEAT)
+            yield subscriber
+
+
+@contextmanager
+def stream_at(path: Path) -> Iterator[Stream]:
+    with zmq.Context() as context:
+        stream = Stream(path, context)
+        try:
+            yield stream
+        finally:
+            stream.publisher.close()
+
+
+def receive(subscriber: "zmq.Socket[bytes]", topic: Topic) -> tuple[int, StreamRecord]:
+    """Return the next position and record of a topic."""
+    while subscriber.poll(TIMEOUT_MS):
+        name, position, body = subscriber.recv_multipart()
+        if name.decode() == topic:
+            record: StreamRecord = decode(body, StreamRecord)
+            return int.from_bytes(position, "big"), record
+    raise AssertionError(f"no record of {topic}")
+
+
+def test_each_topic_counts_its_records_from_one(tmp_path: Path) -> None:
+    event = LifeCycle(time_s=1.0, state="ready", message="ready")
+    with stream_at(tmp_path / "s") as stream, stream.subscribed() as subscriber:
+        for record in (make_iteration(41), event, make_iteration(42)):
+            stream.publisher.publish(record)
+
+        assert receive(subscriber, Topic.ITERATION) == (1, make_iteration(41))
+        assert receive(subscriber, Topic.EVENT) == (1, event)
+        assert receive(subscriber, Topic.ITERATION) == (2, make_iteration(42))
+        assert stream.publisher.positions[Topic.ITERATION] == 2
+
+
+def test_a_stuck_subscriber_loses_records_and_the_others_none(tmp_path: Path) -> None:
+    num_records = 5 * QUEUED_FRAMES
+    with stream_at(tmp_path / "s") as stream, stream.subscribed(), stream.subscribed() as reader:
+        for number in range(1, num_records + 1):
+            stream.publisher.publish(make_iteration(number))
+            assert receive(reader, Topic.ITERATION)[0] == number
+
+        assert 0 < stream.publisher.num_dropped < num_records
+
+
+def test_silence_is_filled_with_heartbeats(tmp_path: Path) -> None:
+    async def first_beat(stream: Stream) -> None:
+        position = stream.publisher.positions[Topic.HEARTBEAT]
+        beating = asyncio.create_task(stream.publisher.beat(lambda: "ready"))
+        while stream.publisher.positions[Topic.HEARTBEAT] == position:
+            await asyncio.sleep(0)
+        beating.cancel()
+
+    with stream_at(tmp_path / "s") as stream:
+        asyncio.run(asyncio.wait_for(first_beat(stream), TIMEOUT_MS / 1000))

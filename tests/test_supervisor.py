@@ -1,0 +1,138 @@
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from sarathid.config import EngineConfig
+from sarathid.engine.client import EngineClient
+from sarathid.errors import EngineFailed
+from sarathid.protocol.requests import SamplingParams
+from sarathid.supervisor import EngineSupervisor
+from tests.server.scripted_engine import SCRIPT
+
+COMMAND = (sys.executable, "-m", "tests.server.scripted_engine")
+
+
+class Supervised:
+    """A supervisor over reciting engines, and what it said."""
+
+    def __init__(self, directory: Path, model: str, max_restarts: int, start_timeout_s: float) -> None:
+        self.client = EngineClient()
+        self.up = asyncio.Event()
+        self.reasons: list[str] = []
+        self.supervisor = EngineSupervisor(
+            self.client,
+            EngineConfig(model=model),
+            directory / "engine.sock",
+            start_timeout_s=start_timeout_s,
+            max_restarts=max_restarts,
+            on_down=self._on_down,
+            on_up=self.up.set,
+            command=COMMAND,
+        )
+
+    @property
+    def engine_pid(self) -> int:
+        assert self.client.info is not None
+        return self.client.info.engine_pid
+
+    def _on_down(self, reason: str) -> None:
+        self.up.clear()
+        self.reasons.append(reason)
+
+
+def supervise(
+    directory: Path,
+    use: Callable[[Supervised], Awaitable[None]],
+    *,
+    model: str = "well",
+    max_restarts: int = 3,
+    start_timeout_s: float = 60.0,
+) -> None:
+    async def main() -> None:
+        supervised = Supervised(directory, model, max_restarts, start_timeout_s)
+        running = asyncio.create_task(supervised.supervisor.run())
+        using = asyncio.ensure_future(use(supervised))
+        await asyncio.wait((running, using), return_when=asyncio.FIRST_COMPLETED)
+        try:
+            if running.done():
+                running.result()
+            await using
+        finally:
+            using.cancel()
+            running.cancel()
+            await asyncio.wait((running, using))
+            await supervised.supervisor.stop()
+
+    asyncio.run(main())
+
+
+async def never(_supervised: Supervised) -> None:
+    await asyncio.Event().wait()
+
+
+def test_a_stream_goes_on_identically_behind_a_killed_engine(tmp_path: Path) -> None:
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
+        first_engine = supervised.engine_pid
+        tokens: list[int] = []
+        async for delta in stream:
+            assert delta.token_id is not None
+            tokens.append(delta.token_id)
+            if len(tokens) == 10:
+                os.kill(first_engine, signal.SIGKILL)
+        stream.close()
+
+        script = SCRIPT.encode()
+        assert bytes(tokens) == (script * 2)[:60]
+        assert supervised.reasons == ["the engine was killed by SIGKILL"]
+        assert supervised.supervisor.num_restarts == 1
+        assert supervised.engine_pid != first_engine
+
+    supervise(tmp_path, use)
+
+
+def test_stopping_ends_the_engine(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        pids.append(supervised.engine_pid)
+
+    supervise(tmp_path, use)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
+
+
+def test_a_model_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="this model is refused") as failed:
+        supervise(tmp_path, never, model="refused")
+
+    assert failed.value.reason_code == 7
+
+
+def test_an_engine_that_ends_before_it_is_ready_fails_the_start(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="ended with status 3"):
+        supervise(tmp_path, never, model="crashes")
+
+
+def test_an_engine_that_is_never_ready_fails_the_start(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="--start-timeout"):
+        supervise(tmp_path, never, model="silent", start_timeout_s=0.5)
+
+
+def test_restarts_are_used_up(tmp_path: Path) -> None:
+    async def use(supervised: Supervised) -> None:
+        while True:
+            await supervised.up.wait()
+            supervised.up.clear()
+            os.kill(supervised.engine_pid, signal.SIGKILL)
+
+    with pytest.raises(EngineFailed, match="restarted 1 times in vain"):
+        supervise(tmp_path, use, max_restarts=1)
