@@ -45,9 +45,9 @@ class GGUFFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with path.open("rb") as file:
-            self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         try:
+            with path.open("rb") as file:
+                self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self._parse()
         except (struct.error, ValueError, KeyError, TypeError) as error:
             raise ModelRefused(f"{path} is not a whole GGUF file: {error}") from error

@@ -1,0 +1,127 @@
+"""GGUF files: every value as written, every tensor as the gguf package dequantizes it, broken files refused."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType
+
+from sarathid.errors import ModelRefused
+from sarathid.models.gguf import GGUFFile
+from sarathid.models.gguf_model import undo_rope_permutation
+from sarathid.models.model_config import ModelConfig, RopeConfig
+
+QUANTIZATIONS = [
+    GGMLQuantizationType.F32,
+    GGMLQuantizationType.F16,
+    GGMLQuantizationType.BF16,
+    GGMLQuantizationType.Q8_0,
+    GGMLQuantizationType.Q4_0,
+    GGMLQuantizationType.Q4_1,
+    GGMLQuantizationType.Q5_0,
+    GGMLQuantizationType.Q5_1,
+]
+
+
+def write_gguf(path: Path) -> dict[str, np.ndarray]:
+    """Write a file with fields of every kind and a [4, 64] tensor of each quantization; return what was quantized."""
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_string("text", "grüße")
+    writer.add_int32("negative", -5)
+    writer.add_uint64("large", 1 << 40)
+    writer.add_float32("ratio", 0.25)
+    writer.add_bool("flag", True)
+    writer.add_array("names", ["a", "", "ü"])
+    writer.add_array("numbers", [3, 1, 2])
+    values = np.random.default_rng(0).standard_normal((4, 64)).astype(np.float32)
+    written = {}
+    for quantization in QUANTIZATIONS:
+        written[quantization.name] = gguf.quants.quantize(values, quantization)
+        writer.add_tensor(quantization.name, written[quantization.name], raw_dtype=quantization)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return written
+
+
+def test_metadata_is_read_as_written(tmp_path: Path) -> None:
+    write_gguf(tmp_path / "model.gguf")
+    metadata = GGUFFile(tmp_path / "model.gguf").metadata
+    expected = {"text": "grüße", "negative": -5, "large": 1 << 40, "ratio": 0.25, "flag": True}
+    expected |= {"names": ["a", "", "ü"], "numbers": [3, 1, 2]}
+    assert {key: metadata[key] for key in expected} == expected
+
+
+@pytest.mark.parametrize("quantization", QUANTIZATIONS, ids=lambda quantization: quantization.name)
+def test_tensors_are_dequantized(tmp_path: Path, quantization: GGMLQuantizationType) -> None:
+    written = write_gguf(tmp_path / "model.gguf")
+    file = GGUFFile(tmp_path / "model.gguf")
+    assert file.tensors[quantization.name].shape == (4, 64)
+    expected = gguf.quants.dequantize(written[quantization.name], quantization)
+    np.testing.assert_array_equal(file.read(quantization.name), expected)
+
+
+def test_every_cut_of_a_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_gguf(path)
+    whole = path.read_bytes()
+    for num_bytes in [*range(1, 600, 7), len(whole) // 2, len(whole) - 100]:
+        path.write_bytes(whole[:num_bytes])
+        with pytest.raises(ModelRefused, match="not a whole GGUF file"):
+            GGUFFile(path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        (0, b"GGML"),
+        (4, (9).to_bytes(4, "little")),
+        (8, (1 << 60).to_bytes(8, "little")),
+        (16, (1 << 60).to_bytes(8, "little")),
+        (24, (1 << 60).to_bytes(8, "little")),
+    ],
+    ids=["magic", "version", "tensor count", "field count", "key length"],
+)
+def test_a_damaged_head_is_refused(tmp_path: Path, damage: tuple[int, bytes]) -> None:
+    path = tmp_path / "model.gguf"
+    write_gguf(path)
+    at, replacement = damage
+    whole = path.read_bytes()
+    path.write_bytes(whole[:at] + replacement + whole[at + len(replacement) :])
+    with pytest.raises(ModelRefused, match="not a whole GGUF file"):
+        GGUFFile(path)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.gguf").touch()
+    with pytest.raises(ModelRefused, match="not a whole GGUF file"):
+        GGUFFile(tmp_path / "model.gguf")
+
+
+@pytest.mark.parametrize(("name", "num_heads"), [("q_proj", 6), ("k_proj", 2)])
+def test_rope_permutation_of_llama_cpp_is_undone(name: str, num_heads: int) -> None:
+    config = ModelConfig(
+        architecture="LlamaForCausalLM",
+        vocab_size=8,
+        hidden_size=16,
+        intermediate_size=8,
+        num_layers=1,
+        num_heads=6,
+        num_kv_heads=2,
+        head_dim=4,
+        rms_norm_eps=1e-5,
+        rope=RopeConfig(theta=10_000.0),
+        max_position_embeddings=8,
+        is_tied=True,
+    )
+    ours = np.arange(num_heads * 4 * 16, dtype=np.float32).reshape(num_heads * 4, 16)
+    # As llama.cpp's converter does it (LlamaModel.permute in convert_hf_to_gguf.py).
+    theirs = ours.reshape(num_heads, 2, 2, 16).swapaxes(1, 2).reshape(ours.shape)
+    assert not np.array_equal(ours, theirs)
+    np.testing.assert_array_equal(
+        undo_rope_permutation(f"model.layers.0.self_attn.{name}.weight", theirs, config), ours
+    )
+    untouched = undo_rope_permutation("model.layers.0.self_attn.v_proj.weight", theirs, config)
+    np.testing.assert_array_equal(untouched, theirs)
