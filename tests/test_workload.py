@@ -8,9 +8,11 @@ import pytest
 
 from sarathid.workload import (
     ConstantLength,
+    GammaArrivals,
     PeriodicArrivals,
     PlannedRequest,
     PoissonArrivals,
+    QuantileLength,
     UniformLength,
     Workload,
     random_token_ids,
@@ -54,3 +56,38 @@ def test_random_prompts_stay_within_the_vocabulary() -> None:
 
     assert len(token_ids) == 1000
     assert set(token_ids) == set(range(7))
+
+
+def test_gamma_arrivals_have_the_stated_rate_and_burstiness() -> None:
+    times_s = list(itertools.islice(GammaArrivals(rate_per_s=2.0, burstiness=3.0).times_s(random.Random(6)), 50_000))
+    gaps_s = [after - before for before, after in itertools.pairwise(times_s)]
+
+    assert statistics.fmean(gaps_s) == pytest.approx(0.5, rel=0.05)
+    assert statistics.stdev(gaps_s) == pytest.approx(1.5, rel=0.05)
+
+
+def test_quantile_lengths_follow_their_knots() -> None:
+    length = QuantileLength(((0.0, 10), (0.5, 20), (1.0, 100)))
+    rng = random.Random(9)
+    drawn = sorted(length.draw(rng) for _ in range(40_000))
+
+    assert (drawn[0], drawn[-1]) == (10, 100)
+    assert (drawn[10_000], drawn[20_000], drawn[30_000]) == pytest.approx((15, 20, 60), abs=1)
+
+
+def test_lengths_that_are_too_long_together_are_drawn_again() -> None:
+    workload = Workload(PoissonArrivals(1.0), UniformLength(1, 100), UniformLength(1, 100), max_total_tokens=60)
+    requests = workload.first(300, random.Random(7))
+
+    assert len(requests) == 300
+    assert max(request.num_tokens for request in requests) <= 60
+
+
+def test_another_rate_moves_the_same_requests() -> None:
+    slow, fast = (
+        Workload(PoissonArrivals(rate), UniformLength(1, 100), UniformLength(1, 50)).first(50, random.Random(8))
+        for rate in (1.0, 4.0)
+    )
+
+    assert [request.num_tokens for request in slow] == [request.num_tokens for request in fast]
+    assert [request.arrival_s for request in slow] == pytest.approx([4.0 * request.arrival_s for request in fast])
