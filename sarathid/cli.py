@@ -21,6 +21,8 @@ app = typer.Typer(
 # Each module has a Typer `app` of its own. Importing one may load a model library: not for --help.
 _COMMANDS = {
     "serve": ("sarathid.commands.serve", "Serve a model on sockets in a private directory."),
+    "simulate": ("sarathid.commands.simulate", "Say what a workload would see on devices that are not here."),
+    "capacity": ("sarathid.commands.capacity", "Find the highest rate that meets an objective, simulated."),
     "models": ("sarathid.commands.models", "List, fetch and export models."),
 }
 

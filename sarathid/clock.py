@@ -12,11 +12,23 @@ class Clock(Protocol):
         ...
 
 
+class Timer(Clock, Protocol):
+    """A clock that can be waited on."""
+
+    def wait_until(self, time_s: float) -> None:
+        """Return when the clock shows `time_s` or later."""
+        ...
+
+
 class MonotonicClock:
     """The machine's monotonic clock, the same in every process of one boot."""
 
     def now_s(self) -> float:
         return time.monotonic()
+
+    def wait_until(self, time_s: float) -> None:
+        """Sleep until `time_s`, not at all if that is past."""
+        time.sleep(max(0.0, time_s - self.now_s()))
 
 
 class VirtualClock:
@@ -32,3 +44,7 @@ class VirtualClock:
         """Move the clock forward by a non-negative number of seconds."""
         assert seconds >= 0.0
         self._now_s += seconds
+
+    def wait_until(self, time_s: float) -> None:
+        """Move to `time_s` at once, unless that is past."""
+        self._now_s = max(self._now_s, time_s)

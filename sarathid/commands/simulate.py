@@ -1,0 +1,119 @@
+"""`sarathid simulate`: what a workload would see on devices that are described by a cost profile."""
+
+import csv
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Annotated, Any
+
+import msgspec
+import typer
+
+from sarathid.commands import simulation
+from sarathid.errors import ConfigError
+from sarathid.protocol.step import StepOutput
+from sarathid.request_list import RequestList
+from sarathid.simulator.report import CSV_COLUMNS, SimulationReport, csv_row
+from sarathid.simulator.simulator import simulate as run_simulation
+from sarathid.trace import TraceWriter
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+def simulate(
+    profile: simulation.ProfileName,
+    workload: simulation.WorkloadName,
+    policy: simulation.PolicyName = "stall-free",
+    budget: simulation.TokenBudget = 512,
+    rate: Annotated[float | None, typer.Option(metavar="X", help="Requests a second [1, or a file's own].")] = None,
+    num_requests: simulation.NumRequests = None,
+    scale: simulation.Scale = "1:1",
+    burstiness: simulation.Burstiness = 1.0,
+    seed: simulation.Seed = 0,
+    max_num_seqs: simulation.MaxNumSeqs = 128,
+    max_model_len: simulation.MaxModelLen = None,
+    max_batched_tokens: simulation.MaxBatchedTokens = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row a request.")] = None,
+    trace_file: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write a Perfetto trace.")] = None,
+) -> None:
+    """Simulate the engine on devices that a cost profile describes. Nothing is computed and no time passes."""
+    found, serving, requests = simulation.settle(
+        profile=profile,
+        policy=policy,
+        budget=budget,
+        workload=workload,
+        num_requests=num_requests,
+        scale=scale,
+        burstiness=burstiness,
+        seed=seed,
+        max_num_seqs=max_num_seqs,
+        max_model_len=max_model_len,
+        max_batched_tokens=max_batched_tokens,
+    )
+    timed = _timed(requests, rate)
+    with ExitStack() as files:
+        writers = [write(path, files) for write, path in ((_csv, csv_file), (_trace, trace_file)) if path is not None]
+        report = run_simulation(found, serving, timed.requests, on_step=_to_all(writers))
+    typer.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_lines(report)))
+
+
+def _timed(requests: RequestList, rate_per_s: float | None) -> RequestList:
+    if rate_per_s is not None:
+        return requests.at_rate(rate_per_s)
+    if requests.rate_per_s is None:
+        raise ConfigError("the workload's file has no times of its own; give --rate")
+    return requests
+
+
+def _csv(path: Path, files: ExitStack) -> Callable[[StepOutput], None]:
+    writer = csv.writer(files.enter_context(_opened(path, "w", "utf-8")), lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    return lambda output: writer.writerows(csv_row(stats) for stats in output.finished)
+
+
+def _trace(path: Path, files: ExitStack) -> Callable[[StepOutput], None]:
+    writer = TraceWriter(files.enter_context(_opened(path, "wb")))
+    files.callback(writer.close)
+
+    def write(output: StepOutput) -> None:
+        if output.stats is not None:
+            writer.add_iteration(output.stats)
+        for stats in output.finished:
+            writer.add_request(stats)
+
+    return write
+
+
+def _opened(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:
+    try:
+        return path.open(mode, encoding=encoding)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+
+
+def _to_all(writers: list[Callable[[StepOutput], None]]) -> Callable[[StepOutput], None]:
+    def write(output: StepOutput) -> None:
+        for writer in writers:
+            writer(output)
+
+    return write
+
+
+def _lines(report: SimulationReport) -> Iterator[str]:
+    yield f"{report.profile}, {report.policy}, budget {report.token_budget} (simulated)"
+    yield f"{'':18}{'P50':>10}{'P90':>10}{'P99':>10}{'max':>10}"
+    latencies = {"TTFT": report.ttft_s, "TBT": report.tbt_s, "scheduling delay": report.scheduling_delay_s}
+    for name, latency in latencies.items():
+        yield f"{name:18}" + "".join(f"{_time(seconds):>10}" for seconds in msgspec.structs.astuple(latency))
+    yield f"{'finished':18}{report.num_finished} of {report.num_requests} requests in {report.makespan_s:.1f} s"
+    yield f"{'throughput':18}{report.requests_per_s:.3f} requests/s, {report.output_tokens_per_s:.1f} tokens/s"
+    yield f"{'preemptions':18}{report.num_preemptions}"
+    yield f"{'bubbles':18}{report.bubble_s:.1f} s, {report.bubble_share:.1%} of the stages' time"
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.2f} s" if seconds >= 1.0 else f"{seconds * 1e3:.1f} ms"

@@ -1,0 +1,95 @@
+"""Stands in for devices that are not there: batches take the time that a cost profile says."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from sarathid.clock import Timer
+from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.errors import ConfigError
+from sarathid.executor.base import ExecutorInfo
+from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.simulator.pipeline import Pipeline
+
+VOCAB_SIZE = 1 << 16
+TOKEN_ID = 1
+_ISOLATED_NUM_SEQS = 32
+_ISOLATED_CONTEXT_LEN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    finished_s: float
+    num_samples: int
+
+
+class SimulatedExecutor:
+    """An executor whose answers are token 1, never the end of a sequence, given when a real one would.
+
+    A batch runs through the profile's pipeline stages, behind the batches before it; as many may be in flight
+    as there are stages. Under a virtual clock a run takes no time but the scheduler's.
+    """
+
+    def __init__(self, cost_model: IterationCostModel, clock: Timer, *, max_model_len: int, block_size: int) -> None:
+        self.pipeline = Pipeline(cost_model.num_stages)
+        self._cost_model = cost_model
+        self._clock = clock
+        self._max_model_len = max_model_len
+        self._block_size = block_size
+        self._submitted: deque[_Submitted] = deque()
+
+    @property
+    def max_batches_in_flight(self) -> int:
+        return self.pipeline.num_stages
+
+    def start(self) -> ExecutorInfo:
+        """Return what the profile says of its devices.
+
+        Raises `ConfigError` when the longest context does not fit into their KV cache.
+        """
+        profile = self._cost_model.profile
+        num_blocks = profile.num_blocks(self._block_size)
+        if self._max_model_len > num_blocks * self._block_size:
+            raise ConfigError(
+                f"a context of {self._max_model_len} tokens does not fit: the KV cache of {profile.name} "
+                f"holds {num_blocks * self._block_size}"
+            )
+        shape, memory = profile.shape, profile.memory
+        num_devices = shape.tensor_parallel * shape.pipeline_parallel
+        return ExecutorInfo(
+            model=f"simulated {shape.model}",
+            device=f"simulated {shape.device}",
+            dtype="none",
+            layout=f"tp={shape.tensor_parallel} pp={shape.pipeline_parallel}",
+            attention_backend="simulated",
+            num_blocks=num_blocks,
+            block_size=self._block_size,
+            kv_cache_bytes=memory.kv_cache_bytes * num_devices,
+            weight_bytes=memory.weight_bytes * num_devices,
+            vocab_size=VOCAB_SIZE,
+            max_model_len=self._max_model_len,
+            eos_token_ids=frozenset(),
+            isolated_decode_s=isolated_decode_s(self._cost_model),
+            num_threads=1,
+            notes=(f"simulated from the cost profile {profile.name}: no model runs and the text means nothing",),
+        )
+
+    def submit(self, batch: ScheduledBatch) -> None:
+        assert len(self._submitted) < self.max_batches_in_flight
+        stage_s = self._cost_model.stage_seconds(IterationFeatures.of(batch))
+        finished_s = self.pipeline.run(self._clock.now_s(), stage_s)
+        num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)
+        self._submitted.append(_Submitted(finished_s, num_samples))
+
+    def collect(self) -> tuple[int | None, ...]:
+        oldest = self._submitted.popleft()
+        self._clock.wait_until(oldest.finished_s)
+        return (TOKEN_ID,) * oldest.num_samples
+
+    def close(self) -> None:
+        self._submitted.clear()
+
+
+def isolated_decode_s(cost_model: IterationCostModel) -> float:
+    """Return the seconds of a decode-only iteration of 32 sequences with 4,096 tokens of context each."""
+    return cost_model.predict(IterationFeatures(_ISOLATED_NUM_SEQS, _ISOLATED_NUM_SEQS * _ISOLATED_CONTEXT_LEN))

@@ -1,0 +1,134 @@
+"""A simulated run is the real core's: every request finishes, times are the profile's, the same input repeats."""
+
+import itertools
+
+import pytest
+
+from sarathid.capacity import Objective
+from sarathid.costmodel.features import ChunkShape, IterationFeatures
+from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.costmodel.library import find_profile
+from sarathid.errors import ConfigError
+from sarathid.protocol.stats import IterationStats
+from sarathid.protocol.step import StepOutput
+from sarathid.request_list import RequestList
+from sarathid.scheduler.policies.registry import POLICIES
+from sarathid.simulator.report import Latency
+from sarathid.simulator.serving import Serving
+from sarathid.simulator.simulator import Simulator, simulate
+from sarathid.workload import PlannedRequest
+from sarathid.workload_catalog import load_requests
+
+YI = find_profile("a100/yi-34b-tp2")
+FALCON = find_profile("a100/falcon-180b-tp4-pp2")
+
+
+def chats(num_requests: int = 24, rate_per_s: float = 1.0) -> RequestList:
+    return load_requests("sharegpt4", num_requests=num_requests, seed=3).at_rate(rate_per_s)
+
+
+def test_one_request_takes_what_the_profile_says() -> None:
+    result = simulate(YI, Serving(token_budget=512), [PlannedRequest(5.0, 600, 3)])
+    cost = IterationCostModel(YI)
+    chunks_s = [cost.prefill_s(512), cost.prefill_s(88, 512)]
+    decodes_s = [cost.predict(IterationFeatures(1, context)) for context in (601, 602)]
+
+    assert result.ttft_s.max == pytest.approx(sum(chunks_s))
+    assert result.scheduling_delay_s.max == 0.0
+    assert result.tbt_s.max == pytest.approx(max(decodes_s))
+    assert result.makespan_s == pytest.approx(sum(chunks_s) + sum(decodes_s))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("profile", [YI, FALCON], ids=lambda profile: str(profile.name))
+def test_every_policy_finishes_every_request(policy: str, profile: object) -> None:
+    requests = chats().requests
+    result = simulate(YI if profile is YI else FALCON, Serving(policy=policy), requests)
+
+    assert (result.num_finished, result.num_failed, result.is_complete) == (24, 0, True)
+    assert result.num_output_tokens == sum(request.num_output_tokens for request in requests)
+    assert result.num_prefill_tokens == sum(request.num_prompt_tokens for request in requests)
+
+
+def test_the_same_input_gives_the_same_report() -> None:
+    first, again = (simulate(FALCON, Serving(), chats().requests) for _ in range(2))
+
+    assert first == again
+
+
+def test_stages_work_on_two_batches_at_once() -> None:
+    iterations: list[IterationStats] = []
+
+    def note(output: StepOutput) -> None:
+        if output.stats is not None:
+            iterations.append(output.stats)
+
+    result = simulate(FALCON, Serving(), chats(rate_per_s=4.0).requests, on_step=note)
+
+    overlaps = [later.start_s < earlier.end_s for earlier, later in itertools.pairwise(iterations)]
+    assert sum(overlaps) > len(overlaps) / 2
+    assert 0.0 < result.bubble_share < 0.5
+    assert max(stats.num_decode_tokens + stats.num_prefill_tokens for stats in iterations) <= 512
+
+
+def test_whole_prompts_leave_longer_bubbles_than_chunks() -> None:
+    requests = chats(48, rate_per_s=1.0).requests
+    whole, chunked = (simulate(FALCON, Serving(policy=policy), requests) for policy in ("prefill-first", "stall-free"))
+
+    assert whole.bubble_share > chunked.bubble_share
+
+
+def test_a_hopeless_run_stops_and_knows_lower_bounds() -> None:
+    requests = chats(200, rate_per_s=20.0).requests
+    stopped = simulate(YI, Serving(), requests, give_up_on=Objective(1.0))
+    whole = simulate(YI, Serving(), requests)
+
+    assert not stopped.is_complete
+    assert stopped.num_failed > 0
+    assert whole.is_complete
+    for lower, exact in ((stopped.tbt_s, whole.tbt_s), (stopped.scheduling_delay_s, whole.scheduling_delay_s)):
+        assert lower.p50 is not None and lower.p99 is not None
+        assert exact.p50 is not None and exact.p99 is not None
+        assert (lower.p50, lower.p99) <= (exact.p50, exact.p99)
+    assert stopped.scheduling_delay_p50_s is not None and stopped.scheduling_delay_p50_s > 2.0
+
+
+def test_a_run_that_can_still_hold_is_not_stopped() -> None:
+    assert simulate(YI, Serving(), chats().requests, give_up_on=Objective(1.0)).is_complete
+
+
+def test_a_request_that_never_fits_failed_and_has_no_latency() -> None:
+    requests = [PlannedRequest(0.0, 100, 5), PlannedRequest(1.0, 9000, 5), PlannedRequest(2.0, 100, 5)]
+    result = simulate(YI, Serving(max_model_len=8192), requests)
+
+    assert (result.num_finished, result.num_failed, result.is_complete) == (2, 1, True)
+    assert result.scheduling_delay_s.max == 0.0
+
+
+def test_a_stalled_decode_shows_in_the_tail() -> None:
+    requests = [PlannedRequest(0.0, 100, 200), PlannedRequest(2.0, 8000, 5)]
+    stalled, free = (simulate(YI, Serving(policy=policy), requests) for policy in ("prefill-first", "stall-free"))
+    whole_prompt_s = IterationCostModel(YI).predict(IterationFeatures(0, 0, (ChunkShape(8000, 0),)))
+
+    assert stalled.tbt_s.max is not None and stalled.tbt_s.max > whole_prompt_s
+    assert free.tbt_s.max is not None and free.tbt_s.max < 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"token_budget": 0}, "token budget of 0"),
+        ({"policy": "best"}, "no policy 'best'"),
+        ({"max_num_seqs": 5000}, "sequences of 5000"),
+        ({"max_model_len": 1 << 20}, "does not fit: the KV cache of a100/yi-34b-tp2 holds"),
+    ],
+)
+def test_what_can_never_be_is_told_before_it_runs(change: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Simulator(YI, Serving(**change), chats().requests)  # type: ignore[arg-type]
+
+
+def test_percentiles_are_samples_by_nearest_rank() -> None:
+    assert Latency.of([4.0, 1.0, 3.0, 2.0]) == Latency(p50=2.0, p90=4.0, p99=4.0, max=4.0)
+    assert Latency.of([4.0, 1.0], num_missing=2) == Latency(p50=0.0, p90=4.0, p99=4.0, max=4.0)
+    assert Latency.of([]) == Latency(p50=None, p90=None, p99=None, max=None)
