@@ -93,8 +93,8 @@ class ConsoleApp(App[None]):
             self.register_theme(theme)
         self.theme = "dark" if has_color else "ansi"
 
-    def on_mount(self) -> None:
-        self.push_screen(self._live)
+    async def on_mount(self) -> None:
+        await self.push_screen(self._live)
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self.tick()
 

@@ -1,6 +1,6 @@
 """Grounds, borders and text for each set of colours in `renderables.colors`, under the same names."""
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 THEMES = (
     Theme(
@@ -51,6 +51,11 @@ THEMES = (
         surface="ansi_default",
         panel="ansi_default",
         boost="ansi_default",
-        variables={"border": "ansi_white", "border-blurred": "ansi_bright_black", "footer-key-foreground": "ansi_blue"},
+        variables={
+            **BUILTIN_THEMES["ansi-dark"].variables,
+            "border": "ansi_white",
+            "border-blurred": "ansi_bright_black",
+            "footer-key-foreground": "ansi_yellow",
+        },
     ),
 )

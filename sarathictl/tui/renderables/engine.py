@@ -11,7 +11,6 @@ from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import IterationScheduled, SettingsChanged
 
-IDLE_AFTER_S = 0.5
 MIN_GROWTH = 0.001
 MIN_LINES_FOR_FIGURES = 4
 
@@ -87,10 +86,10 @@ def _now(view: EngineView, look: Look) -> Iterator[Piece]:
         yield "now  ", look.plain
         yield _describe(view.running), look.plain
         yield f" for {units.duration(max(0.0, view.now_s - view.running.start_s))}", look.strong
-    elif view.last_end_s is not None and view.now_s - view.last_end_s > IDLE_AFTER_S:
-        yield f"idle for {units.duration(view.now_s - view.last_end_s)}", look.faint
     elif view.last_end_s is None:
         yield "no iteration yet", look.faint
+    elif view.num_running + view.num_waiting == 0:
+        yield f"idle for {units.duration(max(0.0, view.now_s - view.last_end_s))}", look.faint
     else:
         yield f"iteration {view.samples[-1].sequence_number}", look.faint
 

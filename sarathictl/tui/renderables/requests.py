@@ -1,7 +1,7 @@
 """The table of requests: where each stands, how it fared, and whose it is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from rich.style import Style
@@ -59,11 +59,12 @@ def requests_title(view: EngineView) -> str:
 
 
 def columns_for(width: int) -> list[Column]:
-    """Return the columns that fit into `width` cells, those that matter least left out."""
+    """Return the columns that fit into `width` cells, those that matter least left out; the client has the rest."""
     chosen = list(COLUMNS)
     while len(chosen) > 1 and 1 + sum(column.width + len(_GAP) for column in chosen) > width:
         chosen.remove(max(chosen, key=lambda column: column.rank))
-    return chosen
+    room = width - 1 - sum(column.width + len(_GAP) for column in chosen)
+    return [replace(column, width=column.width + room) if column is CLIENT else column for column in chosen]
 
 
 def _shown(rows: tuple[RequestRow, ...], selected: int | None, num_rows: int) -> tuple[RequestRow, ...]:
@@ -113,7 +114,7 @@ def _output(row: RequestRow) -> str:
 
 
 def _age(row: RequestRow, context: Context) -> Piece:
-    age_s = None if row.arrival_s is None else max(0.0, context.now_s - row.arrival_s)
+    age_s = None if row.arrival_s is None else round(max(0.0, context.now_s - row.arrival_s), 1)
     return units.short_duration(age_s), context.look.plain
 
 
@@ -136,6 +137,7 @@ def _stalls(row: RequestRow, context: Context) -> Piece:
     return f"{'!' * min(4, row.num_stalls)} {row.num_stalls}", context.look.over
 
 
+CLIENT = Column("CLIENT", 10, "left", 5, _plain(lambda row: units.printable(row.client) or units.ABSENT))
 COLUMNS = (
     Column("ID", 6, "right", 0, _plain(lambda row: str(row.request_id))),
     Column("STATE", 11, "left", 0, _state),
@@ -147,6 +149,6 @@ COLUMNS = (
     Column("TBT", 6, "right", 3, _last),
     Column("WORST", 6, "right", 1, _worst),
     Column("STALLS", 8, "left", 2, _stalls),
-    Column("PREEMPTED", 9, "right", 8, _plain(lambda row: str(row.num_preemptions or "·"))),
-    Column("CLIENT", 12, "left", 5, _plain(lambda row: units.printable(row.client) or units.ABSENT)),
+    Column("REDONE", 6, "right", 8, _plain(lambda row: str(row.num_preemptions or "·"))),
+    CLIENT,
 )

@@ -84,7 +84,7 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
 
     The right edge moves by whole columns, so that what was drawn only ever shifts.
     """
-    last = int(view.now_s / zoom_s)
+    last = round(view.now_s / zoom_s) - 1
     first = last - num_columns + 1
     columns = [IDLE] * num_columns
 
@@ -138,7 +138,7 @@ def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
 def _chart_label(row: int, num_rows: int, top: int) -> str:
     if row == 0:
         return "0 ┤"
-    if row == num_rows - 1 or (num_rows >= 6 and row == num_rows // 2):
+    if row == num_rows - 1 or (num_rows >= 6 and row == num_rows // 2 - 1):
         return f"{round(top * (row + 1) / num_rows)} ┤"
     return "│"
 

@@ -36,45 +36,46 @@ class LiveScreen(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
+        self._header = HeaderBar(id="header")
+        self._big_words = BigWords(id="big-words")
+        self._tape = TapePanel(id="tape")
+        self._stalls = StallsPanel(id="stalls")
+        self._why = WhyPanel(id="why")
+        self._engine = EnginePanel(id="engine")
+        self._requests = RequestsPanel(id="requests")
         self._latest: tuple[EngineView, Watch, Look] | None = None
         self._figures_s: float | None = None
 
     def compose(self) -> ComposeResult:
-        yield HeaderBar(id="header")
-        yield BigWords(id="big-words")
+        yield self._header
+        yield self._big_words
         with Container(id="panels"):
-            yield TapePanel(id="tape")
+            yield self._tape
             with Container(id="middle"):
-                yield StallsPanel(id="stalls")
-                yield WhyPanel(id="why")
-                yield EnginePanel(id="engine")
-            yield RequestsPanel(id="requests")
+                yield self._stalls
+                yield self._why
+                yield self._engine
+            yield self._requests
         yield Footer(compact=True, show_command_palette=False)
-
-    def on_mount(self) -> None:
-        if self._latest is not None:
-            self._show_everywhere()
 
     @property
     def marked_request(self) -> RequestRow | None:
         """The request that is marked in the table."""
-        return self.query_one(RequestsPanel).marked
+        return self._requests.marked
 
     def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
         """Show a view; figures wait for their second unless the change `is_urgent`."""
         self._latest = (view, watch, look)
-        if not self.is_mounted:
-            return
         if is_urgent or self._figures_s is None or watch.now_s - self._figures_s >= FIGURES_EVERY_S:
             self._show_everywhere()
         else:
-            self._show_in(self.query_one(HeaderBar), self.query_one(TapePanel))
+            self._show_in(self._header, self._tape)
 
     def action_switch_axis(self) -> None:
-        self.query_one(TapePanel).switch_axis()
+        self._tape.switch_axis()
 
     def action_zoom(self, step: int) -> None:
-        self.query_one(TapePanel).zoom(step)
+        self._tape.zoom(step)
 
     def on_stalls_panel_explained(self, message: StallsPanel.Explained) -> None:
         if self._latest is not None:
@@ -88,7 +89,7 @@ class LiveScreen(Screen[None]):
         watch = self._latest[1]
         self._figures_s = watch.now_s
         self.set_class(watch.link.state is not LinkState.LIVE, "-cut-off")
-        self._show_in(*self.query(Panel))
+        self._show_in(self._header, self._big_words, self._tape, self._stalls, self._why, self._engine, self._requests)
         self._explain_marked()
 
     def _show_in(self, *panels: Panel) -> None:
@@ -98,4 +99,4 @@ class LiveScreen(Screen[None]):
             panel.show(view, watch, look)
 
     def _explain_marked(self) -> None:
-        self.query_one(WhyPanel).explain(self.query_one(StallsPanel).marked)
+        self._why.explain(self._stalls.marked)

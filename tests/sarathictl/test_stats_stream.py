@@ -1,0 +1,137 @@
+"""The stats stream against a daemon that only talks, over real sockets."""
+
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sarathictl.client import stats_stream
+from sarathictl.client.endpoint import Endpoint
+from sarathictl.client.stats_stream import LinkState, StatsStream
+from sarathid.protocol.control import ControlRequest, GetSnapshot, ListRequests, RequestList, Snapshot
+from sarathid.protocol.stats import Heartbeat, IterationStats, Topic
+from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_snapshot
+from tests.sarathictl.stub_daemon import StubDaemon
+
+PATIENCE_S = 20.0
+
+
+class Listener:
+    """A stream whose items are kept, and that can be waited for."""
+
+    def __init__(self, runtime_dir: Path) -> None:
+        self.items: list[Any] = []
+        self._changed = threading.Condition()
+        self.stream = StatsStream(Endpoint(runtime_dir), self._take)
+
+    def _take(self) -> None:
+        with self._changed:
+            self.items += [received.item for received in self.stream.drain()]
+            self._changed.notify_all()
+
+    def wait_for(self, is_true: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(is_true, PATIENCE_S), (self.stream.link, self.items)
+
+    def all_of(self, type_: type[Any]) -> list[Any]:
+        return [item for item in self.items if isinstance(item, type_)]
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    listener = Listener(tmp_path)
+    listener.stream.start()
+    yield listener
+    listener.stream.close()
+
+
+def make_daemon(runtime_dir: Path) -> StubDaemon:
+    answers: dict[type[ControlRequest], Callable[[Any], Any]] = {
+        GetSnapshot: lambda op: msgspec.structs.replace(make_snapshot(), stream_positions=daemon.stream_positions),
+        ListRequests: lambda op: RequestList(requests=(make_request_status(),)),
+    }
+    daemon = StubDaemon(runtime_dir, answers)
+    return daemon
+
+
+def iterations(num: int) -> list[IterationStats]:
+    records = PaperEngine().run(START_S + 60.0)
+    return list(islice((record for record in records if isinstance(record, IterationStats)), num))
+
+
+def test_a_snapshot_comes_first_then_every_record_in_order(tmp_path: Path, listener: Listener) -> None:
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: listener.all_of(Snapshot) != [])
+        sent = iterations(5)
+        daemon.publish(*sent)
+        listener.wait_for(lambda: len(listener.all_of(IterationStats)) == 5)
+    assert isinstance(listener.items[0], Snapshot)
+    assert listener.all_of(IterationStats) == sent
+    assert listener.stream.link.num_missed == 0
+
+
+def test_records_that_were_lost_are_counted(tmp_path: Path, listener: Listener) -> None:
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: listener.all_of(Snapshot) != [])
+        first, second = iterations(2)
+        daemon.publish(first)
+        daemon.lose(Topic.ITERATION, 3)
+        daemon.publish(second)
+        listener.wait_for(lambda: len(listener.all_of(IterationStats)) == 2)
+        assert listener.stream.link.num_missed == 3
+
+
+def test_a_daemon_that_goes_and_comes_back_is_picked_up(tmp_path: Path, listener: Listener) -> None:
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
+    listener.wait_for(lambda: listener.stream.link.state is LinkState.DOWN)
+    assert "no daemon answers" in listener.stream.link.message
+    with make_daemon(tmp_path):
+        listener.wait_for(lambda: len(listener.all_of(Snapshot)) >= 2)
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
+
+
+def test_the_list_of_requests_is_asked_for_again_and_again(tmp_path: Path, listener: Listener) -> None:
+    with make_daemon(tmp_path):
+        listener.wait_for(lambda: len(listener.all_of(RequestList)) >= 2)
+
+
+def test_silence_is_noticed_and_its_end_too(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_stream, "SILENT_AFTER_S", 0.3)
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.SILENT)
+        daemon.publish(Heartbeat(time_s=START_S, state="ready"))
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
+
+
+def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_stream, "MAX_UNREAD", 4)
+    is_live, has_lost = threading.Event(), threading.Event()
+
+    def look() -> None:
+        if stream.link.state is LinkState.LIVE:
+            is_live.set()
+        if stream.link.num_missed >= 7:
+            has_lost.set()
+
+    stream = StatsStream(Endpoint(tmp_path), look)
+    with make_daemon(tmp_path) as daemon:
+        stream.start()
+        daemon.wait_for_subscriber()
+        assert is_live.wait(PATIENCE_S)
+        daemon.publish(*iterations(10))
+        assert has_lost.wait(PATIENCE_S)
+        stream.close()
+    assert len(stream.drain()) == 4

@@ -1,0 +1,282 @@
+"""The console under a pilot: keys, dialogs and links, with posted records and no socket."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input, Label
+
+from sarathictl.client.stats_stream import Link, LinkState, Received
+from sarathictl.tui.app import ConsoleApp
+from sarathictl.tui.renderables.tape import Axis
+from sarathictl.tui.screens.confirm import ConfirmScreen
+from sarathictl.tui.screens.explain import ExplainScreen
+from sarathictl.tui.screens.help import HelpScreen
+from sarathictl.tui.screens.live import LiveScreen
+from sarathictl.tui.screens.retune import RetuneScreen
+from sarathictl.tui.widgets.panel import Panel
+from sarathictl.tui.widgets.tape import TapePanel
+from sarathid.clock import VirtualClock
+from sarathid.errors import ControlRefused, SarathiError
+from sarathid.protocol.control import Cancel, Cancelled, ErrorCode, Retuned, SetBudget, SetPolicy, SetSLO
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import EngineSettings, SettingsChanged
+from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
+
+pytestmark = pytest.mark.usefixtures("utc")
+
+SIZES = [(200, 60), (120, 36), (80, 24), (60, 16), (40, 12)]
+
+
+class PostedSource:
+    """A source that gives what a test posts."""
+
+    def __init__(self) -> None:
+        self.link = Link(LinkState.LIVE, START_S)
+        self.posted: list[Received] = []
+
+    def post(self, *items: Any, time_s: float = START_S) -> None:
+        self.posted += [Received(time_s, item) for item in items]
+
+    def drain(self) -> list[Received]:
+        posted, self.posted = self.posted, []
+        return posted
+
+
+class Operator:
+    """Answers the app's operations as a daemon would, and keeps them."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.refusal: SarathiError | None = None
+
+    def __call__(self, op: Any, reply_type: type[Any]) -> Any:
+        self.asked.append(op)
+        if self.refusal is not None:
+            raise self.refusal
+        if reply_type is Cancelled:
+            return Cancelled(request_id=op.request_id)
+        return Retuned(old=make_settings(256), new=make_settings(64, revision=2), iteration=400)
+
+
+class Bench:
+    """An app over a few seconds of an engine on paper."""
+
+    def __init__(self, tmp_path: Path, **options: Any) -> None:
+        self.source = PostedSource()
+        self.operator = Operator()
+        engine = PaperEngine(make_settings(256))
+        self.source.post(make_snapshot(make_settings(256), requests=(make_request_status(17),)))
+        self.source.post(*engine.run(START_S + 8.0))
+        self.clock = VirtualClock(engine.now_s)
+        self.app = ConsoleApp(
+            self.source, self.operator, clock=self.clock, wall_offset_s=0.0, export_dir=tmp_path, **options
+        )
+
+    def lines(self) -> list[str]:
+        """Return what the panels of the live screen say."""
+        panels = [panel for panel in self.app.screen_stack[1].query(Panel) if panel.display]
+        return [panel.render_line(y).text for panel in panels for y in range(panel.size.height)]
+
+    def says(self, words: str) -> bool:
+        return any(words in line for line in self.lines())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def until(pilot: Pilot[Any], is_true: Callable[[], bool]) -> None:
+    for _ in range(500):
+        if is_true():
+            return
+        await pilot.pause(0.01)
+    raise AssertionError("it never came true")
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_first_picture_has_data_at_every_size(bench: Bench, size: tuple[int, int]) -> None:
+    async with bench.app.run_test(size=size) as pilot:
+        await pilot.pause()
+        assert bench.says("323")
+        assert bench.says("248-token prefill")
+
+
+async def test_ascii_alone_reaches_the_terminal_when_asked(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, has_color=False, is_ascii=True)
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause()
+        assert "".join(bench.lines()).isascii()
+        assert all((panel.border_title or "").isascii() for panel in bench.app.screen.query(Panel))
+
+
+async def test_space_holds_the_picture_while_records_are_taken_in(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("space")
+        assert bench.says("PAUSED")
+        bench.source.post(_changed(make_settings(32, revision=9)))
+        bench.clock.advance(5.0)
+        bench.app.tick()
+        await pilot.pause()
+        assert bench.says("budget 256 (r1)")
+        assert bench.says("PAUSED −5 s")
+        await pilot.press("space")
+        assert bench.says("budget 32")
+        assert not bench.says("PAUSED")
+
+
+async def test_x_and_z_change_axis_and_zoom(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        tape = bench.app.screen.query_one(TapePanel)
+        await pilot.press("x")
+        assert tape.axis is Axis.ITERATION
+        await pilot.press("x", "z")
+        assert (tape.axis, tape.zoom_s) == (Axis.TIME, 0.2)
+        await pilot.press("Z", "Z")
+        assert tape.zoom_s == 0.05
+        assert "50 ms a column" in str(tape.border_title)
+
+
+async def test_enter_explains_the_marked_stall(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("down", "down", "enter")
+        assert isinstance(bench.app.screen, ExplainScreen)
+        await pilot.press("escape")
+        assert isinstance(bench.app.screen, LiveScreen)
+
+
+async def test_a_marked_stall_stays_marked_while_newer_ones_come(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("down", "down")
+        (marked,) = [line for line in bench.lines() if line.startswith("▶")]
+        engine = PaperEngine(make_settings(256))
+        newer = [record for record in engine.run(START_S + 14.0) if getattr(record, "time_s", 0.0) > START_S + 8.5]
+        bench.source.post(*newer)
+        bench.clock.advance(6.0)
+        bench.app.tick()
+        await pilot.press("up", "down")
+        assert marked in bench.lines()
+
+
+async def test_a_budget_is_applied_when_the_stream_shows_it(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("b")
+        await type_answer(pilot, "64")
+        screen = bench.app.screen
+        assert isinstance(screen, RetuneScreen)
+        await until(pilot, lambda: "accepted as r2" in answer_of(screen))
+        assert bench.operator.asked == [SetBudget(num_tokens=64)]
+        bench.source.post(_changed(make_settings(64, revision=2)))
+        bench.app.tick()
+        await until(pilot, lambda: isinstance(bench.app.screen, LiveScreen))
+        assert bench.says("budget 64 (r2)")
+
+
+async def test_a_refusal_is_shown_with_the_range(bench: Bench) -> None:
+    bench.operator.refusal = ControlRefused(ErrorCode.OUT_OF_RANGE, "9 is not in 16 to 8192", "give more")
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("b")
+        await type_answer(pilot, "9")
+        screen = bench.app.screen
+        await until(pilot, lambda: "refused: 9 is not in 16 to 8192\ngive more" in answer_of(screen))
+
+
+async def test_what_cannot_be_read_is_never_sent(bench: Bench) -> None:
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("b")
+        await type_answer(pilot, "many")
+        assert "not a number of tokens" in answer_of(bench.app.screen)
+        assert bench.operator.asked == []
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "op"),
+    [
+        ("p", "prefill-first", SetPolicy(policy="prefill-first")),
+        ("o", "tbt=250ms", SetSLO(slo=SLO(tbt_s=0.25, ttft_s=2.0))),
+        ("o", "off", SetSLO(slo=SLO())),
+    ],
+)
+async def test_policy_and_targets_have_a_dialog_too(bench: Bench, key: str, answer: str, op: Any) -> None:
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press(key)
+        await type_answer(pilot, answer)
+        await until(pilot, lambda: bench.operator.asked == [op])
+
+
+async def test_a_request_is_cancelled_only_after_yes(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("tab", "down", "K")
+        assert isinstance(bench.app.screen, ConfirmScreen)
+        await pilot.press("n")
+        assert bench.operator.asked == []
+        await pilot.press("K", "y")
+        await until(pilot, lambda: bench.operator.asked == [Cancel(request_id=1)])
+
+
+async def test_a_lost_daemon_is_said_and_its_return_is_seen(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        bench.source.link = Link(LinkState.DOWN, bench.clock.now_s(), "no daemon answers")
+        bench.app.tick()
+        await pilot.pause()
+        assert bench.says("DISCONNECTED")
+        assert bench.app.screen.has_class("-cut-off")
+        bench.source.link = Link(LinkState.LIVE, bench.clock.now_s())
+        bench.app.tick()
+        await pilot.pause()
+        assert bench.says("● LIVE")
+        assert not bench.app.screen.has_class("-cut-off")
+
+
+async def test_an_engine_that_is_not_ready_cannot_be_retuned(tmp_path: Path) -> None:
+    app = ConsoleApp(PostedSource(), Operator(), clock=VirtualClock(START_S), wall_offset_s=0.0)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("b")
+        assert isinstance(app.screen, LiveScreen)
+
+
+async def test_help_theme_and_rate_have_keys(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("question_mark")
+        assert isinstance(bench.app.screen, HelpScreen)
+        await pilot.press("escape", "t", "plus")
+        assert bench.app.theme == "light"
+        assert bench.says("LIVE 6 Hz")
+
+
+async def test_the_picture_is_exported_as_svg(bench: Bench, tmp_path: Path) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("e")
+        await until(pilot, lambda: any(tmp_path.glob("*.svg")))
+    (path,) = tmp_path.glob("*.svg")
+    assert "ITERATIONS" in path.read_text()
+
+
+async def test_q_ends_it(bench: Bench) -> None:
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("q")
+        await until(pilot, lambda: not bench.app.is_running)
+
+
+def type_answer(pilot: Pilot[Any], answer: str) -> Awaitable[None]:
+    pilot.app.screen.query_one(Input).value = answer
+    return pilot.press("enter")
+
+
+def answer_of(screen: Any) -> str:
+    return str(screen.query_one("#answer", Label).content)
+
+
+def _changed(settings: EngineSettings) -> SettingsChanged:
+    return SettingsChanged(
+        time_s=START_S + 8.0,
+        iteration=400,
+        revision=settings.revision,
+        token_budget=settings.token_budget,
+        policy=settings.policy,
+        slo=settings.slo,
+        changed_by="ops",
+    )
