@@ -1,6 +1,7 @@
 """The local executor: starts, runs what it is given in order, refuses what it can't serve."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-def make_config(path: Path, **changes: object) -> EngineConfig:
+def make_config(path: Path, **changes: Any) -> EngineConfig:
     return EngineConfig(
         **{"model": str(path), "device": "cpu", "kv_memory_bytes": 1 << 20, "num_threads": 1, **changes}
     )
@@ -88,7 +89,7 @@ def test_a_small_cache_cuts_the_length_and_says_so(tiny_path: Path) -> None:
     ],
 )
 def test_what_can_not_be_is_refused_in_words(
-    tiny_path: Path, changes: dict[str, object], error: type[Exception], words: str
+    tiny_path: Path, changes: dict[str, Any], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
         LocalExecutor(make_config(tiny_path, **changes)).start()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -45,7 +46,7 @@ def solve(problem: Problem) -> Tensor:
 
 
 @cache
-def solved(shapes: tuple[SequenceShape, ...], **how: int) -> tuple[Problem, Tensor]:
+def solved(shapes: tuple[SequenceShape, ...], **how: Any) -> tuple[Problem, Tensor]:
     """Return a problem and its solution, made once for all backends; nobody may change them."""
     problem = make_problem(shapes, **how)
     return problem, solve(problem)

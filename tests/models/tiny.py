@@ -40,7 +40,7 @@ def save_tiny_model(directory: Path, kind: str = "Llama", **changes: Any) -> tra
     }
     torch.manual_seed(0)
     config = getattr(transformers, f"{kind}Config")(**settings)
-    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
+    model: transformers.PreTrainedModel = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():  # biases and norms start at 0 and 1, which would hide a mistake
             parameter.add_(torch.randn_like(parameter) * 0.1)
