@@ -137,6 +137,7 @@ class InterferenceLoad:
                 async for time_s, event in events:
                     trace.token_times_s += [time_s] * _num_tokens(event)
                     on_token()
+            trace.is_finished = True
         except SarathiError as error:
             trace.failure = str(error)
 

@@ -62,8 +62,9 @@ class Distribution:
 class Measurement:
     """All phases of one setting taken together.
 
-    `tbt` is over the streams' tokens as read from the socket, `ttft` over the long prompts from
-    sending to first token. A stall is a TBT above the daemon's target; None where it has no target.
+    `tbt` is over the streams' tokens as read from the socket, the wait that each is in at the end
+    included; `ttft` over the long prompts from sending to first token. A stall is a TBT above the
+    daemon's target; None where it has no target.
     """
 
     setting: Setting
@@ -90,7 +91,7 @@ def measure(setting: Setting, phases: Sequence[Phase], target_s: float | None) -
         tbt=distribution(tbts_s),
         ttft=distribution(ttfts_s),
         num_stalls=None if target_s is None else sum(tbt > target_s for tbt in tbts_s),
-        stream_tokens_per_s=len(tbts_s) / duration_s,
+        stream_tokens_per_s=sum(map(_num_stream_tokens, loads)) / duration_s,
         tokens_per_s=sum(phase.num_engine_tokens for phase in phases if phase.setting == setting) / duration_s,
         failures=tuple(f"{request.name}: {request.failure}" for load in loads for request in load.failed),
     )
@@ -106,6 +107,10 @@ def distribution(values_s: Iterable[float]) -> Distribution:
 
 def _nearest_rank(ranked: Sequence[float], quantile: float) -> float:
     return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
+
+
+def _num_stream_tokens(load: LoadTrace) -> int:
+    return sum(request.num_tokens(load.start_s, load.end_s) for request in load.of(Role.STREAM))
 
 
 def _stream_tbts_s(load: LoadTrace) -> Iterable[float]:

@@ -25,6 +25,7 @@ class RequestTrace:
     num_prompt_tokens: int
     sent_s: float
     token_times_s: list[float] = field(default_factory=list)
+    is_finished: bool = False
     failure: str | None = None
 
     @property
@@ -36,11 +37,25 @@ class RequestTrace:
         """Seconds from sending to the first token, None before there is one."""
         return self.token_times_s[0] - self.sent_s if self.token_times_s else None
 
+    def num_tokens(self, start_s: float, end_s: float) -> int:
+        """Return how many tokens came in (`start_s`, `end_s`]."""
+        return sum(start_s < time_s <= end_s for time_s in self.token_times_s)
+
     def tbts_s(self, start_s: float, end_s: float) -> Iterator[float]:
-        """Yield the times between two tokens whose second one came in (`start_s`, `end_s`]."""
+        """Yield the times between two tokens whose second one came in (`start_s`, `end_s`].
+
+        A request that still waits for its next token at `end_s` counts with what it has waited, so
+        that one that is starved to the end is not passed over.
+        """
         for before_s, after_s in itertools.pairwise(self.token_times_s):
             if start_s < after_s <= end_s:
                 yield after_s - before_s
+        if self._is_waiting_at(end_s):
+            yield end_s - max(time_s for time_s in self.token_times_s if time_s <= end_s)
+
+    def _is_waiting_at(self, end_s: float) -> bool:
+        has_begun = bool(self.token_times_s) and self.token_times_s[0] <= end_s
+        return has_begun and not self.is_finished and self.failure is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,10 @@ def test_the_run_leaves_a_row_a_token_and_its_figures(tmp_path: Path, daemon: St
     assert len(rows) == 2 * (2 * 3 + 2 * 2)  # phases x (streams x tokens + prompts x tokens)
     written = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert written["engine"]["model"] == "SmolLM2-135M-Instruct"
-    assert [found["tbt"]["count"] for found in written["measurements"]] == [4, 4]
+    assert [found["tbt"]["count"] for found in written["measurements"]] == [
+        6,
+        6,
+    ]  # two tokens and the wait at the end, by stream
     assert [found.ttft.count for found in summary.measurements] == [2, 2]
 
 

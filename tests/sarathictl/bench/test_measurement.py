@@ -27,9 +27,9 @@ def make_phase(setting: Setting = SETTING) -> Phase:
 def test_only_what_came_while_figures_were_taken_counts() -> None:
     found = measure(SETTING, [make_phase()], target_s=1.0)
 
-    assert found.tbt == Distribution(3, 2.0, 2.0, 2.0)
+    assert found.tbt == Distribution(4, 2.0, 6.5, 6.5)  # the last token before the end came at 103.5
     assert found.ttft == Distribution(1, 2.0, 2.0, 2.0)
-    assert found.num_stalls == 2
+    assert found.num_stalls == 3
     assert found.stream_tokens_per_s == pytest.approx(0.3)
     assert found.tokens_per_s == pytest.approx(200.1)
     assert found.failures == ("prompt-1: no room",)
@@ -38,9 +38,16 @@ def test_only_what_came_while_figures_were_taken_counts() -> None:
 def test_phases_of_one_setting_are_taken_together() -> None:
     found = measure(SETTING, [make_phase(), make_phase(OTHER), make_phase()], target_s=None)
 
-    assert (found.num_phases, found.duration_s, found.tbt.count) == (2, 20.0, 6)
+    assert (found.num_phases, found.duration_s, found.tbt.count) == (2, 20.0, 8)
     assert found.tokens_per_s == pytest.approx(200.1)
     assert found.num_stalls is None
+
+
+@pytest.mark.parametrize(("is_finished", "failure"), [(True, None), (False, "the engine died")])
+def test_a_request_that_ended_waits_for_nothing(is_finished: bool, failure: str | None) -> None:
+    stream = RequestTrace(Role.STREAM, 0, 256, 98.0, [101.0, 102.0], is_finished=is_finished, failure=failure)
+
+    assert list(stream.tbts_s(100.0, 110.0)) == [1.0]
 
 
 def test_percentiles_are_by_nearest_rank() -> None:
