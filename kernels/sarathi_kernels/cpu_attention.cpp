@@ -10,13 +10,10 @@
 #include <utility>
 #include <vector>
 
+#include "vector_math.h"
+
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#else
-constexpr int kLanes = 8;  // the compiler splits it where registers are narrower
-#endif
 constexpr int kPanel = 3 * kLanes;    // queries side by side: 4 rows of 3 registers fill the register file
 constexpr int kPanelsPerTile = 4;
 constexpr int kKvTile = 64;           // positions at a time
@@ -25,39 +22,7 @@ constexpr int kStep = 16;             // head_dim is a multiple of it
 constexpr int kMaxHeadDim = 256;
 constexpr float kMasked = -1e30f;     // finite, so that (masked - masked) is no NaN
 
-typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-typedef int32_t IntVec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
 const float kZeros[kMaxHeadDim] = {};  // stands in for positions behind the context
-
-inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
-inline void store(float* p, Vec v) { *reinterpret_cast<Vec*>(p) = v; }
-inline Vec splat(float x) { return x - Vec{}; }
-inline Vec larger(Vec a, Vec b) { return a > b ? a : b; }
-
-inline float sum_of(Vec v) {
-  float total = 0.0f;
-  for (int i = 0; i < kLanes; ++i) total += v[i];
-  return total;
-}
-
-// e^x for x <= 0 to 2 ulp: 2^n times a polynomial (Cephes expf); 0 below -87, NaN for NaN.
-inline Vec exp_of(Vec x) {
-  const Vec bounded = larger(x, splat(-87.0f));
-  const IntVec n = __builtin_convertvector(bounded * 1.44269504f - 0.5f, IntVec);
-  const Vec whole = __builtin_convertvector(n, Vec);
-  const Vec r = (x - whole * 0.693359375f) + whole * 2.12194440e-4f;
-  Vec p = splat(1.9875691500e-4f);
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  const IntVec bits = (n + 127) << 23;
-  const Vec scaled = p * reinterpret_cast<const Vec&>(bits);
-  return x < -87.0f ? Vec{} : scaled;
-}
 
 }  // namespace
 

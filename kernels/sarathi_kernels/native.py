@@ -27,9 +27,10 @@ def load(source_name: str, directory: Path) -> ctypes.CDLL:
 
     `directory` must be private to the user: what lies in it is run. Raises `NativeUnavailable`.
     """
-    source = files("sarathi_kernels").joinpath(source_name).read_bytes()
+    package = Path(str(files("sarathi_kernels")))
+    source = package / source_name
     compiler = _find_compiler()
-    target = directory / f"{Path(source_name).stem}-{_key(source, compiler)}.so"
+    target = directory / f"{source.stem}-{_key(source, compiler)}.so"
     if not target.exists():
         _compile(source, compiler, target)
     _share_openmp_runtime()
@@ -46,28 +47,28 @@ def _find_compiler() -> str:
     raise NativeUnavailable(f"no C++ compiler ({' or '.join(_COMPILERS)}) is installed")
 
 
-def _key(source: bytes, compiler: str) -> str:
-    """Return what the compiled code depends on, hashed: source, flags, compiler and processor."""
+def _key(source: Path, compiler: str) -> str:
+    """Return what the compiled code depends on, hashed: source, headers, flags, compiler and processor."""
     processor = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
     stable = [line for line in processor.splitlines() if line.startswith(("model name", "flags", "Features", "CPU "))]
-    parts = (source, repr(_FLAGS).encode(), _version(compiler), platform.machine().encode(), "\n".join(stable).encode())
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    code = [path.read_text(encoding="utf-8") for path in (source, *sorted(source.parent.glob("*.h")))]
+    parts = [*code, *_FLAGS, _version(compiler), platform.machine(), *stable]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def _version(compiler: str) -> bytes:
-    return _run([compiler, "-dumpfullversion", "-dumpmachine"]).encode()
+def _version(compiler: str) -> str:
+    return _run([compiler, "-dumpfullversion", "-dumpmachine"])
 
 
-def _compile(source: bytes, compiler: str, target: Path) -> None:
+def _compile(source: Path, compiler: str, target: Path) -> None:
     """Compile and link to `target`, which appears whole or not at all.
 
     OpenMP's runtime is not linked: its symbols are found in the one that torch has loaded, so that
     both share one pool of threads.
     """
     with tempfile.TemporaryDirectory(prefix="compile-", dir=target.parent) as scratch:
-        code, compiled, linked = (Path(scratch) / name for name in ("kernel.cpp", "kernel.o", "kernel.so"))
-        code.write_bytes(source)
-        _run([compiler, *_FLAGS, "-fopenmp", "-c", str(code), "-o", str(compiled)])
+        compiled, linked = Path(scratch) / "kernel.o", Path(scratch) / "kernel.so"
+        _run([compiler, *_FLAGS, "-fopenmp", "-c", str(source), "-o", str(compiled)])
         _run([compiler, "-shared", str(compiled), "-o", str(linked)])
         linked.replace(target)
 

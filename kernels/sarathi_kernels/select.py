@@ -9,7 +9,7 @@ import torch
 
 from sarathi_kernels.backend import AttentionBackend
 from sarathi_kernels.cpu import CPUAttention
-from sarathi_kernels.matrix_product import MatrixProduct, SkinnyProduct, torch_product
+from sarathi_kernels.layers import CPULayers, LayerKernels, TorchLayers
 from sarathi_kernels.native import NativeUnavailable
 from sarathi_kernels.reference import ReferenceAttention
 from sarathi_kernels.torch_sdpa import TorchAttention
@@ -32,7 +32,7 @@ class Kernels:
     """The chosen kernels; `notes` say where one is not the fastest there could be."""
 
     attention: AttentionBackend
-    multiply: MatrixProduct
+    layers: LayerKernels
     notes: tuple[str, ...] = ()
 
 
@@ -46,8 +46,8 @@ def select_kernels(attention_backend: str, needs: KernelNeeds) -> Kernels:
     Raises `KernelUnavailable` for a name that is unknown or can't run; `auto` always finds one.
     """
     attention, attention_note = _select_attention(attention_backend, needs)
-    multiply, multiply_note = _select_product(needs)
-    return Kernels(attention, multiply, tuple(note for note in (attention_note, multiply_note) if note))
+    layers, layers_note = _select_layers(needs)
+    return Kernels(attention, layers, tuple(note for note in (attention_note, layers_note) if note))
 
 
 def _select_attention(name: str, needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
@@ -75,13 +75,13 @@ def _fastest_on_cuda(needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
         return ReferenceAttention(), f"attention is the slow reference: {error}"
 
 
-def _select_product(needs: KernelNeeds) -> tuple[MatrixProduct, str | None]:
+def _select_layers(needs: KernelNeeds) -> tuple[LayerKernels, str | None]:
     if needs.device.type != "cpu" or needs.dtype != torch.float32:
-        return torch_product, None
+        return TorchLayers(), None
     try:
-        return SkinnyProduct(needs.directory), None
+        return CPULayers(needs.directory), None
     except NativeUnavailable as error:
-        return torch_product, f"decodes are slower, multiplying by torch: {error}"
+        return TorchLayers(), f"decodes are slower, every layer running on torch: {error}"
 
 
 def _build_cpu(needs: KernelNeeds) -> AttentionBackend:

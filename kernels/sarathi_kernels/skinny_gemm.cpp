@@ -5,28 +5,13 @@
 
 #include <cstdint>
 
+#include "vector_math.h"
+
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#else
-constexpr int kLanes = 8;  // the compiler splits it where registers are narrower
-#endif
 constexpr int kRows = 3;
 constexpr int kColumns = 4;
 constexpr int kLineFloats = 16;  // of a cache line
-
-typedef float Vec __attribute__((vector_size(kLanes * 4), aligned(4), may_alias));
-
-inline Vec load(const float* p) { return *reinterpret_cast<const Vec*>(p); }
-
-inline float sum_of(Vec v) {
-  float halves[kLanes];
-  for (int i = 0; i < kLanes; ++i) halves[i] = v[i];
-  for (int width = kLanes / 2; width > 0; width /= 2)
-    for (int i = 0; i < width; ++i) halves[i] += halves[i + width];
-  return halves[0];
-}
 
 // y[row][column] = x[row] . w[column] for a small block; `fetches` asks for the columns behind it.
 template <int rows, int columns, bool fetches>

@@ -4,7 +4,7 @@ import os
 from collections import deque
 
 import torch
-from sarathi_kernels.matrix_product import torch_product
+from sarathi_kernels.layers import TorchLayers
 from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
 
 from sarathid.config import EngineConfig
@@ -46,7 +46,7 @@ class LocalExecutor:
         placement = place(config.device, dtype, num_weight_bytes)
         plan = self._plan_kv_cache(files.config, placement, num_weight_bytes)
         kernels = self._select_kernels(files.config, placement)
-        model = build_model(files.config, plan.max_model_len, LayerContext(placement.device, dtype, kernels.multiply))
+        model = build_model(files.config, plan.max_model_len, LayerContext(placement.device, dtype, kernels.layers))
         load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
         storage = KVStorage(files.config, plan.num_blocks, config.block_size, placement.device, dtype)
         self._runner = ModelRunner(model, storage, kernels.attention, placement.device)
@@ -116,7 +116,7 @@ class LocalExecutor:
 
 def count_weight_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
     """Return the bytes of a model's weights without taking them."""
-    shapes: LlamaForCausalLM = build_model(config, 1, LayerContext(torch.device("meta"), dtype, torch_product))
+    shapes: LlamaForCausalLM = build_model(config, 1, LayerContext(torch.device("meta"), dtype, TorchLayers()))
     return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
 
 

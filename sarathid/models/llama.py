@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 
-import torch.nn.functional as F
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
 from torch import Tensor
 
@@ -20,13 +19,13 @@ class SwiGLU:
 
     def __init__(self, config: ModelConfig, context: LayerContext) -> None:
         inner = config.intermediate_size
+        self._kernels = context.kernels
         self._gate_up_proj = Linear(config.hidden_size, (inner, inner), config.has_mlp_bias, context)
         self._down_proj = Linear(inner, (config.hidden_size,), config.has_mlp_bias, context)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
-        gate, up = self._gate_up_proj(x).chunk(2, dim=-1)
-        return self._down_proj(F.silu(gate) * up)
+        return self._down_proj(self._kernels.gate(self._gate_up_proj(x)))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this layer's tensors by the checkpoint's names."""

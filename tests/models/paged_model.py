@@ -51,7 +51,7 @@ class PagedModel:
             directory=kernel_directory,
         )
         kernels = select_kernels(attention, needs)
-        self.model = build_model(config, max_len, LayerContext(CPU, torch.float32, kernels.multiply))
+        self.model = build_model(config, max_len, LayerContext(CPU, torch.float32, kernels.layers))
         load_weights(self.model.checkpoint_tensors(), open_weights(files), 2)
         blocks_each = -(-max_len // block_size)
         self._storage = KVStorage(config, num_sequences * blocks_each, block_size, CPU, torch.float32)

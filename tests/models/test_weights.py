@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from sarathi_kernels.matrix_product import torch_product
+from sarathi_kernels.layers import TorchLayers
 
 from sarathid.errors import ModelRefused
 from sarathid.models.layers.context import LayerContext
@@ -28,7 +28,7 @@ def directory(tmp_path: Path) -> Path:
 
 def load(directory: Path) -> LlamaForCausalLM:
     files = resolve(str(directory))
-    model = build_model(files.config, 8, LayerContext(torch.device("cpu"), torch.float32, torch_product))
+    model = build_model(files.config, 8, LayerContext(torch.device("cpu"), torch.float32, TorchLayers()))
     load_weights(model.checkpoint_tensors(), open_weights(files), 2)
     return model
 

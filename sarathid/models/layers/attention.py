@@ -7,7 +7,6 @@ from torch import Tensor
 
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.linear import CheckpointTensor, Linear
-from sarathid.models.layers.rope import rotate
 from sarathid.models.model_config import ModelConfig
 
 
@@ -18,6 +17,7 @@ class Attention:
         self._num_heads = config.num_heads
         self._num_kv_heads = config.num_kv_heads
         self._head_dim = config.head_dim
+        self._kernels = context.kernels
         q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
         self._qkv_proj = Linear(config.hidden_size, (q_size, kv_size, kv_size), config.has_qkv_bias, context)
         self._o_proj = Linear(q_size, (config.hidden_size,), config.has_output_bias, context)
@@ -32,11 +32,10 @@ class Attention:
     ) -> Tensor:
         """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
         heads = self._qkv_proj(x).view(len(x), -1, self._head_dim)
-        num_turned = self._num_heads + self._num_kv_heads
-        turned = rotate(heads[:, :num_turned], *rotation)
-        q, k = turned[:, : self._num_heads], turned[:, self._num_heads :]
-        backend.store(k, heads[:, num_turned:], cache, metadata)
-        return self._o_proj(backend.attend(q, cache, metadata).flatten(1))
+        first_k, first_v = self._num_heads, self._num_heads + self._num_kv_heads
+        self._kernels.rotate(heads[:, :first_v], *rotation)
+        backend.store(heads[:, first_k:first_v], heads[:, first_v:], cache, metadata)
+        return self._o_proj(backend.attend(heads[:, :first_k], cache, metadata).flatten(1))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this layer's tensors by the checkpoint's names."""

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from sarathi_kernels.matrix_product import MatrixProduct
+from sarathi_kernels.layers import LayerKernels
 from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class LayerContext:
-    """Where weights lie, in which number format, and how activations are multiplied with them."""
+    """Where weights lie, in which number format, and by which kernels layers compute."""
 
     device: torch.device
     dtype: torch.dtype
-    multiply: MatrixProduct
+    kernels: LayerKernels
 
     def empty(self, *shape: int) -> Tensor:
         """Return an uninitialized weight."""

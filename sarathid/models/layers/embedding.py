@@ -22,8 +22,8 @@ class OutputHead:
 
     def __init__(self, weight: Tensor, context: LayerContext) -> None:
         self.weight = weight  # [vocab_size, hidden_size]
-        self._multiply = context.multiply
+        self._kernels = context.kernels
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Return logits [num_rows, vocab_size] float32 for `hidden` [num_rows, hidden_size]."""
-        return self._multiply(hidden, self.weight).float()
+        return self._kernels.multiply(hidden, self.weight).float()

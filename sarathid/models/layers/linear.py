@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 import torch
-from sarathi_kernels.matrix_product import MatrixProduct
 from torch import Tensor
 
 from sarathid.models.layers.context import LayerContext
@@ -19,13 +18,13 @@ class Linear:
 
     def __init__(self, in_features: int, out_features: Sequence[int], has_bias: bool, context: LayerContext) -> None:
         self._out_features = list(out_features)
-        self._multiply: MatrixProduct = context.multiply
+        self._kernels = context.kernels
         self._weight = context.empty(sum(out_features), in_features)
         self._bias = context.empty(sum(out_features)) if has_bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return [num_tokens, sum(out_features)] for `x` [num_tokens, in_features]."""
-        product = self._multiply(x, self._weight)
+        product = self._kernels.multiply(x, self._weight)
         return product if self._bias is None else product.add_(self._bias)
 
     def checkpoint_tensors(self, *names: str) -> Iterator[CheckpointTensor]:

@@ -1,6 +1,5 @@
 """Root mean square normalization (Zhang and Sennrich 2019)."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from sarathid.models.layers.context import LayerContext
@@ -12,7 +11,8 @@ class RMSNorm:
     def __init__(self, size: int, eps: float, context: LayerContext) -> None:
         self.weight = context.empty(size)
         self._eps = eps
+        self._kernels = context.kernels
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return [num_tokens, size] for `x` [num_tokens, size]."""
-        return F.rms_norm(x, self.weight.shape, self.weight, self._eps)
+        return self._kernels.normalize(x, self.weight, self._eps)

@@ -1,4 +1,4 @@
-"""Rotary position embedding (Su et al. 2021), halves turned against each other as in Llama."""
+"""The angles of the rotary position embedding (Su et al. 2021)."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from sarathid.models.model_config import RopeConfig
 
 
 class Rope:
-    """Cosines and sines of every position up to `max_positions`, and the turning by them."""
+    """Cosines and sines of every position up to `max_positions`."""
 
     def __init__(self, config: RopeConfig, head_dim: int, max_positions: int, device: torch.device) -> None:
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
@@ -19,12 +19,5 @@ class Rope:
         self._sin = angles.sin().to(device)  # [max_positions, head_dim // 2] float32
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines [num_tokens, 1, head_dim // 2] for `positions` [num_tokens] int64."""
-        return self._cos[positions].unsqueeze(1), self._sin[positions].unsqueeze(1)
-
-
-def rotate(heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Return `heads` [num_tokens, num_heads, head_dim] turned by the angles of their positions."""
-    first, second = heads.float().chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(heads.dtype)
+        """Return cosines and sines [num_tokens, head_dim // 2] for `positions` [num_tokens] int64."""
+        return self._cos[positions], self._sin[positions]
