@@ -125,8 +125,9 @@ class Daemon:
             async with asyncio.timeout(self._drain_timeout_s):
                 await first_of(self._finished.wait(), tasks)
         except TimeoutError:
-            await self._cancel_all()
-            return DEADLINE_PASSED
+            if not self._finished.is_set():
+                await self._cancel_all()
+                return DEADLINE_PASSED
         return INTERRUPTED if self._is_interrupted else DRAINED
 
     async def _cancel_all(self) -> None:
@@ -151,9 +152,11 @@ class Daemon:
         self._context.term()
 
     def _become(self, state: DaemonState, reason: str) -> None:
-        """Change state, and say so to the log and to whoever watches."""
-        self._availability.become(state, reason)
+        """Change state, and say so to the log and to whoever watches; a daemon that drains stays draining."""
         log.info("%s", reason)
+        if self._availability.state is DaemonState.DRAINING:
+            return
+        self._availability.become(state, reason)
         event = LifeCycle(time_s=self._clock.now_s(), state=state, message=reason)
         self._board.observe(event)
         self._publisher.publish(event)

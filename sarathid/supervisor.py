@@ -14,7 +14,7 @@ import msgspec
 
 from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
-from sarathid.errors import EngineFailed
+from sarathid.errors import EngineFailed, SarathiError
 from sarathid.executor.cpu_threads import engine_environment
 
 FIRST_BACKOFF_S = 0.1
@@ -168,7 +168,7 @@ async def _wait_at_most(process: Process, timeout_s: float) -> None:
 def _words_of(failed: "asyncio.Task[None]") -> str:
     try:
         failed.result()
-    except EngineFailed as error:
+    except SarathiError as error:  # it says that it fails, or it talks nonsense
         return str(error)
     raise AssertionError("a client talks with its engine until it is cancelled")
 

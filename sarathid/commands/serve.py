@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 from pathlib import Path
 from typing import Annotated
 
@@ -19,11 +20,6 @@ from sarathid.server.tokenizer import load_tokenizer
 from sarathid.telemetry import log
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-
-_MODEL = "The model"
-_MEMORY = "Memory and limits"
-
-Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
 
 def _option(metavar: str, words: str, *names: str) -> typer.models.OptionInfo:
@@ -103,9 +99,16 @@ def serve(
 def run(config: DaemonConfig) -> int:
     """Hold the runtime directory and serve; returns the exit code."""
     os.umask(0o077)
+    _allow_many_connections()
     with RuntimeDirectory(config.server.runtime_dir) as directory:
         files = model_files.resolve(config.engine.model)
         return asyncio.run(_serve(config, files, directory))
+
+
+def _allow_many_connections() -> None:
+    """Take as many file descriptors as the system lets us have; each client in flight needs one."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(config: DaemonConfig, files: model_files.ModelFiles, directory: RuntimeDirectory) -> int:

@@ -11,10 +11,9 @@ class Availability:
         self.reason = "the engine is loading the model"
 
     def become(self, state: DaemonState, reason: str) -> None:
-        """Change the state; one who drains stays draining."""
-        if self.state is not DaemonState.DRAINING:
-            self.state = state
-            self.reason = reason
+        """Change the state."""
+        self.state = state
+        self.reason = reason
 
     @property
     def is_ready(self) -> bool:

@@ -11,9 +11,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sarathid.server.peer import Peer
 
+MAX_HEADER_BYTES = 64 << 10
+
 
 class PeerProtocol(HttpToolsProtocol):
-    """Says in `scope["state"]["peer"]` which process is at the other end of a Unix socket."""
+    """Says in `scope["state"]["peer"]` which process is at the other end of a Unix socket, and bounds headers."""
+
+    _num_header_bytes: int | None = None  # None outside of headers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -21,9 +25,21 @@ class PeerProtocol(HttpToolsProtocol):
         is_local = connection is not None and connection.family == socket.AF_UNIX
         self._peer = Peer.of_socket(connection).label if is_local else ""
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._num_header_bytes is not None:
+            self._num_header_bytes += len(data)
+            if self._num_header_bytes > MAX_HEADER_BYTES:
+                self.send_400_response("Request headers too long.")
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope["state"]["peer"] = self._peer
+        self._num_header_bytes = 0
+
+    def on_headers_complete(self) -> None:
+        self._num_header_bytes = None
+        super().on_headers_complete()
 
 
 class HTTPServer(uvicorn.Server):

@@ -78,7 +78,7 @@ class StatusReporter:
 
     def metrics(self) -> str:
         """Return the body of `/metrics`."""
-        return render(self._board, self._engine.settings, self._publisher.num_dropped, self._num_engine_restarts())
+        return render(self._board, self.status(), self._publisher.num_dropped)
 
     def _blocks(self) -> tuple[int, int]:
         """Return blocks used and free: of the last iteration, unless nothing has been in flight since."""

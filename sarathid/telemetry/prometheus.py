@@ -5,6 +5,7 @@ from itertools import chain
 from typing import Any
 
 from sarathid.histogram import LatencyHistogram
+from sarathid.protocol.control import Status
 from sarathid.protocol.stats import EngineSettings
 from sarathid.telemetry.board import Board
 
@@ -12,8 +13,8 @@ from sarathid.telemetry.board import Board
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
-def render(board: Board, settings: EngineSettings | None, num_dropped_records: int, num_engine_restarts: int) -> str:
-    """Return the exposition of everything that the daemon counts."""
+def render(board: Board, status: Status, num_dropped_records: int) -> str:
+    """Return the exposition of everything that the daemon counts; gauges are those of `status`."""
     families = chain(
         _histogram("sarathid_iteration_seconds", "Duration of an iteration.", board.iteration_seconds),
         _histogram("sarathid_tbt_seconds", "Time between two tokens of one request.", board.tbt_seconds),
@@ -23,11 +24,15 @@ def render(board: Board, settings: EngineSettings | None, num_dropped_records: i
         _counter("sarathid_prefill_tokens_total", "Prompt tokens computed.", board.num_prefill_tokens),
         _counter("sarathid_preemptions_total", "Requests preempted.", board.num_preemptions),
         _counter("sarathid_dropped_records_total", "Records that a subscriber lost.", num_dropped_records),
-        _counter("sarathid_engine_restarts_total", "Engine processes started again.", num_engine_restarts),
+        _counter("sarathid_engine_restarts_total", "Engine processes started again.", status.num_engine_restarts),
         _by_label("sarathid_requests_total", "Requests ended.", "finish_reason", board.num_finished),
         _by_label("sarathid_stalls_total", "Times between tokens above the target.", "cause", board.num_stalls),
-        _gauges_of_settings(settings),
-        _gauges_of_last_iteration(board),
+        _gauge("sarathid_requests_running", "Requests that hold blocks.", status.num_running),
+        _gauge("sarathid_requests_waiting", "Requests that hold none, preempted ones included.", status.num_waiting),
+        _gauge("sarathid_requests_preempted", "Requests that wait to be resumed.", status.num_preempted),
+        _gauge("sarathid_kv_blocks_used", "KV cache blocks in use.", status.num_blocks_used),
+        _gauge("sarathid_kv_blocks_free", "KV cache blocks free.", status.num_blocks_free),
+        _gauges_of_settings(status.settings),
     )
     return "\n".join(families) + "\n"
 
@@ -40,16 +45,6 @@ def _gauges_of_settings(settings: EngineSettings | None) -> Iterator[str]:
         yield from _gauge("sarathid_slo_tbt_seconds", "Target for the time between tokens.", settings.slo.tbt_s)
     if settings.slo.ttft_s is not None:
         yield from _gauge("sarathid_slo_ttft_seconds", "Target for the time to first token.", settings.slo.ttft_s)
-
-
-def _gauges_of_last_iteration(board: Board) -> Iterator[str]:
-    if (last := board.last) is None:
-        return
-    yield from _gauge("sarathid_requests_running", "Requests that hold blocks.", last.num_running)
-    yield from _gauge("sarathid_requests_waiting", "Requests not yet begun.", last.num_waiting)
-    yield from _gauge("sarathid_requests_preempted", "Requests that wait to be resumed.", last.num_preempted)
-    yield from _gauge("sarathid_kv_blocks_used", "KV cache blocks in use.", last.num_blocks_used)
-    yield from _gauge("sarathid_kv_blocks_free", "KV cache blocks free.", last.num_blocks_free)
 
 
 def _header(name: str, words: str, kind: str) -> Iterator[str]:

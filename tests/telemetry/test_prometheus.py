@@ -1,7 +1,6 @@
 import re
 
-import msgspec
-
+from sarathid.protocol.control import DaemonState, Percentiles, Status
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import EngineSettings, StallCause, TokenGap
 from sarathid.telemetry.board import Board
@@ -13,10 +12,35 @@ SAMPLE = re.compile(r'([a-z_]+)(?:\{[a-z_]+="[^"]+"\})? (-?\d+(?:\.\d+)?(?:e-?\d
 SETTINGS = EngineSettings(revision=1, token_budget=96, policy="stall-free", slo=SLO(tbt_s=0.25))
 
 
+def make_status(settings: EngineSettings | None) -> Status:
+    nothing = Percentiles(window_s=60.0, count=0, p50_s=None, p99_s=None, max_s=None)
+    return Status(
+        version="0",
+        state=DaemonState.READY,
+        pid=1,
+        uptime_s=1.0,
+        engine=None,
+        settings=settings,
+        num_running=2,
+        num_waiting=0,
+        num_preempted=0,
+        num_blocks_used=7,
+        num_blocks_free=5,
+        num_iterations=1,
+        num_finished=0,
+        num_cancelled=0,
+        num_output_tokens=2,
+        num_stalls=2,
+        num_engine_restarts=1,
+        tbt=nothing,
+        ttft=nothing,
+    )
+
+
 def make_board() -> Board:
     board = Board()
     gaps = (TokenGap(1, 0.02), TokenGap(2, 0.2))
-    board.observe(msgspec.structs.replace(make_iteration(gaps=gaps), num_blocks_used=7, num_blocks_free=5))
+    board.observe(make_iteration(gaps=gaps))
     board.observe(make_stall(StallCause.PREFILL, 2))
     return board
 
@@ -28,7 +52,7 @@ def samples_of(text: str) -> dict[str, float]:
 
 
 def test_every_line_is_a_sample_or_a_comment_and_every_sample_has_a_type() -> None:
-    text = render(make_board(), SETTINGS, 3, 1)
+    text = render(make_board(), make_status(SETTINGS), 3)
 
     types = set(re.findall(r"^# TYPE (\S+) ", text, re.MULTILINE))
     bases = {re.sub(r"_(bucket|sum|count)$", "", name.partition("{")[0]) for name in samples_of(text)}
@@ -37,7 +61,7 @@ def test_every_line_is_a_sample_or_a_comment_and_every_sample_has_a_type() -> No
 
 
 def test_figures_are_the_boards() -> None:
-    samples = samples_of(render(make_board(), SETTINGS, 3, 1))
+    samples = samples_of(render(make_board(), make_status(SETTINGS), 3))
 
     assert samples["sarathid_token_budget"] == 96
     assert samples["sarathid_slo_tbt_seconds"] == 0.25
@@ -48,7 +72,7 @@ def test_figures_are_the_boards() -> None:
 
 
 def test_buckets_are_cumulative_and_end_with_all() -> None:
-    samples = samples_of(render(make_board(), SETTINGS, 0, 0))
+    samples = samples_of(render(make_board(), make_status(SETTINGS), 0))
     buckets = [value for name, value in samples.items() if name.startswith("sarathid_tbt_seconds_bucket")]
 
     assert buckets == sorted(buckets)
@@ -57,4 +81,4 @@ def test_buckets_are_cumulative_and_end_with_all() -> None:
 
 
 def test_a_daemon_that_has_just_started_has_metrics_too() -> None:
-    assert samples_of(render(Board(), None, 0, 0))["sarathid_iterations_total"] == 0
+    assert samples_of(render(Board(), make_status(None), 0))["sarathid_iterations_total"] == 0
