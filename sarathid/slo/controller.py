@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ErrorCode
+from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import EngineSettings
 from sarathid.protocol.step import ChangeSettings
 from sarathid.scheduler.policies.registry import POLICIES
@@ -58,6 +59,7 @@ def check_change(change: ChangeSettings, bounds: BudgetBounds) -> None:
         raise ControlRefused(
             ErrorCode.OUT_OF_RANGE, f"there is no policy {change.policy!r}", f"choose one of {', '.join(POLICIES)}"
         )
-    for name, target_s in (("tbt", change.slo and change.slo.tbt_s), ("ttft", change.slo and change.slo.ttft_s)):
+    targets = change.slo or SLO()
+    for name, target_s in (("tbt", targets.tbt_s), ("ttft", targets.ttft_s)):
         if target_s is not None and not 0.0 < target_s <= 86_400.0:
             raise ControlRefused(ErrorCode.OUT_OF_RANGE, f"a {name} target of {target_s} s is not between 0 and a day")
