@@ -27,6 +27,7 @@ from sarathid.server.status import StatusReporter
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.supervisor import EngineSupervisor
 from sarathid.telemetry.board import Board
+from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
 
 ENGINE_SOCKET = "engine.sock"
@@ -43,6 +44,7 @@ class Daemon:
 
     def __init__(self, config: DaemonConfig, files: ModelFiles, directory: RuntimeDirectory) -> None:
         """Open the sockets; raises `ModelRefused` when the model's tokenizer or chat template is broken."""
+        self._tokenizer = load_tokenizer(files)
         self._config = config
         self._directory = directory
         self._clock = MonotonicClock()
@@ -56,7 +58,7 @@ class Daemon:
         self._engine = EngineClient(config.server.max_queue_len)
         self._board = Board()
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
-        for observer in (self._board.observe, self._publisher.publish, self._note_idleness):
+        for observer in (self._board.observe, self._publisher.publish, log_record, self._note_idleness):
             self._engine.subscribe(observer)
         self._supervisor = self._make_supervisor()
         self._reporter = StatusReporter(
@@ -75,7 +77,6 @@ class Daemon:
             self.drain,
             self._clock,
         )
-        self._tokenizer = load_tokenizer(files)
         self._http = self._make_http_server(files.name)
 
     async def run(self) -> int:

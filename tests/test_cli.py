@@ -68,3 +68,10 @@ def test_the_check_refuses_in_one_line(flags: tuple[str, ...], code: int, words:
     assert done.stderr.startswith("sarathid: ")
     assert len(done.stderr.splitlines()) == 1
     assert words in done.stderr
+
+
+def test_the_daemons_process_loads_no_torch() -> None:
+    words = "import sys, sarathid.commands.serve; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, timeout=120)
+
+    assert done.stdout.strip() == "False", done.stderr

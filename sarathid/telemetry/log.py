@@ -2,14 +2,50 @@
 
 import logging
 
+from sarathid.protocol.stats import RequestStats, SettingsChanged, StallEvent, StreamRecord
+
 _LEVELS = (logging.INFO, logging.DEBUG)
+
+log = logging.getLogger(__name__)
 
 
 def configure(verbosity: int) -> None:
-    """Send our log to stderr: 0 says what happened, 1 and more says how; libraries speak of trouble alone.
+    """Send our log to stderr: 0 says what the daemon does, 1 also what becomes of each request.
 
     Of a request that fails we write ourselves; uvicorn would also write of those that end with the daemon.
     """
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("sarathid").setLevel(_LEVELS[min(verbosity, len(_LEVELS) - 1)])
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+def log_record(record: StreamRecord) -> None:
+    """Write of a record that a person wants to read of."""
+    match record:
+        case SettingsChanged():
+            log.info(
+                "revision %d by %s: budget %d, %s, %s from iteration %d on",
+                record.revision,
+                record.changed_by or "?",
+                record.token_budget,
+                record.policy,
+                record.slo,
+                record.iteration,
+            )
+        case RequestStats():
+            log.debug(
+                "request %d of %s: %d + %d tokens, %s",
+                record.request_id,
+                record.client or "?",
+                record.num_prompt_tokens,
+                record.num_output_tokens,
+                record.finish_reason,
+            )
+        case StallEvent():
+            log.debug(
+                "iteration %d: %d requests stalled, %.3f s at worst, for %s",
+                record.iteration,
+                len(record.victims),
+                record.worst_gap_s,
+                record.cause,
+            )
