@@ -1,0 +1,5 @@
+"""`python -m sarathid`."""
+
+from sarathid.cli import main
+
+main()

@@ -1,0 +1,64 @@
+"""`sarathid reproduce`: the paper's evaluation in one command, simulated, each value beside the published one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sarathid.costmodel.library import shipped_digest
+from sarathid.errors import ConfigError
+from sarathid.evaluation.book import Summary, table, write_summary, write_tables
+from sarathid.evaluation.catalog import FIGURES, choose
+from sarathid.evaluation.figure import FULL, QUICK
+from sarathid.evaluation.jobs import run_jobs
+from sarathid.evaluation.pictures import draw
+from sarathid.evaluation.row import FigureResult
+from sarathid.version import __version__
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+_NAMES = ", ".join(figure.name for figure in FIGURES)
+
+
+@app.command()
+def reproduce(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where summary.json, REPORT.md and the pictures go.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer cells and 256 requests a trial.")] = False,
+    only: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Repeatedly, of {_NAMES}.")] = None,
+) -> None:
+    """Run Sarathi-Serve's evaluation on simulated devices and write it down beside the paper's figures."""
+    scope = QUICK if quick else FULL
+    figures = choose(only or [], quick)
+    _make(out)
+    digest = shipped_digest()
+    _say(f"cost profiles {digest}")
+    jobs = [job for figure in figures for job in figure.jobs(scope)]
+    outputs = run_jobs(jobs, _say)
+    results = [figure.result(scope, outputs) for figure in figures]
+    rows = tuple(row for result in results for row in result.rows)
+    summary = Summary(version=__version__, profiles_sha256=digest, is_simulated=True, rows=rows)
+    write_summary(out, summary)
+    write_tables(out, summary, scope, results)
+    _draw_all(out, results)
+    for result in results:
+        typer.echo("\n".join(("", result.title, *table(result.rows))))
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{directory}: {error.strerror}") from error
+
+
+def _draw_all(directory: Path, results: Sequence[FigureResult]) -> None:
+    try:
+        for result in results:
+            draw(directory, result)
+    except ImportError:
+        _say("no pictures: matplotlib is not installed; pip install 'sarathid[plots]'")
+
+
+def _say(words: str) -> None:
+    typer.echo(words, err=True)

@@ -1,0 +1,285 @@
+"""Figures 10 to 13: the rate that each system holds under a TBT objective."""
+
+from collections.abc import Iterator
+
+from sarathid.evaluation.figure import Figure, Scope
+from sarathid.evaluation.jobs import CapacityJob, Job, Results, Served
+from sarathid.evaluation.row import FigureResult, Row
+from sarathid.evaluation.setups import (
+    FALCON,
+    FALCON_TP8,
+    LLAMA2,
+    MISTRAL,
+    MIXED_WHOLE,
+    PREFILL_FIRST,
+    RELAXED,
+    STALL_FREE,
+    STRICT,
+    YI,
+    Setup,
+)
+
+_SLOS = (STRICT, RELAXED)
+_BASELINES = (PREFILL_FIRST, MIXED_WHOLE)
+_SYSTEMS = (STALL_FREE, *_BASELINES)
+_X = "x"
+_RATE = "requests/s"
+
+# Gains by (model, workload, objective, baseline). Over prefill-first: the text, and for relaxed targets the ratio of
+# the bars. Over mixed-whole: the text and the bars' labels, read off the figures.
+_PAPER_GAINS = {
+    ("mistral-7b", "sharegpt4", STRICT, PREFILL_FIRST): 2.6,
+    ("mistral-7b", "sharegpt4", RELAXED, PREFILL_FIRST): 1.43,
+    ("yi-34b", "sharegpt4", STRICT, PREFILL_FIRST): 3.7,
+    ("yi-34b", "sharegpt4", RELAXED, PREFILL_FIRST): 1.65,
+    ("llama2-70b", "sharegpt4", STRICT, PREFILL_FIRST): 4.3,
+    ("falcon-180b", "sharegpt4", STRICT, PREFILL_FIRST): 3.6,
+    ("falcon-180b", "sharegpt4", RELAXED, PREFILL_FIRST): 1.48,
+    ("mistral-7b", "sharegpt4", STRICT, MIXED_WHOLE): 2.78,
+    ("mistral-7b", "sharegpt4", RELAXED, MIXED_WHOLE): 2.15,
+    ("yi-34b", "sharegpt4", STRICT, MIXED_WHOLE): 4.0,
+    ("yi-34b", "sharegpt4", RELAXED, MIXED_WHOLE): 2.44,
+    ("llama2-70b", "sharegpt4", STRICT, MIXED_WHOLE): 5.54,
+    ("llama2-70b", "sharegpt4", RELAXED, MIXED_WHOLE): 6.3,
+    ("falcon-180b", "sharegpt4", STRICT, MIXED_WHOLE): 4.69,
+    ("falcon-180b", "sharegpt4", RELAXED, MIXED_WHOLE): 5.6,
+    ("mistral-7b", "arxiv", STRICT, MIXED_WHOLE): 1.82,
+    ("mistral-7b", "arxiv", RELAXED, MIXED_WHOLE): 1.97,
+    ("yi-34b", "arxiv", STRICT, MIXED_WHOLE): 1.69,
+    ("yi-34b", "arxiv", RELAXED, MIXED_WHOLE): 1.94,
+    ("llama2-70b", "arxiv", STRICT, MIXED_WHOLE): 4.6,
+    ("llama2-70b", "arxiv", RELAXED, MIXED_WHOLE): 3.0,
+    ("falcon-180b", "arxiv", STRICT, MIXED_WHOLE): 4.2,
+    ("falcon-180b", "arxiv", RELAXED, MIXED_WHOLE): 2.75,
+}
+
+# Rates a second by (model, system, objective) on sharegpt4, read off the figures.
+_PAPER_RATES = {
+    ("mistral-7b", STALL_FREE, STRICT): 2.05,
+    ("mistral-7b", STALL_FREE, RELAXED): 2.25,
+    ("mistral-7b", PREFILL_FIRST, STRICT): 0.78,
+    ("mistral-7b", PREFILL_FIRST, RELAXED): 1.57,
+    ("mistral-7b", MIXED_WHOLE, STRICT): 0.74,
+    ("mistral-7b", MIXED_WHOLE, RELAXED): 1.05,
+    ("yi-34b", STALL_FREE, STRICT): 1.14,
+    ("yi-34b", STALL_FREE, RELAXED): 1.28,
+    ("yi-34b", PREFILL_FIRST, STRICT): 0.31,
+    ("yi-34b", PREFILL_FIRST, RELAXED): 0.78,
+    ("yi-34b", MIXED_WHOLE, STRICT): 0.28,
+    ("yi-34b", MIXED_WHOLE, RELAXED): 0.52,
+    ("llama2-70b", STALL_FREE, RELAXED): 0.83,
+    ("llama2-70b", MIXED_WHOLE, RELAXED): 0.13,
+    ("falcon-180b", STALL_FREE, STRICT): 0.62,
+    ("falcon-180b", STALL_FREE, RELAXED): 0.75,
+    ("falcon-180b", PREFILL_FIRST, STRICT): 0.18,
+    ("falcon-180b", PREFILL_FIRST, RELAXED): 0.50,
+    ("falcon-180b", MIXED_WHOLE, STRICT): 0.13,
+    ("falcon-180b", MIXED_WHOLE, RELAXED): 0.13,
+    ("falcon-180b-tp8", PREFILL_FIRST, STRICT): 0.14,
+    ("falcon-180b-tp8", PREFILL_FIRST, RELAXED): 0.15,
+}
+_PAPER_TP8_GAIN = 4.3
+
+
+def capacity_job(setup: Setup, system: str, workload: str, slo: str, num_requests: int) -> CapacityJob:
+    """Return the search that holds this cell: a baseline's serves both objectives, since it has no budget."""
+    if system == STALL_FREE:
+        served = Served.by(setup, system, setup.budget(slo), workload, num_requests)
+        return CapacityJob(served, (setup.target_s(slo),))
+    served = Served.by(setup, system, setup.budget(STRICT), workload, num_requests)
+    return CapacityJob(served, (setup.strict_s, setup.relaxed_s))
+
+
+class CapacityGrid:
+    """Figures 10 and 11: models x workloads x objectives x systems."""
+
+    def __init__(self, name: str, title: str, setups: tuple[Setup, ...], quick_setups: tuple[Setup, ...]) -> None:
+        self.name = name
+        self._title = title
+        self._setups = setups
+        self._quick_setups = quick_setups
+
+    def jobs(self, scope: Scope) -> tuple[Job, ...]:
+        return tuple(
+            capacity_job(setup, system, workload, slo, scope.num_requests)
+            for setup, workload, slo in self._cells(scope)
+            for system in _SYSTEMS
+        )
+
+    def result(self, scope: Scope, results: Results) -> FigureResult:
+        rows = [row for cell in self._cells(scope) for row in self._rows(*cell, scope, results)]
+        return FigureResult(
+            name=self.name,
+            title=self._title,
+            notes=(
+                "The highest rate with P99 TBT within the target and a median scheduling delay of at most 2 s. "
+                "The paper's rates and most of its gains over mixed-whole are read off its figures."
+            ),
+            rows=tuple(rows),
+        )
+
+    def _cells(self, scope: Scope) -> Iterator[tuple[Setup, str, str]]:
+        for setup in self._quick_setups if scope.is_quick else self._setups:
+            for workload in ("sharegpt4",) if scope.is_quick else ("sharegpt4", "arxiv"):
+                for slo in _SLOS:
+                    yield setup, workload, slo
+
+    def _rows(self, setup: Setup, workload: str, slo: str, scope: Scope, results: Results) -> Iterator[Row]:
+        for baseline in _BASELINES:
+            paper = _PAPER_GAINS.get((setup.model, workload, slo, baseline))
+            yield gain_row(self.name, (setup, STALL_FREE), (setup, baseline), workload, slo, paper, scope, results)
+        for system in _SYSTEMS:
+            yield rate_row(self.name, setup, system, workload, slo, scope, results)
+
+
+def gain_row(
+    figure: str,
+    ours: tuple[Setup, str],
+    theirs: tuple[Setup, str],
+    workload: str,
+    slo: str,
+    paper: float | None,
+    scope: Scope,
+    results: Results,
+) -> Row:
+    """Return the ratio of two capacities; a lower bound where the baseline holds nothing that was tried."""
+    (setup, system), (base_setup, baseline) = ours, theirs
+    high = results.capacity(capacity_job(setup, system, workload, slo, scope.num_requests), setup.target_s(slo))
+    low = results.capacity(capacity_job(base_setup, baseline, workload, slo, scope.num_requests), setup.target_s(slo))
+    at_most = low.lowest_failing_per_s if low.rate_per_s is None else low.rate_per_s
+    return Row(
+        figure=figure,
+        model=setup.model,
+        workload=workload,
+        slo=slo,
+        system=system,
+        baseline=baseline if base_setup is setup else f"{baseline} on {base_setup.model}",
+        ours=None if high.rate_per_s is None or at_most is None else high.rate_per_s / at_most,
+        paper=paper,
+        unit=_X,
+        num_requests=scope.num_requests,
+        is_lower_bound=low.rate_per_s is None,
+    )
+
+
+def rate_row(figure: str, setup: Setup, system: str, workload: str, slo: str, scope: Scope, results: Results) -> Row:
+    """Return a capacity."""
+    found = results.capacity(capacity_job(setup, system, workload, slo, scope.num_requests), setup.target_s(slo))
+    return Row(
+        figure=figure,
+        model=setup.model,
+        workload=workload,
+        slo=slo,
+        system=system,
+        baseline=None,
+        ours=found.rate_per_s,
+        paper=_PAPER_RATES.get((setup.model, system, slo)) if workload == "sharegpt4" else None,
+        unit=_RATE,
+        num_requests=scope.num_requests,
+    )
+
+
+_FIG12_TARGETS_S = (0.2, 0.5, 1.0)
+_FIG12_SYSTEMS = (
+    ("stall-free, budget 512", STALL_FREE, 512, 128),
+    ("stall-free, budget 2048", STALL_FREE, 2048, 128),
+    ("prefill-first, batch 32", PREFILL_FIRST, 512, 32),
+    ("prefill-first, batch 64", PREFILL_FIRST, 512, 64),
+    ("prefill-first, batch 128", PREFILL_FIRST, 512, 128),
+)
+
+
+def _fig12_job(policy: str, budget: int, max_num_seqs: int, scope: Scope) -> CapacityJob:
+    served = Served(
+        profile=YI.profile,
+        policy=policy,
+        budget=budget,
+        workload="sharegpt4",
+        num_requests=scope.num_requests,
+        max_num_seqs=max_num_seqs,
+    )
+    return CapacityJob(served, _FIG12_TARGETS_S)
+
+
+def _fig12_jobs(scope: Scope) -> tuple[Job, ...]:
+    return tuple(_fig12_job(policy, budget, seqs, scope) for _, policy, budget, seqs in _FIG12_SYSTEMS)
+
+
+def _fig12(scope: Scope, results: Results) -> FigureResult:
+    def rate(name: str, target_s: float) -> float | None:
+        _, policy, budget, seqs = next(system for system in _FIG12_SYSTEMS if system[0] == name)
+        return results.capacity(_fig12_job(policy, budget, seqs, scope), target_s).rate_per_s
+
+    def row(system: str, baseline: str | None, target_s: float, paper: float | None) -> Row:
+        ours, theirs = rate(system, target_s), None if baseline is None else rate(baseline, target_s)
+        value = ours if baseline is None else ours / theirs if ours and theirs else None
+        return Row(
+            figure="fig12",
+            model=YI.model,
+            workload="sharegpt4",
+            slo=f"{target_s} s",
+            system=system,
+            baseline=baseline,
+            ours=value,
+            paper=paper,
+            unit=_RATE if baseline is None else _X,
+            num_requests=scope.num_requests,
+        )
+
+    vllm = "prefill-first, batch 128"
+    gains = (
+        row("stall-free, budget 512", vllm, 0.2, 3.5),
+        row("stall-free, budget 2048", vllm, 1.0, 1.65),
+        row("prefill-first, batch 32", vllm, 0.2, 1.0),
+        row("prefill-first, batch 64", vllm, 0.2, 1.0),
+    )
+    rates = tuple(row(name, None, target_s, None) for name, *_ in _FIG12_SYSTEMS for target_s in _FIG12_TARGETS_S)
+    return FigureResult(
+        name="fig12",
+        title="Figure 12: capacity of Yi-34B against the TBT target",
+        notes="The paper finds prefill-first almost the same for batches of 32, 64 and 128.",
+        rows=gains + rates,
+    )
+
+
+def _fig13_cells() -> Iterator[tuple[Setup, str, str]]:
+    for slo in _SLOS:
+        yield FALCON, STALL_FREE, slo
+        yield FALCON, PREFILL_FIRST, slo
+        yield FALCON_TP8, PREFILL_FIRST, slo
+
+
+def _fig13_jobs(scope: Scope) -> tuple[Job, ...]:
+    return tuple(
+        capacity_job(setup, system, "sharegpt4", slo, scope.num_requests) for setup, system, slo in _fig13_cells()
+    )
+
+
+def _fig13(scope: Scope, results: Results) -> FigureResult:
+    ours = (FALCON, STALL_FREE)
+    gains = (
+        ((FALCON_TP8, PREFILL_FIRST), STRICT, _PAPER_TP8_GAIN),
+        ((FALCON, PREFILL_FIRST), STRICT, 3.6),
+        ((FALCON, PREFILL_FIRST), RELAXED, 1.48),
+    )
+    rows = [gain_row("fig13b", ours, theirs, "sharegpt4", slo, paper, scope, results) for theirs, slo, paper in gains]
+    rows += [
+        rate_row("fig13b", setup, system, "sharegpt4", slo, scope, results) for setup, system, slo in _fig13_cells()
+    ]
+    return FigureResult(
+        name="fig13b",
+        title="Figure 13b: Falcon-180B on two nodes, tensor against pipeline parallelism",
+        notes="The paper's rates are read off its figure.",
+        rows=tuple(rows),
+    )
+
+
+_FIG10 = CapacityGrid("fig10", "Figure 10: capacity of Mistral-7B and Yi-34B", (MISTRAL, YI), (MISTRAL, YI))
+_FIG11 = CapacityGrid("fig11", "Figure 11: capacity of LLaMA2-70B and Falcon-180B", (LLAMA2, FALCON), (FALCON,))
+
+CAPACITY_FIGURES = (
+    Figure("fig10", _FIG10.jobs, _FIG10.result),
+    Figure("fig11", _FIG11.jobs, _FIG11.result),
+    Figure("fig12", _fig12_jobs, _fig12),
+    Figure("fig13b", _fig13_jobs, _fig13),
+)

@@ -1,0 +1,33 @@
+"""A figure of the paper: which simulations it needs and what it makes of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sarathid.evaluation.jobs import Job, Results
+from sarathid.evaluation.row import FigureResult
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """How much is run: the requests of a capacity trial, and whether only the headline cells are."""
+
+    num_requests: int
+    is_quick: bool
+
+
+FULL = Scope(num_requests=1024, is_quick=False)
+QUICK = Scope(num_requests=256, is_quick=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`name` is what `--only` takes."""
+
+    name: str
+    jobs: Callable[[Scope], tuple[Job, ...]]
+    result: Callable[[Scope, Results], FigureResult]
+
+
+def no_jobs(_scope: Scope) -> tuple[Job, ...]:
+    """Say that the cost model or a few seconds in this process are enough."""
+    return ()

@@ -1,0 +1,132 @@
+"""Simulations as child processes of `sarathid`, as many at a time as there are cores."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import msgspec
+
+from sarathid.errors import SarathiError
+from sarathid.evaluation.setups import MAX_MODEL_LEN, MIXED_WHOLE, Setup
+from sarathid.simulator.capacities import CapacityAnswer, FoundCapacity
+from sarathid.simulator.report import SimulationReport
+
+SEED = 42
+_MAX_NUM_SEQS = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """A set-up under a policy and a workload: what simulations and capacity searches have in common."""
+
+    profile: str
+    policy: str
+    budget: int
+    workload: str
+    num_requests: int
+    max_num_seqs: int = _MAX_NUM_SEQS
+
+    @classmethod
+    def by(cls, setup: Setup, policy: str, budget: int, workload: str, num_requests: int) -> "Served":
+        """Return what the artifact runs: a policy that reserves whole contexts gets few sequences."""
+        return cls(
+            profile=setup.profile,
+            policy=policy,
+            budget=budget,
+            workload=workload,
+            num_requests=num_requests,
+            max_num_seqs=setup.max_reserving_seqs if policy == MIXED_WHOLE else _MAX_NUM_SEQS,
+        )
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The options of `sarathid` that say this.
+
+        Orca's iterations have no cap on prompt tokens but the number of its sequences; vLLM's have the longest context.
+        """
+        max_model_len = MAX_MODEL_LEN[self.workload]
+        num_prompts = self.max_num_seqs if self.policy == MIXED_WHOLE else 1
+        options = {
+            "--profile": self.profile,
+            "--policy": self.policy,
+            "--budget": self.budget,
+            "--workload": self.workload,
+            "--num-requests": self.num_requests,
+            "--max-num-seqs": self.max_num_seqs,
+            "--max-model-len": max_model_len,
+            "--max-batched-tokens": max_model_len * num_prompts,
+            "--seed": SEED,
+        }
+        return tuple(str(word) for option in options.items() for word in option)
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityJob:
+    """A search under one or several P99 TBT targets in seconds."""
+
+    served: Served
+    targets_s: tuple[float, ...]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        targets = tuple(word for target_s in self.targets_s for word in ("--slo-tbt", f"{target_s}s"))
+        return ("capacity", "--json", *self.served.arguments, *targets)
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationJob:
+    """One run at one rate."""
+
+    served: Served
+    rate_per_s: float
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return ("simulate", "--json", *self.served.arguments, "--rate", str(self.rate_per_s))
+
+
+Job: TypeAlias = CapacityJob | SimulationJob
+
+
+class Results:
+    """What the jobs printed."""
+
+    def __init__(self, outputs: Mapping[Job, bytes]) -> None:
+        self._outputs = outputs
+
+    def capacity(self, job: CapacityJob, target_s: float) -> FoundCapacity:
+        answer = msgspec.json.decode(self._outputs[job], type=CapacityAnswer)
+        return answer.capacities[job.targets_s.index(target_s)]
+
+    def report(self, job: SimulationJob) -> SimulationReport:
+        return msgspec.json.decode(self._outputs[job], type=SimulationReport)
+
+
+def run_jobs(jobs: Iterable[Job], on_done: Callable[[str], None]) -> Results:
+    """Run each different job once and return what they printed; `on_done` is told of each.
+
+    Raises `SarathiError` with the last words of a child that failed; those that run are waited for.
+    """
+    different = tuple(dict.fromkeys(jobs))
+    outputs: dict[Job, bytes] = {}
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        futures = {pool.submit(_run, job): job for job in different}
+        for future in as_completed(futures):
+            job = futures[future]
+            outputs[job] = future.result()
+            on_done(
+                f"{len(outputs)} of {len(different)}: {job.served.profile} {job.served.policy} {job.served.workload}"
+            )
+    return Results(outputs)
+
+
+def _run(job: Job) -> bytes:
+    child = subprocess.run([sys.executable, "-m", "sarathid", *job.arguments], capture_output=True, check=False)
+    if child.returncode:
+        last_words = child.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise SarathiError(f"`sarathid {' '.join(job.arguments)}` ended with {child.returncode}: {last_words}")
+    return child.stdout

@@ -1,0 +1,95 @@
+"""The capacity of simulated devices under several objectives, and the form in which it is told."""
+
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+import msgspec
+
+from sarathid.capacity import Capacity, CapacitySearch, Objective, meets
+from sarathid.costmodel.cost_profile import CostProfile
+from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.request_list import RequestList
+from sarathid.simulator.executor import isolated_decode_s
+from sarathid.simulator.report import SimulationReport
+from sarathid.simulator.serving import Serving
+from sarathid.simulator.simulator import simulate
+
+_USUAL_NUM_DECODES = 32
+
+
+class FoundTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """One rate that a search looked at, and what it showed."""
+
+    rate_per_s: float
+    holds: bool
+    report: SimulationReport
+
+
+class FoundCapacity(msgspec.Struct, frozen=True, kw_only=True):
+    """A search's answer; a None rate means that even the lowest one that was tried fails."""
+
+    slo_tbt_s: float
+    scheduling_delay_s: float
+    rate_per_s: float | None
+    lowest_failing_per_s: float | None
+    trials: tuple[FoundTrial, ...]
+
+    @property
+    def at_capacity(self) -> SimulationReport | None:
+        """What the run at the highest rate that holds showed."""
+        return next((trial.report for trial in self.trials if trial.rate_per_s == self.rate_per_s), None)
+
+
+class CapacityAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `sarathid capacity --json` prints; capacities are in the order of the objectives asked for."""
+
+    profile: str
+    policy: str
+    token_budget: int
+    workload: str
+    num_requests: int
+    capacities: tuple[FoundCapacity, ...]
+
+
+def find_capacities(
+    profile: CostProfile,
+    serving: Serving,
+    requests: RequestList,
+    objectives: Sequence[Objective],
+    on_trial: Callable[[float, SimulationReport], None],
+) -> tuple[FoundCapacity, ...]:
+    """Return the capacity under each objective, one run serving all of them; `on_trial` is told of every run."""
+
+    def run_trial(rate_per_s: float, objective: Objective) -> SimulationReport:
+        report = simulate(profile, serving, requests.at_rate(rate_per_s).requests, give_up_on=objective)
+        on_trial(rate_per_s, report)
+        return report
+
+    search = CapacitySearch(run_trial, first_rate_per_s=first_guess_per_s(profile, serving, requests))
+    loosest_first = sorted(set(objectives), key=lambda objective: objective.tbt_s, reverse=True)
+    found = {objective: _found(search.find(objective)) for objective in loosest_first}
+    return tuple(found[objective] for objective in objectives)
+
+
+def first_guess_per_s(profile: CostProfile, serving: Serving, requests: RequestList) -> float:
+    """Return the rate at which mean requests keep the devices busy, each decode one of 32 in its iteration."""
+    cost_model = IterationCostModel(profile)
+    num_prompt_tokens = fmean([request.num_prompt_tokens for request in requests.requests])
+    num_output_tokens = fmean([request.num_output_tokens for request in requests.requests])
+    chunk_s = cost_model.prefill_s(serving.token_budget) / cost_model.num_stages
+    prefill_s = num_prompt_tokens / serving.token_budget * chunk_s
+    decode_s = num_output_tokens * isolated_decode_s(cost_model) / _USUAL_NUM_DECODES
+    return 1.0 / (prefill_s + decode_s)
+
+
+def _found(one: Capacity[SimulationReport]) -> FoundCapacity:
+    return FoundCapacity(
+        slo_tbt_s=one.objective.tbt_s,
+        scheduling_delay_s=one.objective.scheduling_delay_s,
+        rate_per_s=one.rate_per_s,
+        lowest_failing_per_s=one.lowest_failing_per_s,
+        trials=tuple(
+            FoundTrial(rate_per_s=rate_per_s, holds=meets(trial, one.objective), report=trial)
+            for rate_per_s, trial in one.trials
+        ),
+    )
