@@ -1,7 +1,7 @@
 """A box that shows lines of styled text, drawn anew when what it shows changes."""
 
 from rich.text import Text
-from textual.geometry import Size
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -12,12 +12,13 @@ from sarathictl.tui.renderables.look import Look
 
 
 class Panel(Widget):
-    """Shows one aspect of a view: a subclass says which lines, this class when and how they are painted."""
+    """Shows one aspect of a view: a subclass says which lines, this class paints those that changed."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: tuple[EngineView, Watch, Look] | None = None
-        self._strips: list[Strip] | None = None
+        self._strips: list[Strip] = []
+        self._title = ""
 
     @property
     def view(self) -> EngineView | None:
@@ -30,13 +31,14 @@ class Panel(Widget):
         self.repaint()
 
     def repaint(self) -> None:
-        """Draw anew what is shown, because how it is shown changed."""
-        self._strips = None
-        if self._shown is not None:
-            view, _, look = self._shown
-            title = self.title_of(view)
-            self.border_title = ascii_only(title) if look.is_ascii else title
-        self.refresh()
+        """Draw anew what is shown, because it or how it is shown changed."""
+        width, height = self.size
+        if self._shown is None or not width or not height:
+            return
+        view, watch, look = self._shown
+        self._put_title(self.title_of(view), look)
+        lines = self.draw(view, watch, width, height, look)
+        self._put([self._strip_of(in_ascii(text) if look.is_ascii else text, width) for text in lines])
 
     def title_of(self, view: EngineView) -> str:
         """Return what the border says; empty for a panel without one."""
@@ -48,21 +50,26 @@ class Panel(Widget):
         raise NotImplementedError
 
     def on_resize(self) -> None:
-        self._strips = None
+        self.repaint()
 
     def render_line(self, y: int) -> Strip:
-        if self._strips is None:
-            self._strips = self._draw_strips(self.size)
-        if y < len(self._strips):
-            return self._strips[y].apply_style(self.rich_style)
-        return Strip.blank(self.size.width, self.rich_style)
+        strip = self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
+        return strip.apply_style(self.rich_style)
 
-    def _draw_strips(self, size: Size) -> list[Strip]:
-        if self._shown is None:
-            return []
-        view, watch, look = self._shown
-        lines = self.draw(view, watch, size.width, size.height, look)
-        return [self._strip_of(in_ascii(text) if look.is_ascii else text, size.width) for text in lines]
+    def _put_title(self, title: str, look: Look) -> None:
+        if title != self._title:
+            self._title = title
+            self.border_title = ascii_only(title) if look.is_ascii else title
+
+    def _put(self, strips: list[Strip]) -> None:
+        """Refresh only the lines that differ: an idle engine sends nothing to the terminal."""
+        before, self._strips = self._strips, strips
+        if len(before) != len(strips):
+            self.refresh()
+            return
+        for y, (old, new) in enumerate(zip(before, strips, strict=True)):
+            if old != new:
+                self.refresh(Region(0, y, self.size.width, 1))
 
     def _strip_of(self, text: Text, width: int) -> Strip:
         return Strip(text.render(self.app.console)).adjust_cell_length(width)
