@@ -62,7 +62,7 @@ class ConsoleApp(App[None]):
         Binding("t", "next_theme", "theme", show=False),
         Binding("plus,equals_sign", "change_rate(1)", "faster", show=False),
         Binding("minus", "change_rate(-1)", "slower", show=False),
-        Binding("q", "quit", "quit"),
+        Binding("q,ctrl+c", "quit", "quit", key_display="q"),
     ]
 
     def __init__(
