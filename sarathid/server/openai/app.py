@@ -65,6 +65,7 @@ class OpenAIServer:
             Route("/v1/completions", self.completions, methods=["POST"]),
             Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
             Route("/v1/models", self.models),
+            Route("/v1/models/{model:path}", self.model),
             Route("/health", self.health),
             Route("/ready", self.ready),
             Route("/metrics", self.metrics),
@@ -78,7 +79,7 @@ class OpenAIServer:
         if not self._availability.is_ready:
             return unavailable(self._availability.reason)
         body = parse_request(await read_body(request), CompletionRequest)
-        self._check_model(body)
+        self._check_model(body.model)
         prompt = await self._tokenizer.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
         head = self._head("cmpl", request, body, prompt)
         return self._reply(request, body, prompt, CompletionFormat(head))
@@ -88,17 +89,19 @@ class OpenAIServer:
         if not self._availability.is_ready:
             return unavailable(self._availability.reason)
         body = parse_request(await read_body(request), ChatRequest)
-        self._check_model(body)
+        self._check_model(body.model)
         prompt = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
         head = self._head("chatcmpl", request, body, prompt)
         return self._reply(request, body, prompt, ChatFormat(head))
 
     async def models(self, _request: Request) -> Response:
         """List the one model that is served."""
-        model = {"id": self._served_model, "object": "model", "created": self._created, "owned_by": "sarathid"}
-        if self._engine.info is not None:
-            model["max_model_len"] = self._engine.info.max_model_len
-        return JSONResponse({"object": "list", "data": [model]})
+        return JSONResponse({"object": "list", "data": [self._model_card()]})
+
+    async def model(self, request: Request) -> Response:
+        """Describe the one model that is served."""
+        self._check_model(request.path_params["model"])
+        return JSONResponse(self._model_card())
 
     async def health(self, _request: Request) -> Response:
         """Say that the daemon lives, and what it is about."""
@@ -118,10 +121,20 @@ class OpenAIServer:
         """Describe this API."""
         return JSONResponse(openapi_document())
 
-    def _check_model(self, body: SamplingFields) -> None:
-        if body.model not in (None, self._served_model):
-            served = f"the model {body.model!r} is not served here; {self._served_model!r} is"
-            raise HTTPException(HTTPStatus.NOT_FOUND, served)
+    def _model_card(self) -> dict[str, str | int]:
+        card: dict[str, str | int] = {
+            "id": self._served_model,
+            "object": "model",
+            "created": self._created,
+            "owned_by": "sarathid",
+        }
+        if self._engine.info is not None:
+            card["max_model_len"] = self._engine.info.max_model_len
+        return card
+
+    def _check_model(self, name: str | None) -> None:
+        if name not in (None, self._served_model):
+            raise HTTPException(HTTPStatus.NOT_FOUND, f"{name!r} is not served here; {self._served_model!r} is")
 
     def _head(self, prefix: str, request: Request, body: SamplingFields, prompt: tuple[int, ...]) -> ReplyHead:
         return ReplyHead(

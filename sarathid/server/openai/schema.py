@@ -218,7 +218,7 @@ def parse_request(body: bytes, type_: type[RequestT]) -> RequestT:
     """
     try:
         values = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestRefused(f"the body is not a JSON object: {error}") from error
     wanted = {name: value for name, value in values.items() if value is not None}
     fields = {name: value for name, value in wanted.items() if name not in NEUTRAL_VALUES}

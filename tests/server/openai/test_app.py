@@ -211,6 +211,8 @@ def test_models_metrics_and_description_are_served(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         (model,) = (await api.http.get("/v1/models")).json()["data"]
         assert (model["id"], model["max_model_len"]) == (MODEL, MAX_MODEL_LEN)
+        assert (await api.http.get(f"/v1/models/{MODEL}")).json() == model
+        assert_refused(await api.http.get("/v1/models/gpt-4"), 404)
         assert (await api.http.get("/metrics")).text == "a_metric 1\n"
         schemas = (await api.http.get("/openapi.json")).json()["components"]["schemas"]
         assert "CompletionRequest" in schemas

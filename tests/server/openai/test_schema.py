@@ -1,10 +1,19 @@
+import contextlib
 import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sarathid.errors import RequestRefused
-from sarathid.server.openai.schema import MAX_STOP_STRINGS, ChatRequest, CompletionRequest, parse_request
+from sarathid.server.openai.schema import (
+    MAX_STOP_STRINGS,
+    NEUTRAL_VALUES,
+    ChatRequest,
+    CompletionRequest,
+    parse_request,
+)
 
 
 def parse(**fields: Any) -> CompletionRequest:
@@ -93,3 +102,25 @@ def test_message_parts_are_joined() -> None:
 def test_messages_that_no_template_can_show_are_refused(message: dict[str, Any]) -> None:
     with pytest.raises(RequestRefused):
         parse_chat(messages=[message])
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=6,
+)
+_FIELDS = (*CompletionRequest.__struct_fields__, *NEUTRAL_VALUES)
+
+
+@settings(max_examples=300)
+@given(st.dictionaries(st.sampled_from(_FIELDS), _JSON, max_size=4))
+def test_any_json_object_is_a_request_or_refused(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(RequestRefused):
+        parse(**({"prompt": "hi"} | fields))
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
+    for framed in (body, b'{"prompt": "%b"}' % body, b'{"prompt": %b}' % body):
+        with contextlib.suppress(RequestRefused):
+            parse_request(framed, CompletionRequest)
