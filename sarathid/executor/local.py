@@ -4,7 +4,6 @@ import os
 from collections import deque
 
 import torch
-from sarathi_kernels.layers import TorchLayers
 from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
 
 from sarathid.config import EngineConfig
@@ -12,14 +11,13 @@ from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.cpu_threads import usable_cores
 from sarathid.executor.kv_storage import KVStorage
-from sarathid.executor.memory import KVPlan, default_kv_bytes, free_bytes, plan_kv_cache
+from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
 from sarathid.executor.model_runner import ModelRunner
-from sarathid.executor.placement import Placement, choose_device_type, choose_dtype, place
+from sarathid.executor.placement import Placement, place
 from sarathid.executor.warm_up import CPU_SHAPE, CUDA_SHAPE, isolated_decode_s, shape_that_fits
 from sarathid.models.layers.context import LayerContext
-from sarathid.models.llama import LlamaForCausalLM
 from sarathid.models.model_config import ModelConfig
-from sarathid.models.model_files import resolve
+from sarathid.models.model_files import DirectoryFiles, GGUFFiles, resolve
 from sarathid.models.registry import build_model
 from sarathid.models.weights import load_weights, open_weights
 from sarathid.paths import cache_dir, make_private
@@ -41,29 +39,24 @@ class LocalExecutor:
         num_threads = config.num_threads or usable_cores()
         torch.set_num_threads(num_threads)
         files = resolve(config.model)
-        dtype = choose_dtype(config.dtype, choose_device_type(config.device))
-        num_weight_bytes = count_weight_bytes(files.config, dtype)
-        placement = place(config.device, dtype, num_weight_bytes)
-        plan = self._plan_kv_cache(files.config, placement, num_weight_bytes)
+        placement = place(config.device, config.dtype, files.config)
+        plan = self._plan_kv_cache(files.config, placement)
         kernels = self._select_kernels(files.config, placement)
-        model = build_model(files.config, plan.max_model_len, LayerContext(placement.device, dtype, kernels.layers))
-        load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
-        storage = KVStorage(files.config, plan.num_blocks, config.block_size, placement.device, dtype)
-        self._runner = ModelRunner(model, storage, kernels.attention, placement.device)
+        self._runner = _load(files, placement, kernels, plan, config.block_size, num_threads)
         return ExecutorInfo(
             model=files.name,
             device=str(placement.device),
-            dtype=str(dtype).removeprefix("torch."),
+            dtype=str(placement.dtype).removeprefix("torch."),
             layout="tp=1 pp=1",
             attention_backend=kernels.attention.name,
             num_blocks=plan.num_blocks,
             block_size=config.block_size,
-            kv_cache_bytes=storage.num_bytes,
-            weight_bytes=num_weight_bytes,
+            kv_cache_bytes=self._runner.num_cache_bytes,
+            weight_bytes=placement.num_weight_bytes,
             vocab_size=files.config.vocab_size,
             max_model_len=plan.max_model_len,
             eos_token_ids=files.config.eos_token_ids,
-            isolated_decode_s=self._warm_up(self._runner, placement, plan),
+            isolated_decode_s=self._measure_isolated_decode_s(self._runner, placement, plan),
             num_threads=num_threads,
             notes=_present(placement.note, plan.note, *kernels.notes, _thread_note(num_threads)),
         )
@@ -93,13 +86,11 @@ class LocalExecutor:
         except KernelUnavailable as error:
             raise ConfigError(str(error)) from error
 
-    def _plan_kv_cache(self, model: ModelConfig, placement: Placement, num_weight_bytes: int) -> KVPlan:
+    def _plan_kv_cache(self, model: ModelConfig, placement: Placement) -> KVPlan:
         config = self._config
-        kv_bytes = config.kv_memory_bytes or default_kv_bytes(
-            free_bytes(placement.device) - num_weight_bytes, placement.device
-        )
+        num_free_bytes = free_bytes(placement.device) - placement.num_weight_bytes
         return plan_kv_cache(
-            kv_bytes,
+            kv_budget_bytes(config.kv_memory_bytes, num_free_bytes, placement.device),
             config.block_size,
             model.kv_bytes_per_token(placement.dtype.itemsize),
             config.max_num_seqs,
@@ -107,17 +98,26 @@ class LocalExecutor:
             config.max_model_len,
         )
 
-    def _warm_up(self, runner: ModelRunner, placement: Placement, plan: KVPlan) -> float:
+    def _measure_isolated_decode_s(self, runner: ModelRunner, placement: Placement, plan: KVPlan) -> float:
         config = self._config
         wanted = CUDA_SHAPE if placement.device.type == "cuda" else CPU_SHAPE
         shape = shape_that_fits(wanted, config.max_num_seqs, plan.max_model_len, plan.num_blocks, config.block_size)
         return isolated_decode_s(runner, shape, config.block_size)
 
 
-def count_weight_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
-    """Return the bytes of a model's weights without taking them."""
-    shapes: LlamaForCausalLM = build_model(config, 1, LayerContext(torch.device("meta"), dtype, TorchLayers()))
-    return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
+def _load(
+    files: DirectoryFiles | GGUFFiles,
+    placement: Placement,
+    kernels: Kernels,
+    plan: KVPlan,
+    block_size: int,
+    num_threads: int,
+) -> ModelRunner:
+    context = LayerContext(placement.device, placement.dtype, kernels.layers)
+    model = build_model(files.config, plan.max_model_len, context)
+    load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
+    storage = KVStorage(files.config, plan.num_blocks, block_size, placement.device, placement.dtype)
+    return ModelRunner(model, storage, kernels.attention, placement.device)
 
 
 def _present(*notes: str | None) -> tuple[str, ...]:

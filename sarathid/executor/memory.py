@@ -36,10 +36,19 @@ def free_bytes(device: torch.device) -> int:
     return available
 
 
-def default_kv_bytes(num_free_bytes: int, device: torch.device) -> int:
-    """Return what the KV cache may take of the memory that the weights have left free."""
-    share = _CUDA_SHARE if device.type == "cuda" else _CPU_SHARE
-    return int(max(0, num_free_bytes) * share)
+def kv_budget_bytes(asked_bytes: int | None, num_free_bytes: int, device: torch.device) -> int:
+    """Return what the KV cache may take of the memory that the weights leave free.
+
+    Raises `ModelRefused`, with the numbers, when more than that was asked for.
+    """
+    if asked_bytes is None:
+        return int(max(0, num_free_bytes) * (_CUDA_SHARE if device.type == "cuda" else _CPU_SHARE))
+    if asked_bytes > num_free_bytes:
+        raise ModelRefused(
+            f"a KV cache of {asked_bytes / 2**20:.1f} MiB was asked for, and beside the weights {device} has "
+            f"{max(0, num_free_bytes) / 2**20:.1f} MiB free; give less --kv-memory"
+        )
+    return asked_bytes
 
 
 def plan_kv_cache(

@@ -21,6 +21,10 @@ class ModelRunner:
         self._backend = backend
         self._device = device
 
+    @property
+    def num_cache_bytes(self) -> int:
+        return self._storage.num_bytes
+
     @torch.inference_mode()
     def run(self, batch: ScheduledBatch) -> tuple[int | None, ...]:
         """Return one token id for each row that samples, None where its logits are not numbers."""

@@ -3,23 +3,58 @@
 from dataclasses import dataclass
 
 import torch
+from sarathi_kernels.layers import TorchLayers
 
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.executor.memory import free_bytes
+from sarathid.models.layers.context import LayerContext
+from sarathid.models.model_config import ModelConfig
+from sarathid.models.registry import build_model
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a model runs; `note` says why where there was a choice."""
+    """Where a model runs, in which format, and what its weights take there; `note` says why that device."""
 
     device: torch.device
     dtype: torch.dtype
+    num_weight_bytes: int
     note: str | None = None
 
 
-def choose_dtype(name: str, device_type: str) -> torch.dtype:
+def place(device: str, dtype: str, model: ModelConfig) -> Placement:
+    """Return where `model` runs, with `device` and `dtype` as configured.
+
+    Of several GPUs it is the one with most memory free, alone: the smallest layout that fits. Raises
+    `ConfigError` for a device that is not there or a format that is unknown, and `ModelRefused`, with
+    the numbers, when the weights fit nowhere.
+    """
+    device_type = _choose_device_type(device)
+    found_dtype = _choose_dtype(dtype, device_type)
+    num_weight_bytes = _count_weight_bytes(model, found_dtype)
+    if device_type == "cuda" and ":" not in device:
+        chosen = max(_gpus(), key=free_bytes)
+        note = _gpu_note(chosen, num_weight_bytes)
+    else:
+        chosen, note = torch.device(device if ":" in device else device_type), None
+    _check_fits(chosen, num_weight_bytes)
+    return Placement(chosen, found_dtype, num_weight_bytes, note)
+
+
+def _choose_device_type(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    kind = name.partition(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda, cuda:0, ...")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device {name!r} was asked for, and torch finds no CUDA device")
+    return kind
+
+
+def _choose_dtype(name: str, device_type: str) -> torch.dtype:
     """Return the named format; `auto` is bfloat16 on a GPU and float32 on CPU.
 
     Without AVX-512 torch multiplies bfloat16 matrices 2x (1 row) to 9x (512 rows) slower than float32 ones.
@@ -31,41 +66,20 @@ def choose_dtype(name: str, device_type: str) -> torch.dtype:
     return _DTYPES[name]
 
 
-def choose_device_type(name: str) -> str:
-    """Return `cuda` or `cpu` for `auto`, `cpu`, `cuda` or `cuda:N`; raises `ConfigError` for what is not there."""
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    kind = name.partition(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise ConfigError(f"device {name!r} is not one of auto, cpu, cuda, cuda:0, ...")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device {name!r} was asked for, and torch finds no CUDA device")
-    return kind
+def _count_weight_bytes(model: ModelConfig, dtype: torch.dtype) -> int:
+    shapes = build_model(model, 1, LayerContext(torch.device("meta"), dtype, TorchLayers()))
+    return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
 
 
-def place(device: str, dtype: torch.dtype, num_weight_bytes: int) -> Placement:
-    """Return where a model of that size runs; `device` as configured.
-
-    Of several GPUs it is the one with most memory free, alone: the smallest layout that fits. Raises
-    `ModelRefused`, with the numbers, when the weights fit nowhere.
-    """
-    device_type = choose_device_type(device)
-    if device_type == "cuda" and ":" not in device:
-        return _place_on_gpus(dtype, num_weight_bytes)
-    placement = Placement(torch.device(device if ":" in device else device_type), dtype)
-    _check_fits(placement.device, num_weight_bytes)
-    return placement
+def _gpus() -> list[torch.device]:
+    return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
 
 
-def _place_on_gpus(dtype: torch.dtype, num_weight_bytes: int) -> Placement:
+def _gpu_note(chosen: torch.device, num_weight_bytes: int) -> str | None:
     num_gpus = torch.cuda.device_count()
-    gpus = [torch.device("cuda", index) for index in range(num_gpus)]
-    roomiest = max(gpus, key=free_bytes)
-    _check_fits(roomiest, num_weight_bytes)
     if num_gpus == 1:
-        return Placement(roomiest, dtype)
-    size = f"{num_weight_bytes / 2**30:.1f} GiB"
-    return Placement(roomiest, dtype, f"{roomiest} of {num_gpus} GPUs serves alone: the weights ({size}) fit on it")
+        return None
+    return f"{chosen} of {num_gpus} GPUs serves alone: the weights ({num_weight_bytes / 2**30:.1f} GiB) fit on it"
 
 
 def _check_fits(device: torch.device, num_weight_bytes: int) -> None:

@@ -75,8 +75,8 @@ def open_weights(files: DirectoryFiles | GGUFFiles) -> WeightSource:
     return GGUFSource(files) if isinstance(files, GGUFFiles) else SafetensorsSource(files.path)
 
 
-def load_weights(tensors: Iterable[tuple[str, Tensor]], source: WeightSource, num_threads: int) -> int:
-    """Fill `tensors` (name, destination) from `source` and return their bytes.
+def load_weights(tensors: Iterable[tuple[str, Tensor]], source: WeightSource, num_threads: int) -> None:
+    """Fill `tensors` (name, destination) from `source`.
 
     Raises `ModelRefused` naming the first tensor that is missing, of another shape, or not known.
     Each thread holds one source tensor at a time, so the peak is the model and little more.
@@ -86,7 +86,6 @@ def load_weights(tensors: Iterable[tuple[str, Tensor]], source: WeightSource, nu
     with ThreadPoolExecutor(num_threads) as pool:
         for _ in pool.map(lambda name: wanted[name].copy_(source.read(name)), wanted):
             pass
-    return sum(tensor.nbytes for tensor in wanted.values())
 
 
 def _check(wanted: dict[str, Tensor], source: WeightSource) -> None:

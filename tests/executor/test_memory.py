@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sarathid.errors import ModelRefused
-from sarathid.executor.memory import KVPlan, default_kv_bytes, free_bytes, plan_kv_cache
+from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
 
 BYTES_PER_TOKEN = 1024
 
@@ -45,8 +45,14 @@ def test_memory_for_less_than_a_block_is_refused() -> None:
 
 
 def test_the_default_leaves_most_of_a_machine_to_others() -> None:
-    assert default_kv_bytes(8_000, torch.device("cpu")) == 2_000
-    assert default_kv_bytes(-5, torch.device("cpu")) == 0
+    assert kv_budget_bytes(None, 8_000, torch.device("cpu")) == 2_000
+    assert kv_budget_bytes(None, -5, torch.device("cpu")) == 0
+
+
+def test_what_was_asked_for_is_given_or_refused() -> None:
+    assert kv_budget_bytes(7 << 20, 8 << 20, torch.device("cpu")) == 7 << 20
+    with pytest.raises(ModelRefused, match=r"9\.0 MiB was asked for, and beside the weights cpu has 8\.0 MiB free"):
+        kv_budget_bytes(9 << 20, 8 << 20, torch.device("cpu"))
 
 
 def test_free_memory_is_less_than_a_machine_has() -> None:
