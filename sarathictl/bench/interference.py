@@ -38,13 +38,13 @@ class InterferenceBench:
         machine = machine_facts()
         with ControlClient(self._endpoint.control, CONTROL_TIMEOUT_S) as control:
             status = control.request(GetStatus(), Status)
-            engine, before = _what_runs(status)
+            engine, before = what_runs(status)
             self._check_lengths(engine)
             if num_others := status.num_running + status.num_waiting + status.num_preempted:
                 self._say(f"{num_others} other requests share the daemon; the figures include what they cost")
-            with _restored(control, before):
+            with restored(control, before):
                 for setting in settings:  # a mistyped one is refused before any time is spent
-                    _apply(control, setting, before)
+                    apply(control, setting, before)
                 phases = list(self._phases(control, engine, before, list(settings) * num_repeats))
         summary = Summary(
             machine=machine,
@@ -61,7 +61,7 @@ class InterferenceBench:
         self, control: ControlClient, engine: EngineInfo, before: EngineSettings, order: Sequence[Setting]
     ) -> Iterator[Phase]:
         for index, setting in enumerate(order):
-            _apply(control, setting, before)
+            apply(control, setting, before)
             self._say(f"{index + 1} of {len(order)}: {setting.label}, {self._plan.duration_s:.0f} s ...")
             phase = asyncio.run(self._run_phase(engine, setting))
             self._files.add_phase(index, phase)
@@ -83,7 +83,7 @@ class InterferenceBench:
 async def run_load(endpoint: Endpoint, plan: InterferencePlan) -> None:
     """Put one plan's load on a daemon for somebody else to watch."""
     with ControlClient(endpoint.control, CONTROL_TIMEOUT_S) as control:
-        engine, _ = _what_runs(control.request(GetStatus(), Status))
+        engine, _ = what_runs(control.request(GetStatus(), Status))
     await _load_for(endpoint, engine, plan, random.Random(plan.seed)).run()
 
 
@@ -91,7 +91,8 @@ def _load_for(endpoint: Endpoint, engine: EngineInfo, plan: InterferencePlan, rn
     return InterferenceLoad(endpoint.api, plan, rng, vocab_size=engine.vocab_size, max_model_len=engine.max_model_len)
 
 
-def _what_runs(status: Status) -> tuple[EngineInfo, EngineSettings]:
+def what_runs(status: Status) -> tuple[EngineInfo, EngineSettings]:
+    """Return the engine and its settings; raises `NotReachable` when the daemon is not ready."""
     if status.state is not DaemonState.READY or status.engine is None or status.settings is None:
         raise NotReachable(
             f"the daemon is {status.state}, not ready yet; ask again when `sarathictl status` says ready"
@@ -100,15 +101,15 @@ def _what_runs(status: Status) -> tuple[EngineInfo, EngineSettings]:
 
 
 @contextmanager
-def _restored(control: ControlClient, before: EngineSettings) -> Iterator[None]:
+def restored(control: ControlClient, before: EngineSettings) -> Iterator[None]:
     """Put the daemon's own settings back at the end, however that comes."""
     try:
         yield
     finally:
-        _apply(control, Setting(before.policy, before.token_budget), before)
+        apply(control, Setting(before.policy, before.token_budget), before)
 
 
-def _apply(control: ControlClient, setting: Setting, before: EngineSettings) -> None:
+def apply(control: ControlClient, setting: Setting, before: EngineSettings) -> None:
     """Put a setting in force; one without a budget gets the one that the daemon had."""
     num_tokens = before.token_budget if setting.token_budget is None else setting.token_budget
     control.request(SetPolicy(policy=setting.policy), Retuned)

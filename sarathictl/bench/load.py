@@ -3,15 +3,13 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sarathictl.bench.follow import Follower
 from sarathictl.bench.trace import LoadTrace, RequestTrace, Role
-from sarathictl.client.api import stream_completion
-from sarathictl.client.http_response import JSONObject
 from sarathid.errors import SarathiError
-from sarathid.workload import ConstantLength, PeriodicArrivals, PlannedRequest, Workload, random_token_ids
+from sarathid.workload import ConstantLength, PeriodicArrivals, PlannedRequest, Workload
 
 WARM_UP_TIMEOUT_S = 120.0
 
@@ -47,9 +45,8 @@ class InterferenceLoad:
     def __init__(
         self, api_socket: Path, plan: InterferencePlan, rng: random.Random, *, vocab_size: int, max_model_len: int
     ) -> None:
-        self._api_socket = api_socket
         self._plan = plan
-        self._vocab_size = vocab_size
+        self._follower = Follower(api_socket, vocab_size, rng)
         self._num_stream_output_tokens = max_model_len - plan.num_stream_prompt_tokens
         self._rng = rng
         self._requests: list[RequestTrace] = []
@@ -97,22 +94,22 @@ class InterferenceLoad:
         trace = None
         while trace is None or trace.failure is None:
             trace = self._new_trace(Role.STREAM, index, self._plan.num_stream_prompt_tokens)
-            await self._follow(trace, self._num_stream_output_tokens, on_token=decoding.set)
+            await self._follower.follow(trace, self._num_stream_output_tokens, on_token=decoding.set)
         decoding.set()
 
     async def _send_prompts(self, start_s: float) -> None:
         deadline_s = start_s + self._plan.duration_s + self._plan.period_s
         async with asyncio.TaskGroup() as group:
             for index, planned in enumerate(self._plan.prompts.requests(self._plan.duration_s, self._rng)):
-                await _sleep_until(start_s + planned.arrival_s)
+                await sleep_until(start_s + planned.arrival_s)
                 group.create_task(self._send_prompt(index, planned, deadline_s))
-            await _sleep_until(start_s + self._plan.duration_s)
+            await sleep_until(start_s + self._plan.duration_s)
 
     async def _send_prompt(self, index: int, planned: PlannedRequest, deadline_s: float) -> None:
         trace = self._new_trace(Role.PROMPT, index, planned.num_prompt_tokens)
         try:
             async with asyncio.timeout(deadline_s - trace.sent_s):
-                await self._follow(trace, planned.num_output_tokens)
+                await self._follower.follow(trace, planned.num_output_tokens)
         except TimeoutError:
             trace.failure = "not finished when the run ended"
 
@@ -121,30 +118,7 @@ class InterferenceLoad:
         self._requests.append(trace)
         return trace
 
-    async def _follow(
-        self, trace: RequestTrace, num_output_tokens: int, on_token: Callable[[], None] = lambda: None
-    ) -> None:
-        """Send the request of `trace` and note its tokens as they arrive."""
-        body = {
-            "prompt": random_token_ids(trace.num_prompt_tokens, self._vocab_size, self._rng),
-            "max_tokens": num_output_tokens,
-            "temperature": 0.0,
-            "ignore_eos": True,
-            "return_token_ids": True,
-        }
-        try:
-            async with stream_completion(self._api_socket, body) as events:
-                async for time_s, event in events:
-                    trace.token_times_s += [time_s] * _num_tokens(event)
-                    on_token()
-            trace.is_finished = True
-        except SarathiError as error:
-            trace.failure = str(error)
 
-
-def _num_tokens(event: JSONObject) -> int:
-    return sum(len(choice.get("token_ids") or ()) for choice in event.get("choices", ()))
-
-
-async def _sleep_until(time_s: float) -> None:
+async def sleep_until(time_s: float) -> None:
+    """Wait for a moment of the monotonic clock; one that has passed waits for nothing."""
     await asyncio.sleep(max(0.0, time_s - time.monotonic()))

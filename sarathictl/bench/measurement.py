@@ -102,11 +102,20 @@ def distribution(values_s: Iterable[float]) -> Distribution:
     ranked = sorted(values_s)
     if not ranked:
         return Distribution(0, None, None, None)
-    return Distribution(len(ranked), _nearest_rank(ranked, 0.50), _nearest_rank(ranked, 0.99), ranked[-1])
+    return Distribution(len(ranked), nearest_rank(ranked, 0.50), nearest_rank(ranked, 0.99), ranked[-1])
 
 
-def _nearest_rank(ranked: Sequence[float], quantile: float) -> float:
-    return ranked[max(0, math.ceil(quantile * len(ranked)) - 1)]
+def nearest_rank(ranked: Sequence[float], quantile: float, count: int | None = None) -> float | None:
+    """Return the smallest of `ranked`, rising, that a share `quantile` of all does not exceed; None of none.
+
+    With a `count` above theirs, the values that are missing count as lower than all of them, and 0.0
+    is returned when the quantile falls among those.
+    """
+    if not ranked:
+        return None
+    num_missing = 0 if count is None else count - len(ranked)
+    index = math.ceil(quantile * (len(ranked) + num_missing)) - 1 - num_missing
+    return ranked[max(0, index)] if index >= 0 or not num_missing else 0.0
 
 
 def _num_stream_tokens(load: LoadTrace) -> int:

@@ -7,10 +7,11 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """Why a request was sent: to be frozen, or to freeze."""
+    """Why a request was sent: to be frozen, to freeze, or as one of many alike."""
 
     STREAM = "stream"
     PROMPT = "prompt"
+    REQUEST = "request"
 
 
 @dataclass(slots=True)

@@ -7,6 +7,8 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sarathictl.bench.capacity import CapacityBench, CapacityPlan
+from sarathictl.bench.capacity import describe as describe_capacity
 from sarathictl.bench.interference import InterferenceBench
 from sarathictl.bench.load import InterferencePlan
 from sarathictl.bench.measurement import parse_setting
@@ -15,6 +17,7 @@ from sarathictl.bench.run_files import RunFiles
 from sarathictl.bench.signals import unwind_on_signals
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode
+from sarathid.workload_catalog import FORMS, load_requests, parse_scale
 
 bench = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
@@ -22,6 +25,52 @@ bench = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help
 @bench.callback()
 def _bench() -> None:
     """Put a known load on the daemon and measure what its clients see."""
+
+
+@bench.command()
+def capacity(
+    context: typer.Context,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:BUDGET]", help="Search under this policy; repeat to compare with the first."),
+    ] = None,
+    workload: Annotated[str, typer.Option(metavar="WORKLOAD", help=f"{FORMS}.")] = "sharegpt4",
+    scale: Annotated[str, typer.Option(metavar="1:N", help="Divide every length by N.")] = "1:8",
+    num_requests: Annotated[int, typer.Option(metavar="N", min=10, max=1000, help="Requests a trial.")] = 100,
+    rate: Annotated[
+        float, typer.Option(metavar="R", min=0.001, max=100.0, help="Requests a second, tried first.")
+    ] = 0.5,
+    max_ratio: Annotated[
+        float, typer.Option(metavar="X", min=1.0, max=100.0, help="Give a setting up X times below the first one.")
+    ] = 4.0,
+    grace: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1.0, max=3600.0, help="For the last requests to finish.")
+    ] = 60.0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of lengths, arrivals and tokens.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where raw rows go; bench-runs/<date> by default.")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Find the highest rate with P99 TBT within the daemon's target and median scheduling delay within 2 s, to 2.5 %.
+
+    The daemon gets its own policy and budget back.
+    """
+    unwind_on_signals()
+    invocation = invocation_of(context, is_json=json)
+    plan = CapacityPlan(
+        workload=f"{workload} {scale}",
+        requests=load_requests(workload, num_requests=num_requests, seed=seed, scale=parse_scale(scale)),
+        first_rate_per_s=rate,
+        max_ratio=max_ratio,
+        grace_s=grace,
+        seed=seed,
+    )
+    settings = [parse_setting(text) for text in policy or ("stall-free", "prefill-first", "mixed-whole")]
+    directory = out or Path("bench-runs", f"capacity-{datetime.now():%Y-%m-%d-%H%M%S}")
+    summary = CapacityBench(invocation.endpoint, plan, directory, invocation.say).run(settings)
+    invocation.answer(msgspec.to_builtins(summary), describe_capacity(summary))
+    invocation.say(f"raw rows and facts: {directory}")
 
 
 @bench.command()
