@@ -1,5 +1,7 @@
 """Runs a core for a daemon: takes its commands between iterations, and sends it what each one gave."""
 
+import time
+
 import zmq
 
 from sarathid.engine.core import EngineCore
@@ -17,6 +19,7 @@ from sarathid.protocol.step import (
     StepOutput,
     TokenDelta,
 )
+from sarathid.telemetry.timeline import refused_stats
 
 
 class EngineHost:
@@ -72,7 +75,7 @@ class EngineHost:
             self._core.add(request)
         except RequestRefused:
             refused = TokenDelta(request.request_id, None, FinishReason.ERROR)
-            send(self._socket, StepOutput(deltas=(refused,)))
+            send(self._socket, StepOutput(deltas=(refused,), finished=(refused_stats(request, time.monotonic()),)))
 
 
 def send(socket: "zmq.Socket[bytes]", message: EngineMessage) -> None:

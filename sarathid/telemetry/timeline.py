@@ -1,9 +1,29 @@
 """The moments of one request, each set once, from which TTFT, TBT and its final record follow."""
 
 from sarathid.histogram import LatencyHistogram
-from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import RequestStats
 from sarathid.scheduler.sequence import Sequence
+
+
+def refused_stats(request: Request, now_s: float) -> RequestStats:
+    """Return the record of a request that the engine could not take in."""
+    return RequestStats(
+        request_id=request.request_id,
+        client=request.client,
+        arrival_s=request.arrival_s,
+        scheduled_s=None,
+        first_token_s=None,
+        finished_s=now_s,
+        finish_reason=FinishReason.ERROR,
+        num_prompt_tokens=len(request.prompt_token_ids),
+        num_output_tokens=len(request.output_token_ids),
+        num_preemptions=0,
+        num_recomputed_tokens=0,
+        num_stalls=0,
+        tbt_p50_s=None,
+        tbt_max_s=None,
+    )
 
 
 class RequestTimeline:
