@@ -1,6 +1,6 @@
 """The engine as its records tell it: a fold, seeded by a snapshot, in bounded memory."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from typing import TypeAlias, assert_never
 
@@ -10,7 +10,7 @@ from sarathictl.state.engine_view import EngineView, LatencyFigures
 from sarathictl.state.request_table import RequestTable
 from sarathictl.state.window import IterationWindow, sample_of
 from sarathid.histogram import LatencyWindow
-from sarathid.protocol.control import DaemonState, RequestStatus, Snapshot
+from sarathid.protocol.control import DaemonState, RequestState, RequestStatus, Snapshot
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
     EngineInfo,
@@ -69,7 +69,6 @@ class EngineState:
             state.fold(record)
         state._settings = status.settings
         state._daemon_state = status.state
-        state._counts = (status.num_running, status.num_waiting, status.num_preempted)
         state._blocks = (status.num_blocks_used, status.num_blocks_free)
         state.replace_requests(snapshot.requests, now_s)
         return state
@@ -82,6 +81,9 @@ class EngineState:
     def replace_requests(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
         self._requests.replace_all(requests, now_s)
+        states = Counter(row.state for row in self._requests.rows)
+        num_running = states[RequestState.PREFILL] + states[RequestState.DECODE]
+        self._counts = (num_running, states[RequestState.WAITING], states[RequestState.PREEMPTED])
 
     def fold(self, record: StreamRecord) -> None:
         """Take in one record."""

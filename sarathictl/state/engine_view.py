@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sarathictl.state.request_table import RequestRow
 from sarathictl.state.window import IterationSample
+from sarathid.protocol.control import RequestState
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import EngineInfo, EngineSettings, IterationScheduled, SettingsChanged, StallEvent
 
@@ -60,6 +61,21 @@ class EngineView:
         """The share of the KV cache's blocks that are used."""
         num_blocks = self.num_blocks_used + self.num_blocks_free
         return self.num_blocks_used / num_blocks if num_blocks else 0.0
+
+    @property
+    def num_decoding(self) -> int:
+        """How many requests have their first token and wait for the next."""
+        return sum(row.state is RequestState.DECODE for row in self.requests)
+
+    @property
+    def open_gap_s(self) -> float | None:
+        """How long the decodes have waited for the iteration that runs now; None when none waits.
+
+        Every decode is in every iteration or waits through it, so the wait began when the last one ended.
+        """
+        if self.running is None or self.last_end_s is None or not self.num_decoding:
+            return None
+        return max(0.0, self.now_s - self.last_end_s)
 
     @property
     def last_end_s(self) -> float | None:

@@ -1,7 +1,7 @@
 """A stall as a sentence: who waited, how long, and because of whom."""
 
 from sarathictl import units
-from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
+from sarathid.protocol.stats import ChunkStats, IterationScheduled, StallCause, StallEvent
 
 _CAUSES = {
     StallCause.PREFILL: "prefill",
@@ -32,6 +32,12 @@ def cause(stall: StallEvent, *, is_terse: bool = False) -> str:
         return _CAUSES[stall.cause]
     how_far = f"{chunk.start + chunk.length}/{chunk.num_tokens}" if is_terse else progress(chunk)
     return f"{chunk.length}-token prefill of {chunk.request_id} ({how_far})"
+
+
+def running_words(running: IterationScheduled) -> str:
+    """Return what an iteration runs: `"8 decode + 2000 prefill of 31"`."""
+    parts = [f"{running.num_decode_tokens} decode"] if running.num_decode_tokens else []
+    return " + ".join([*parts, *(f"{chunk.length} prefill of {chunk.request_id}" for chunk in running.chunks)])
 
 
 def cause_name(kind: StallCause) -> str:

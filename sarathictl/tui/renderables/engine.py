@@ -7,9 +7,10 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.sentences import running_words
 from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
-from sarathid.protocol.stats import IterationScheduled, SettingsChanged
+from sarathid.protocol.stats import SettingsChanged
 
 MIN_GROWTH = 0.001
 MIN_LINES_FOR_FIGURES = 4
@@ -84,7 +85,7 @@ def _figures(named: _Figures, target_s: float | None, look: Look) -> Iterator[Pi
 def _now(view: EngineView, look: Look) -> Iterator[Piece]:
     if view.running is not None:
         yield "now  ", look.plain
-        yield _describe(view.running), look.plain
+        yield running_words(view.running), look.plain
         yield f" for {units.duration(max(0.0, view.now_s - view.running.start_s))}", look.strong
     elif view.last_end_s is None:
         yield "no iteration yet", look.faint
@@ -92,12 +93,6 @@ def _now(view: EngineView, look: Look) -> Iterator[Piece]:
         yield f"idle for {units.duration(max(0.0, view.now_s - view.last_end_s))}", look.faint
     else:
         yield f"iteration {view.samples[-1].sequence_number}", look.faint
-
-
-def _describe(running: IterationScheduled) -> str:
-    parts = [f"{running.num_decode_tokens} decode"] if running.num_decode_tokens else []
-    parts += [f"{chunk.length} prefill of {chunk.request_id}" for chunk in running.chunks]
-    return " + ".join(parts)
 
 
 def _change(change: SettingsChanged, look: Look, wall_offset_s: float) -> Iterator[Piece]:

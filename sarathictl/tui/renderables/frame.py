@@ -7,7 +7,7 @@ from rich.text import Text
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.engine import draw_engine
 from sarathictl.tui.renderables.header import Watch, draw_header, draw_targets
-from sarathictl.tui.renderables.line import fit, line
+from sarathictl.tui.renderables.line import fit, title
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.renderables.requests import draw_requests, requests_title
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
@@ -25,15 +25,15 @@ def draw_frame(view: EngineView, watch: Watch, width: int, height: int, look: Lo
     lines = [
         draw_header(view, watch, width, look),
         draw_targets(view, width, look),
-        *_panel(tape_title(Axis.TIME, DEFAULT_ZOOM_S), tape, width, look),
-        *_panel(stalls_title(view), stalls, width, look),
-        *_panel("ENGINE", engine, width, look),
+        *_panel(tape_title(Axis.TIME, DEFAULT_ZOOM_S, look), tape, width, look),
+        *_panel(stalls_title(view, look), stalls, width, look),
+        *_panel(title("ENGINE", "", look), engine, width, look),
     ]
     num_rows = max(2, height - len(lines) - 1)
-    return [*lines, *_panel(requests_title(view), draw_requests(view, None, width, num_rows, look), width, look)]
+    return [*lines, *_panel(requests_title(view, look), draw_requests(view, None, width, num_rows, look), width, look)]
 
 
-def _panel(title: str, lines: list[Text], width: int, look: Look) -> Iterator[Text]:
-    rule = f"─ {title} "
-    yield fit(line([(rule + "─" * max(0, width - len(rule)), look.faint)]), width)
+def _panel(heading: Text, lines: list[Text], width: int, look: Look) -> Iterator[Text]:
+    rest = "─" * max(0, width - heading.cell_len - 3)
+    yield fit(Text.assemble(("─ ", look.faint), heading, (f" {rest}", look.faint)), width)
     yield from lines

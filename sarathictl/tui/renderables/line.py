@@ -6,6 +6,8 @@ from typing import TypeAlias
 from rich.style import Style
 from rich.text import Text
 
+from sarathictl.tui.renderables.look import Look
+
 Piece: TypeAlias = tuple[str, Style]
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -61,6 +63,11 @@ def line(pieces: Iterable[Piece]) -> Text:
     for content, style in pieces:
         text.append(content, style)
     return text
+
+
+def title(name: str, words: str, look: Look) -> Text:
+    """Return what stands on top of a panel: its name, and words on what is in it."""
+    return line([(name, look.strong), (f"  {words}" if words else "", look.plain)])
 
 
 def fit(text: Text, width: int) -> Text:

@@ -10,7 +10,7 @@ from rich.text import Text
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_table import RequestRow
-from sarathictl.tui.renderables.line import Piece, bar, fit, line
+from sarathictl.tui.renderables.line import Piece, bar, fit, line, title
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import RequestState
 
@@ -52,10 +52,10 @@ def draw_requests(view: EngineView, selected: int | None, width: int, height: in
     return lines
 
 
-def requests_title(view: EngineView) -> str:
+def requests_title(view: EngineView, look: Look) -> Text:
     """Return what the panel shows and how many there are."""
     preempted = f" · {view.num_preempted} preempted" if view.num_preempted else ""
-    return f"REQUESTS  {view.num_running} running · {view.num_waiting} waiting{preempted}"
+    return title("REQUESTS", f"{view.num_running} running · {view.num_waiting} waiting{preempted}", look)
 
 
 def columns_for(width: int) -> list[Column]:
@@ -88,7 +88,8 @@ def _draw_row(row: RequestRow, columns: list[Column], is_selected: bool, context
 
 
 def _aligned(content: str, column: Column) -> str:
-    cut = content if len(content) <= column.width else content[: column.width - 1] + "…"
+    """Return a cell as wide as its column; what is cut off is the start, since names differ at their ends."""
+    cut = content if len(content) <= column.width else "…" + content[1 - column.width :]
     return cut.rjust(column.width) if column.align == "right" else cut.ljust(column.width)
 
 

@@ -6,8 +6,8 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.sentences import cause, victims
-from sarathictl.tui.renderables.line import fit, line
+from sarathictl.state.sentences import cause, running_words, victims
+from sarathictl.tui.renderables.line import fit, line, title
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import StallEvent
 
@@ -18,21 +18,37 @@ MIN_WIDTH_FOR_WORDS = 90
 def draw_stalls(
     view: EngineView, selected: int | None, width: int, height: int, look: Look, wall_offset_s: float
 ) -> list[Text]:
-    """Return `height` lines, the newest stall first; `selected` counts from it, None marks none."""
-    if not view.stalls:
+    """Return at most `height` lines: the stall that lasts still, then the others, newest first.
+
+    `selected` counts from the newest stall that is over; None marks none.
+    """
+    lines = _draw_open_stall(view, look)
+    if not view.stalls and not lines:
         return [fit(line([(f" {_nothing(view)}", look.faint)]), width)]
-    first = max(0, (selected or 0) - height + 1)
-    shown = view.stalls[first : first + height]
-    return [
-        fit(_draw_stall(stall, first + index == selected, width, look, wall_offset_s), width)
-        for index, stall in enumerate(shown)
-    ]
+    num_rows = height - len(lines)
+    first = max(0, (selected or 0) - num_rows + 1)
+    for index, stall in enumerate(view.stalls[first : first + num_rows], first):
+        lines.append(_draw_stall(stall, index == selected, width, look, wall_offset_s))
+    return [fit(text, width) for text in lines[:height]]
 
 
-def stalls_title(view: EngineView) -> str:
+def stalls_title(view: EngineView, look: Look) -> Text:
     """Return what the panel shows and how many there were."""
     target = f"gaps above {units.duration(view.slo.tbt_s)}" if view.slo.tbt_s else "no TBT target"
-    return f"STALLS  {target} · {view.num_recent_stalls} in 1 m · enter explains"
+    return title("STALLS", f"{target} · {view.num_recent_stalls} in 1 m", look)
+
+
+def _draw_open_stall(view: EngineView, look: Look) -> list[Text]:
+    """Return a line on the decodes that wait longer than the target at this moment, none if none do."""
+    if view.open_gap_s is None or view.running is None or view.slo.tbt_s is None or view.open_gap_s <= view.slo.tbt_s:
+        return []
+    pieces = [
+        (" now ", look.notice),
+        (f" {view.num_decoding} waiting ", look.plain),
+        (units.duration(view.open_gap_s), look.over),
+        (f" ← {running_words(view.running)}", look.plain),
+    ]
+    return [line(pieces)]
 
 
 def _nothing(view: EngineView) -> str:

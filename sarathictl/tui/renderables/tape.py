@@ -16,7 +16,7 @@ from sarathid.protocol.stats import IterationScheduled
 ZOOMS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEFAULT_ZOOM_S = 0.1
 LABEL_WIDTH = 10
-MARGIN_WIDTH = 13
+MARGIN_WIDTH = 14
 TICK_EVERY = 20
 MIN_ROWS_FOR_TICKS = 10
 MIN_ROWS_FOR_TALL_GAPS = 13
@@ -100,6 +100,8 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
             cover(sample.end_s - sample.worst_gap_s, sample.end_s, Column(gap_s=sample.worst_gap_s))
     if view.running is not None:
         cover(view.running.start_s, view.now_s, _running_column(view.running))
+    if view.open_gap_s is not None:
+        cover(view.now_s - view.open_gap_s, view.now_s, Column(gap_s=view.open_gap_s))
     return columns
 
 
@@ -261,12 +263,16 @@ def _runs(cells: Iterable[Piece]) -> list[Piece]:
     return runs
 
 
-def zoom_after(zoom_s: float) -> float:
-    """Return the next coarser zoom, or the finest after the coarsest."""
-    return ZOOMS_S[(ZOOMS_S.index(zoom_s) + 1) % len(ZOOMS_S)]
-
-
-def tape_title(axis: Axis, zoom_s: float) -> str:
+def tape_title(axis: Axis, zoom_s: float, look: Look) -> Text:
     """Return what one column and one row of the tape mean."""
     scale = f"{units.duration(zoom_s)} a column" if axis is Axis.TIME else "one column an iteration"
-    return f"ITERATIONS  tokens in each · █ decode ▒ prefill ░ running · {scale}"
+    return line(
+        [
+            ("ITERATIONS", look.strong),
+            ("  tokens in each · ", look.plain),
+            ("█ decode", look.decode),
+            (" ", look.plain),
+            ("▒ prefill", look.prefill),
+            (f" ░ running · {scale}", look.plain),
+        ]
+    )

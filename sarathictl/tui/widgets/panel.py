@@ -7,7 +7,7 @@ from textual.widget import Widget
 
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.header import Watch
-from sarathictl.tui.renderables.line import ascii_only, in_ascii
+from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import Look
 
 
@@ -18,7 +18,7 @@ class Panel(Widget):
         super().__init__(id=id)
         self._shown: tuple[EngineView, Watch, Look] | None = None
         self._strips: list[Strip] = []
-        self._title = ""
+        self._title = Text()
 
     @property
     def view(self) -> EngineView | None:
@@ -36,14 +36,14 @@ class Panel(Widget):
         if self._shown is None or not width or not height:
             return
         view, watch, look = self._shown
-        self._put_title(self.title_of(view), look)
+        self._put_title(self.title_of(view, look), look)
         lines = self.draw(view, watch, width, height, look)
         self._put([self._strip_of(in_ascii(text) if look.is_ascii else text, width) for text in lines])
 
-    def title_of(self, view: EngineView) -> str:
+    def title_of(self, view: EngineView, look: Look) -> Text:
         """Return what the border says; empty for a panel without one."""
-        del view
-        return ""
+        del view, look
+        return Text()
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         """Return at most `height` lines of `width` cells."""
@@ -56,10 +56,10 @@ class Panel(Widget):
         strip = self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
         return strip.apply_style(self.rich_style)
 
-    def _put_title(self, title: str, look: Look) -> None:
+    def _put_title(self, title: Text, look: Look) -> None:
         if title != self._title:
             self._title = title
-            self.border_title = ascii_only(title) if look.is_ascii else title
+            self.border_title = in_ascii(title) if look.is_ascii else title
 
     def _put(self, strips: list[Strip]) -> None:
         """Refresh only the lines that differ: an idle engine sends nothing to the terminal."""

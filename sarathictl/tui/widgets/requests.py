@@ -31,8 +31,8 @@ class RequestsPanel(Panel, can_focus=True):
         rows = self.view.requests if self.view else ()
         return next((row for row in rows if row.request_id == self._marked_id), None)
 
-    def title_of(self, view: EngineView) -> str:
-        return requests_title(view)
+    def title_of(self, view: EngineView, look: Look) -> Text:
+        return requests_title(view, look)
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         del watch

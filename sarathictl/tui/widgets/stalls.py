@@ -9,7 +9,7 @@ from textual.message import Message
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.header import Watch
-from sarathictl.tui.renderables.line import fit, line
+from sarathictl.tui.renderables.line import fit, line, title
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
 from sarathictl.tui.widgets.panel import Panel
@@ -23,7 +23,7 @@ class StallsPanel(Panel, can_focus=True):
         Binding("up", "move(-1)", "newer", show=False),
         Binding("down", "move(1)", "older", show=False),
         Binding("home", "let_go", "newest", show=False),
-        Binding("enter", "explain", "explain"),
+        Binding("enter", "explain", "explain", key_display="enter"),
     ]
 
     class Marked(Message):
@@ -47,8 +47,8 @@ class StallsPanel(Panel, can_focus=True):
             return self._marked
         return next(iter(self.view.stalls), None)
 
-    def title_of(self, view: EngineView) -> str:
-        return stalls_title(view)
+    def title_of(self, view: EngineView, look: Look) -> Text:
+        return stalls_title(view, look)
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         return draw_stalls(view, self._index(view), width, height, look, watch.wall_offset_s)
@@ -83,9 +83,9 @@ class WhyPanel(Panel):
         super().__init__(id=id)
         self.stall: StallEvent | None = None
 
-    def title_of(self, view: EngineView) -> str:
+    def title_of(self, view: EngineView, look: Look) -> Text:
         del view
-        return "WHY"
+        return title("WHY", "", look)
 
     def explain(self, stall: StallEvent | None) -> None:
         """Show another stall, or none."""

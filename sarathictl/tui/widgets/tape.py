@@ -16,9 +16,9 @@ class TapePanel(Panel):
     axis: reactive[Axis] = reactive(Axis.TIME)
     zoom_s: reactive[float] = reactive(DEFAULT_ZOOM_S)
 
-    def title_of(self, view: EngineView) -> str:
+    def title_of(self, view: EngineView, look: Look) -> Text:
         del view
-        return tape_title(self.axis, self.zoom_s)
+        return tape_title(self.axis, self.zoom_s, look)
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         del watch

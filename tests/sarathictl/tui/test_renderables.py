@@ -14,6 +14,7 @@ from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch, draw_header
 from sarathictl.tui.renderables.line import ascii_only, bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
+from sarathictl.tui.renderables.stalls import draw_stalls
 from sarathictl.tui.renderables.tape import Axis, draw_tape, tape_columns
 from sarathid.protocol.stats import IterationScheduled
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
@@ -104,6 +105,19 @@ def test_what_runs_now_grows_while_it_runs() -> None:
     early = tape_columns(state.view(start_s + 0.2), Axis.TIME, 100, 0.1)
     late = tape_columns(state.view(start_s + 1.0), Axis.TIME, 100, 0.1)
     assert sum(column.is_running for column in late) - sum(column.is_running for column in early) == 8
+
+
+def test_a_stall_that_lasts_still_is_said_before_it_is_over() -> None:
+    engine = PaperEngine(make_settings(256))
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    for record in engine.run(START_S + 2.0):
+        state.fold(record)
+    assert "now" not in draw_stalls(state.view(engine.now_s), None, 80, 5, PLAIN_LOOK, 0.0)[0].plain
+    state.fold(next(record for record in engine.step() if isinstance(record, IterationScheduled)))
+    view = state.view(state.view(0.0).samples[-1].end_s + 5.0)
+    first, *_ = draw_stalls(view, None, 80, 5, PLAIN_LOOK, 0.0)
+    assert first.plain.startswith(" now  8 waiting 5 s ← 8 decode + 248 prefill of 9")
+    assert tape_columns(view, Axis.TIME, 20, 0.5)[-1].gap_s == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize(("width", "height"), [(30, 4), (80, 8), (120, 16), (200, 40)])
