@@ -1,6 +1,7 @@
 """`sarathid reproduce`: the paper's evaluation in one command, simulated, each value beside the published one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from sarathid.costmodel.library import shipped_digest
 from sarathid.errors import ConfigError
 from sarathid.evaluation.book import Summary, table, write_summary, write_tables
 from sarathid.evaluation.catalog import FIGURES, choose
-from sarathid.evaluation.figure import FULL, QUICK
+from sarathid.evaluation.figure import FULL, QUICK, Scope
 from sarathid.evaluation.jobs import run_jobs
 from sarathid.evaluation.pictures import draw
 from sarathid.evaluation.row import FigureResult
@@ -25,10 +26,13 @@ _NAMES = ", ".join(figure.name for figure in FIGURES)
 def reproduce(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where summary.json, REPORT.md and the pictures go.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer cells and 256 requests a trial.")] = False,
+    num_requests: Annotated[
+        int | None, typer.Option(metavar="N", help="Requests a capacity trial [1024, with --quick 256].")
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Repeatedly, of {_NAMES}.")] = None,
 ) -> None:
     """Run Sarathi-Serve's evaluation on simulated devices and write it down beside the paper's figures."""
-    scope = QUICK if quick else FULL
+    scope = _scope(quick, num_requests)
     figures = choose(only or [], quick)
     _make(out)
     digest = shipped_digest()
@@ -43,6 +47,15 @@ def reproduce(
     _draw_all(out, results)
     for result in results:
         typer.echo("\n".join(("", result.title, *table(result.rows))))
+
+
+def _scope(is_quick: bool, num_requests: int | None) -> Scope:
+    scope = QUICK if is_quick else FULL
+    if num_requests is None:
+        return scope
+    if not 16 <= num_requests <= 1_000_000:
+        raise ConfigError(f"{num_requests} requests a trial is not between 16 and a million")
+    return replace(scope, num_requests=num_requests)
 
 
 def _make(directory: Path) -> None:

@@ -12,10 +12,11 @@ from sarathid.workload import PlannedRequest
 class Measurement:
     """The latencies of a run of `requests`, whose ids count them in order of arrival from 0.
 
-    TBTs are pooled over all tokens of all requests. A scheduling delay runs from arrival to the first chunk.
+    Their times count from `start_s`. TBTs are pooled over all tokens of all requests. A scheduling delay runs from
+    arrival to the first chunk.
     """
 
-    def __init__(self, requests: Sequence[PlannedRequest]) -> None:
+    def __init__(self, requests: Sequence[PlannedRequest], start_s: float) -> None:
         self.requests = requests
         self.tbts_s = array("d")
         self.ttfts_s = array("d")
@@ -26,7 +27,7 @@ class Measurement:
         self.num_iterations = 0
         self.num_prefill_tokens = 0
         self.num_expected_tbts = sum([request.num_output_tokens - 1 for request in requests])
-        self._arrivals_s = [request.arrival_s for request in requests]
+        self._arrivals_s = [start_s + request.arrival_s for request in requests]
         self._was_scheduled = bytearray(len(requests))
 
     @property

@@ -15,7 +15,7 @@ from sarathid.request_list import RequestList
 from sarathid.scheduler.policies.registry import POLICIES
 from sarathid.simulator.report import Latency
 from sarathid.simulator.serving import Serving
-from sarathid.simulator.simulator import Simulator, simulate
+from sarathid.simulator.simulator import simulate
 from sarathid.workload import PlannedRequest
 from sarathid.workload_catalog import load_requests
 
@@ -125,7 +125,7 @@ def test_a_stalled_decode_shows_in_the_tail() -> None:
 )
 def test_what_can_never_be_is_told_before_it_runs(change: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Simulator(YI, Serving(**change), chats().requests)  # type: ignore[arg-type]
+        simulate(YI, Serving(**change), chats().requests)  # type: ignore[arg-type]
 
 
 def test_percentiles_are_samples_by_nearest_rank() -> None:
