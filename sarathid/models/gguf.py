@@ -2,7 +2,6 @@
 
 import mmap
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -76,6 +75,8 @@ class GGUFFile:
             self.metadata[key] = cursor.value(cursor.scalar("<I"))
         entries = [_TensorEntry.read(cursor) for _ in range(num_tensors)]
         alignment = self.metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise ValueError(f"its alignment is {alignment}")
         start = -(-cursor.position // alignment) * alignment
         self.tensors = {entry.name: entry.locate(start, len(self._data)) for entry in entries}
 
@@ -154,8 +155,9 @@ class _Cursor:
         item_kind, num_items = self.scalar("<I"), self.scalar("<Q")
         if num_items > len(self._data):
             raise ValueError(f"an array of {num_items} items is longer than the file")
+        if item_kind == _ARRAY:
+            raise ValueError("it has an array of arrays")
         if item_kind in _SCALARS:
             layout = f"<{num_items}{_SCALARS[item_kind][1:]}"
             return list(struct.unpack(layout, self.take(struct.calcsize(layout))))
-        read: Callable[[], Any] = self.string if item_kind == _STRING else lambda: self.value(item_kind)
-        return [read() for _ in range(num_items)]
+        return [self.value(item_kind) for _ in range(num_items)]

@@ -2,18 +2,21 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import field
 from numpy.typing import NDArray
 
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf import GGUFFile
-from sarathid.models.model_config import ModelConfig, RopeConfig
+from sarathid.models.model_config import ModelConfig, RopeConfig, Size
 
 _ROPE_FACTORS = "rope_freqs.weight"
 _OUTPUT = "output.weight"
+_EMBEDDING = "token_embd.weight"
 
 _TOP_LEVEL = {
-    "model.embed_tokens.weight": "token_embd.weight",
+    "model.embed_tokens.weight": _EMBEDDING,
     "model.norm.weight": "output_norm.weight",
     "lm_head.weight": _OUTPUT,
 }
@@ -30,37 +33,48 @@ _LAYER_LEVEL = {
 }
 
 
+class _LlamaFields(msgspec.Struct):
+    """What we read of the metadata, by the file's names."""
+
+    num_layers: Size = field(name="llama.block_count")
+    hidden_size: Size = field(name="llama.embedding_length")
+    intermediate_size: Size = field(name="llama.feed_forward_length")
+    num_heads: Size = field(name="llama.attention.head_count")
+    rms_norm_eps: float = field(name="llama.attention.layer_norm_rms_epsilon")
+    max_position_embeddings: Size = field(name="llama.context_length")
+    num_kv_heads: Size | None = field(name="llama.attention.head_count_kv", default=None)
+    head_dim: Size | None = field(name="llama.attention.key_length", default=None)
+    rope_theta: float = field(name="llama.rope.freq_base", default=10_000.0)
+    bos_token_id: int | None = field(name="tokenizer.ggml.bos_token_id", default=None)
+    eos_token_id: int | None = field(name="tokenizer.ggml.eos_token_id", default=None)
+
+
 def read_gguf_config(file: GGUFFile) -> ModelConfig:
-    """Return the configuration in a file's metadata; raises `ModelRefused` naming what is missing."""
+    """Return the configuration in a file's metadata; raises `ModelRefused` naming what is missing or wrong."""
     architecture = file.metadata.get("general.architecture")
     if architecture != "llama":
         raise ModelRefused(f"{file.path}: GGUF architecture {architecture!r} is not served; 'llama' is")
+    if _EMBEDDING not in file.tensors:
+        raise ModelRefused(f"{file.path}: there is no tensor {_EMBEDDING}")
     try:
-        return _read_llama(file)
-    except KeyError as error:
-        raise ModelRefused(f"{file.path}: the metadata has no {error.args[0]}") from error
-
-
-def _read_llama(file: GGUFFile) -> ModelConfig:
-    fields = file.metadata
-    num_heads: int = fields["llama.attention.head_count"]
-    hidden_size: int = fields["llama.embedding_length"]
-    eos_token_id = fields.get("tokenizer.ggml.eos_token_id")
+        found = msgspec.convert(file.metadata, _LlamaFields)
+    except msgspec.ValidationError as error:
+        raise ModelRefused(f"{file.path}: {error}") from error
     return ModelConfig(
         architecture="LlamaForCausalLM",
-        vocab_size=file.tensors["token_embd.weight"].shape[0],
-        hidden_size=hidden_size,
-        intermediate_size=fields["llama.feed_forward_length"],
-        num_layers=fields["llama.block_count"],
-        num_heads=num_heads,
-        num_kv_heads=fields.get("llama.attention.head_count_kv", num_heads),
-        head_dim=fields.get("llama.attention.key_length", hidden_size // num_heads),
-        rms_norm_eps=_shortest(fields["llama.attention.layer_norm_rms_epsilon"]),
-        rope=_read_rope(file),
-        max_position_embeddings=fields["llama.context_length"],
+        vocab_size=file.tensors[_EMBEDDING].shape[0],
+        hidden_size=found.hidden_size,
+        intermediate_size=found.intermediate_size,
+        num_layers=found.num_layers,
+        num_heads=found.num_heads,
+        num_kv_heads=found.num_kv_heads or found.num_heads,
+        head_dim=found.head_dim or found.hidden_size // found.num_heads,
+        rms_norm_eps=_shortest(found.rms_norm_eps),
+        rope=_read_rope(file, found.rope_theta),
+        max_position_embeddings=found.max_position_embeddings,
         is_tied=_OUTPUT not in file.tensors,
-        bos_token_id=fields.get("tokenizer.ggml.bos_token_id"),
-        eos_token_ids=frozenset() if eos_token_id is None else frozenset((eos_token_id,)),
+        bos_token_id=found.bos_token_id,
+        eos_token_ids=frozenset() if found.eos_token_id is None else frozenset((found.eos_token_id,)),
     )
 
 
@@ -69,8 +83,7 @@ def _shortest(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _read_rope(file: GGUFFile) -> RopeConfig:
-    theta: float = file.metadata.get("llama.rope.freq_base", 10_000.0)
+def _read_rope(file: GGUFFile, theta: float) -> RopeConfig:
     if _ROPE_FACTORS not in file.tensors:
         return RopeConfig(theta=theta)
     return RopeConfig(theta=theta, frequency_factors=tuple(file.read(_ROPE_FACTORS).tolist()))

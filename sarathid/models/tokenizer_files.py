@@ -55,16 +55,26 @@ def build_gguf_tokenizer(file: GGUFFile) -> Tokenizer:
         raise ModelRefused(
             f"{file.path}: a GGUF tokenizer of kind {kind!r} is not served; give a directory with tokenizer.json"
         )
-    tokens: list[str] = file.metadata["tokenizer.ggml.tokens"]
-    merges = [tuple(merge.split(" ", 1)) for merge in file.metadata["tokenizer.ggml.merges"]]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokens, tokenizer = _read_bpe(file)
     tokenizer.pre_tokenizer = _pre_tokenizer(file)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = _post_processor(file, tokens)
     tokenizer.add_special_tokens(_added_tokens(file, tokens, _CONTROL))
     tokenizer.add_tokens(_added_tokens(file, tokens, _USER_DEFINED))
     return tokenizer
+
+
+def _read_bpe(file: GGUFFile) -> tuple[list[str], Tokenizer]:
+    try:
+        tokens: list[str] = file.metadata["tokenizer.ggml.tokens"]
+        merges = [tuple(merge.split(" ", 1)) for merge in file.metadata["tokenizer.ggml.merges"]]
+    except KeyError as error:
+        raise ModelRefused(f"{file.path}: the metadata has no {error.args[0]}") from error
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    try:
+        return tokens, Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    except Exception as error:  # the library raises nothing narrower
+        raise ModelRefused(f"{file.path}: its tokens and merges do not fit together: {error}") from error
 
 
 def _pre_tokenizer(file: GGUFFile) -> Any:

@@ -9,7 +9,7 @@ from gguf import GGMLQuantizationType
 
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf import GGUFFile
-from sarathid.models.gguf_model import undo_rope_permutation
+from sarathid.models.gguf_model import read_gguf_config, undo_rope_permutation
 from sarathid.models.model_config import ModelConfig, RopeConfig
 
 QUANTIZATIONS = [
@@ -98,6 +98,36 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.gguf").touch()
     with pytest.raises(ModelRefused, match="not a whole GGUF file"):
         GGUFFile(tmp_path / "model.gguf")
+
+
+def write_fields(path: Path, architecture: str = "llama", tensor: str = "token_embd.weight", **fields: int) -> GGUFFile:
+    writer = gguf.GGUFWriter(path, architecture)
+    for name, value in fields.items():
+        writer.add_uint32(name, value)
+    writer.add_tensor(tensor, np.zeros((8, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return GGUFFile(path)
+
+
+def test_metadata_that_describe_no_llama_are_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    with pytest.raises(ModelRefused, match="'mamba' is not served; 'llama' is"):
+        read_gguf_config(write_fields(path, "mamba"))
+    with pytest.raises(ModelRefused, match=r"no tensor token_embd\.weight"):
+        read_gguf_config(write_fields(path, tensor="other"))
+    with pytest.raises(ModelRefused, match=r"missing required field `llama\.block_count`"):
+        read_gguf_config(write_fields(path))
+    with pytest.raises(ModelRefused, match=r"llama\.block_count"):
+        read_gguf_config(write_fields(path, **{"llama.block_count": 0}))
+
+
+@pytest.mark.parametrize("alignment", [0, 1 << 31])
+def test_an_alignment_that_leads_nowhere_is_refused(tmp_path: Path, alignment: int) -> None:
+    with pytest.raises(ModelRefused, match="not a whole GGUF file"):
+        write_fields(tmp_path / "model.gguf", **{"general.alignment": alignment})
 
 
 @pytest.mark.parametrize(("name", "num_heads"), [("q_proj", 6), ("k_proj", 2)])

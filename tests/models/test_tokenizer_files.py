@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import gguf
 import pytest
 import transformers
 
 from sarathid.errors import ModelRefused
+from sarathid.models.gguf import GGUFFile
 from sarathid.models.model_files import resolve
-from sarathid.models.tokenizer_files import read_chat_template, read_tokenizer
+from sarathid.models.tokenizer_files import build_gguf_tokenizer, read_chat_template, read_tokenizer
 
 TRICKY = [
     "",
@@ -78,6 +81,37 @@ def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
     with pytest.raises(ModelRefused, match="is not a tokenizer"):
         read_tokenizer(tmp_path)
+
+
+def write_tokenizer(path: Path, kind: str = "gpt2", split: str = "gpt-2", merge: str | None = "a b") -> GGUFFile:
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model(kind)
+    writer.add_tokenizer_pre(split)
+    writer.add_token_list(["a", "b", "ab"])
+    if merge is not None:
+        writer.add_token_merges([merge])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return GGUFFile(path)
+
+
+def test_plain_byte_level_bpe_is_built(tmp_path: Path) -> None:
+    assert build_gguf_tokenizer(write_tokenizer(tmp_path / "model.gguf")).encode("abba").ids == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": "llama"}, "kind 'llama' is not served"),
+        ({"split": "novel"}, "'novel' is not known"),
+        ({"merge": None}, r"no tokenizer\.ggml\.merges"),
+        ({"merge": "a z"}, "do not fit together"),
+    ],
+)
+def test_tokenizers_that_we_can_not_build_are_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelRefused, match=words):
+        build_gguf_tokenizer(write_tokenizer(tmp_path / "model.gguf", **changes))
 
 
 def test_tokenizer_and_configuration_load_no_torch(smollm2_path: Path) -> None:
