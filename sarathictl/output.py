@@ -12,7 +12,7 @@ SCHEMA_VERSION = 1
 
 
 class ExitCode(IntEnum):
-    """What `sarathictl` ends with; 143 is the shell's word for SIGTERM and is never returned."""
+    """What `sarathictl` ends with, beside 130 when it is interrupted."""
 
     DONE = 0
     UNEXPECTED = 1
@@ -23,9 +23,7 @@ class ExitCode(IntEnum):
     CONFLICT = 6
     REFUSED = 7
     BAD_ANSWER = 8
-    REVERTED = 9
     TIMED_OUT = 124
-    INTERRUPTED = 130
 
 
 _CODE_OF_FAULT = {

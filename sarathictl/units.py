@@ -48,16 +48,6 @@ def short_duration(seconds: float | None) -> str:
     return duration(seconds).replace(" ", "")
 
 
-def milliseconds(seconds: float | None) -> str:
-    """Return the bare number of milliseconds, for a column or a line that names the unit once."""
-    return ABSENT if seconds is None else _three_digits(seconds * 1e3)
-
-
-def seconds_number(seconds: float | None) -> str:
-    """Return the bare number of seconds, for a column or a line that names the unit once."""
-    return ABSENT if seconds is None else _three_digits(seconds)
-
-
 def size(num_bytes: int) -> str:
     """Return `"1.5 GiB"` or `"98 MiB"`."""
     if num_bytes >= _GIB:

@@ -63,19 +63,22 @@ class EngineView:
         return self.num_blocks_used / num_blocks if num_blocks else 0.0
 
     @property
-    def num_decoding(self) -> int:
-        """How many requests have their first token and wait for the next."""
-        return sum(row.state is RequestState.DECODE for row in self.requests)
+    def waiting_since_s(self) -> dict[int, float]:
+        """When each decode got its newest token, longest ago first, while an iteration runs; else empty."""
+        if self.running is None:
+            return {}
+        decodes = {
+            row.request_id: row.last_token_s
+            for row in self.requests
+            if row.state is RequestState.DECODE and row.last_token_s is not None
+        }
+        return dict(sorted(decodes.items(), key=lambda decode: decode[1]))
 
     @property
     def open_gap_s(self) -> float | None:
-        """How long the decodes have waited for the iteration that runs now; None when none waits.
-
-        Every decode is in every iteration or waits through it, so the wait began when the last one ended.
-        """
-        if self.running is None or self.last_end_s is None or not self.num_decoding:
-            return None
-        return max(0.0, self.now_s - self.last_end_s)
+        """How long the decode that has waited longest waits for the running iteration; None when none does."""
+        since_s = next(iter(self.waiting_since_s.values()), None)
+        return None if since_s is None else max(0.0, self.now_s - since_s)
 
     @property
     def last_end_s(self) -> float | None:

@@ -1,6 +1,6 @@
 """The requests that the daemon holds, kept between two lists of them by what each iteration did."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec.structs import replace
@@ -11,6 +11,8 @@ from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, Stal
 
 class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     """One request as a screen shows it; None and "" where only a list of requests would tell.
+
+    `last_token_s` is the monotonic moment of its newest token, None if that was before we looked.
 
     A struct, since a row is replaced for every token and `msgspec` does so in a tenth of the time.
     """
@@ -24,6 +26,7 @@ class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
     num_output_tokens: int = 0
     max_tokens: int | None = None
     ttft_s: float | None = None
+    last_token_s: float | None = None
     tbt_last_s: float | None = None
     tbt_max_s: float | None = None
     num_stalls: int = 0
@@ -42,16 +45,17 @@ class RequestTable:
 
     def replace_all(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
-        self._rows = {request.request_id: _row_of(request, now_s) for request in requests}
+        known = self._rows
+        self._rows = {request.request_id: _row_of(request, now_s, known) for request in requests}
 
     def fold(self, iteration: IterationStats) -> None:
         """Advance the requests that took part in an iteration."""
         for chunk in iteration.chunks:
             self._take_chunk(chunk)
         for first in iteration.first_tokens:
-            self._take_first_token(first)
+            self._take_first_token(first, iteration.end_s)
         for gap in iteration.gaps:
-            self._take_gap(gap)
+            self._take_gap(gap, iteration.end_s)
         for request_id in iteration.preempted:
             self._preempt(request_id)
         for request_id in iteration.finished:
@@ -76,19 +80,24 @@ class RequestTable:
             num_computed_tokens=chunk.start + chunk.length,
         )
 
-    def _take_first_token(self, first: FirstToken) -> None:
+    def _take_first_token(self, first: FirstToken, time_s: float) -> None:
         row = self._row(first.request_id)
         self._rows[first.request_id] = replace(
-            row, state=RequestState.DECODE, ttft_s=first.ttft_s, num_output_tokens=row.num_output_tokens + 1
+            row,
+            state=RequestState.DECODE,
+            num_output_tokens=row.num_output_tokens + 1,
+            ttft_s=first.ttft_s,
+            last_token_s=time_s,
         )
 
-    def _take_gap(self, gap: TokenGap) -> None:
+    def _take_gap(self, gap: TokenGap, time_s: float) -> None:
         row = self._row(gap.request_id)
         self._rows[gap.request_id] = replace(
             row,
             state=RequestState.DECODE,
             num_computed_tokens=row.num_computed_tokens + 1,
             num_output_tokens=row.num_output_tokens + 1,
+            last_token_s=time_s,
             tbt_last_s=gap.tbt_s,
             tbt_max_s=max(gap.tbt_s, row.tbt_max_s or 0.0),
         )
@@ -103,7 +112,8 @@ class RequestTable:
         return self._rows.get(request_id) or RequestRow(request_id=request_id, state=RequestState.WAITING)
 
 
-def _row_of(request: RequestStatus, now_s: float) -> RequestRow:
+def _row_of(request: RequestStatus, now_s: float, known: Mapping[int, RequestRow]) -> RequestRow:
+    before = known.get(request.request_id)
     return RequestRow(
         request_id=request.request_id,
         state=request.state,
@@ -114,6 +124,7 @@ def _row_of(request: RequestStatus, now_s: float) -> RequestRow:
         num_output_tokens=request.num_output_tokens,
         max_tokens=request.max_tokens,
         ttft_s=request.ttft_s,
+        last_token_s=before.last_token_s if before else None,
         tbt_last_s=request.tbt_last_s,
         tbt_max_s=request.tbt_max_s,
         num_stalls=request.num_stalls,

@@ -11,7 +11,8 @@ from sarathictl.tui.renderables.line import fit, title
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.renderables.requests import draw_requests, requests_title
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
-from sarathictl.tui.renderables.tape import DEFAULT_ZOOM_S, Axis, draw_tape, tape_title
+from sarathictl.tui.renderables.tape import DEFAULT_ZOOM_S, draw_tape, tape_title
+from sarathictl.tui.renderables.tape_columns import Axis
 
 _ENGINE_LINES = 6
 _STALL_LINES = 5

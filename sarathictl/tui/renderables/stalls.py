@@ -1,7 +1,5 @@
 """The stall feed: one sentence an iteration that kept a decode waiting."""
 
-from collections.abc import Sequence
-
 from rich.text import Text
 
 from sarathictl import units
@@ -40,12 +38,15 @@ def stalls_title(view: EngineView, look: Look) -> Text:
 
 def _draw_open_stall(view: EngineView, look: Look) -> list[Text]:
     """Return a line on the decodes that wait longer than the target at this moment, none if none do."""
-    if view.open_gap_s is None or view.running is None or view.slo.tbt_s is None or view.open_gap_s <= view.slo.tbt_s:
+    target_s, gap_s = view.slo.tbt_s, view.open_gap_s
+    if view.running is None or target_s is None or gap_s is None or gap_s <= target_s:
         return []
+    waiting = [request_id for request_id, since_s in view.waiting_since_s.items() if view.now_s - since_s > target_s]
+    others = f" +{len(waiting) - 1}" if len(waiting) > 1 else ""
     pieces = [
         (" now ", look.notice),
-        (f" {view.num_decoding} waiting ", look.plain),
-        (units.duration(view.open_gap_s), look.over),
+        (f" {waiting[0]}{others} waiting ", look.plain),
+        (units.duration(gap_s), look.over),
         (f" ← {running_words(view.running)}", look.plain),
     ]
     return [line(pieces)]
@@ -75,8 +76,3 @@ def _draw_stall(stall: StallEvent, is_selected: bool, width: int, look: Look, wa
     if is_selected:
         text.stylize_before(look.selected)
     return text
-
-
-def stall_at(stalls: Sequence[StallEvent], selected: int | None) -> StallEvent | None:
-    """Return the selected stall, None when there is none."""
-    return stalls[selected] if selected is not None and selected < len(stalls) else None

@@ -6,7 +6,8 @@ from textual.reactive import reactive
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.tape import DEFAULT_ZOOM_S, ZOOMS_S, Axis, draw_tape, tape_title
+from sarathictl.tui.renderables.tape import DEFAULT_ZOOM_S, ZOOMS_S, draw_tape, tape_title
+from sarathictl.tui.renderables.tape_columns import Axis
 from sarathictl.tui.widgets.panel import Panel
 
 

@@ -10,7 +10,7 @@ from textual.widgets import Input, Label
 
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathictl.tui.app import ConsoleApp
-from sarathictl.tui.renderables.tape import Axis
+from sarathictl.tui.renderables.tape_columns import Axis
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.screens.help import HelpScreen

@@ -15,7 +15,8 @@ from sarathictl.tui.renderables.header import Watch, draw_header
 from sarathictl.tui.renderables.line import ascii_only, bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
 from sarathictl.tui.renderables.stalls import draw_stalls
-from sarathictl.tui.renderables.tape import Axis, draw_tape, tape_columns
+from sarathictl.tui.renderables.tape import draw_tape
+from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
 from sarathid.protocol.stats import IterationScheduled
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
@@ -116,7 +117,7 @@ def test_a_stall_that_lasts_still_is_said_before_it_is_over() -> None:
     state.fold(next(record for record in engine.step() if isinstance(record, IterationScheduled)))
     view = state.view(state.view(0.0).samples[-1].end_s + 5.0)
     first, *_ = draw_stalls(view, None, 80, 5, PLAIN_LOOK, 0.0)
-    assert first.plain.startswith(" now  8 waiting 5 s ← 8 decode + 248 prefill of 9")
+    assert first.plain.startswith(" now  1 +7 waiting 5 s ← 8 decode + 248 prefill of 9")
     assert tape_columns(view, Axis.TIME, 20, 0.5)[-1].gap_s == pytest.approx(5.0)
 
 

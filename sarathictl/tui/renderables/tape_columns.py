@@ -1,0 +1,91 @@
+"""What the columns of the iteration tape hold: iterations and gaps, laid over time or one a column."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from sarathictl.state.engine_view import EngineView
+from sarathictl.state.window import IterationSample
+from sarathid.protocol.stats import IterationScheduled
+
+
+class Axis(StrEnum):
+    TIME = "time"
+    ITERATION = "iteration"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the largest iteration in it, and the longest gap that lay over it; all zero where nothing ran."""
+
+    num_decode_tokens: int = 0
+    num_prefill_tokens: int = 0
+    token_budget: int = 0
+    is_running: bool = False
+    gap_s: float = 0.0
+
+    @property
+    def num_tokens(self) -> int:
+        return self.num_decode_tokens + self.num_prefill_tokens
+
+
+IDLE = Column()
+
+
+def tape_columns(view: EngineView, axis: Axis, num_columns: int, zoom_s: float) -> list[Column]:
+    """Return `num_columns` columns, the newest last."""
+    if axis is Axis.ITERATION:
+        return _columns_by_iteration(view, num_columns)
+    return _columns_by_time(view, num_columns, zoom_s)
+
+
+def _columns_by_iteration(view: EngineView, num_columns: int) -> list[Column]:
+    columns = [_column(sample, sample.worst_gap_s or 0.0) for sample in view.samples[-num_columns:]]
+    if view.running is not None:
+        columns = [*columns, _running_column(view.running)][-num_columns:]
+    return [IDLE] * (num_columns - len(columns)) + columns
+
+
+def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[Column]:
+    """Lay iterations and gaps over the time that they took.
+
+    The right edge moves by whole columns, so that what was drawn only ever shifts.
+    """
+    last = round(view.now_s / zoom_s) - 1
+    first = last - num_columns + 1
+    columns = [IDLE] * num_columns
+
+    def cover(start_s: float, end_s: float, column: Column) -> None:
+        for index in range(max(first, round(start_s / zoom_s)), min(last, _last_index(start_s, end_s, zoom_s)) + 1):
+            columns[index - first] = _larger(columns[index - first], column)
+
+    for sample in reversed(view.samples):
+        if sample.end_s < first * zoom_s:
+            break
+        cover(sample.start_s, sample.end_s, _column(sample, 0.0))
+        if sample.worst_gap_s is not None:
+            cover(sample.end_s - sample.worst_gap_s, sample.end_s, Column(gap_s=sample.worst_gap_s))
+    if view.running is not None:
+        cover(view.running.start_s, view.now_s, _running_column(view.running))
+    if view.open_gap_s is not None:
+        cover(view.now_s - view.open_gap_s, view.now_s, Column(gap_s=view.open_gap_s))
+    return columns
+
+
+def _last_index(start_s: float, end_s: float, zoom_s: float) -> int:
+    """Return the last column that a span covers: neighbours share none, and a short span has one."""
+    return max(round(start_s / zoom_s), round(end_s / zoom_s) - 1)
+
+
+def _column(sample: IterationSample, gap_s: float) -> Column:
+    return Column(sample.num_decode_tokens, sample.num_prefill_tokens, sample.token_budget, gap_s=gap_s)
+
+
+def _running_column(running: IterationScheduled) -> Column:
+    num_prefill_tokens = sum(chunk.length for chunk in running.chunks)
+    return Column(running.num_decode_tokens, num_prefill_tokens, running.token_budget, is_running=True)
+
+
+def _larger(one: Column, other: Column) -> Column:
+    """Return the column with more tokens, with the longer gap of the two."""
+    larger = one if one.num_tokens >= other.num_tokens else other
+    return replace(larger, gap_s=max(one.gap_s, other.gap_s))
