@@ -122,3 +122,20 @@ def test_a_token_of_no_weight_is_never_drawn() -> None:
 
 def test_a_tiny_temperature_is_nearly_greedy() -> None:
     assert draw_many(50, temperature=1e-6)[0] == 1.0
+
+
+def test_draws_from_a_large_vocabulary_follow_the_distribution() -> None:
+    logits = torch.full((5000,), -100.0)
+    logits[[3, 255, 256, 2000, 4999]] = torch.tensor([0.1, 0.2, 0.3, 0.25, 0.15]).log()
+    shares = draw_many(3000, logits)
+    assert np.abs(shares[[3, 255, 256, 2000, 4999]] - [0.1, 0.2, 0.3, 0.25, 0.15]).max() < 0.04
+
+
+def test_a_wide_nucleus_is_found_whole() -> None:
+    logits = torch.zeros(1000)
+    logits[500:] = -0.1
+    shares = draw_many(2000, logits, top_p=0.5)
+    kept = 0.5 * (500 + 500 * np.exp(-0.1))
+    assert shares[500:].sum() == 0.0
+    assert np.count_nonzero(shares) <= np.ceil(kept)
+    assert np.count_nonzero(shares) > 0.9 * kept

@@ -1,0 +1,110 @@
+"""Measures what iterations cost on an executor, by running made-up batches of many shapes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import median
+
+from sarathid.clock import Clock
+from sarathid.costmodel.features import ChunkShape, IterationFeatures
+from sarathid.costmodel.fit import Sample
+from sarathid.executor.base import Executor, ExecutorInfo
+from sarathid.protocol.requests import SamplingParams
+from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
+
+_NUM_RUNS = 3
+_TOKEN_ID = 1
+_GREEDY = SamplingInput(params=SamplingParams(temperature=0.0), num_output_tokens=0)
+
+_NUM_DECODES = (1, 2, 4, 8, 16, 32, 64, 128)
+_CONTEXTS = (16, 128, 512, 2048, 4096)
+_CHUNKS = (1, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512, 1024, 2048)
+_POSITIONS = (0, 256, 1024, 4096)
+_MIXED_DECODES = (2, 8, 32)
+_MIXED_CHUNKS = (16, 64, 128, 256, 512)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShape:
+    """So many decodes, each with a context of that length, and chunks."""
+
+    num_decodes: int = 0
+    context_len: int = 0
+    chunks: tuple[ChunkShape, ...] = ()
+
+    @property
+    def features(self) -> IterationFeatures:
+        return IterationFeatures(self.num_decodes, self.num_decodes * self.context_len, self.chunks)
+
+    @property
+    def contexts(self) -> tuple[int, ...]:
+        """The positions that each sequence attends to, decodes first."""
+        chunks = tuple(chunk.first_position + chunk.num_tokens for chunk in self.chunks)
+        return (self.context_len,) * self.num_decodes + chunks
+
+
+def shapes() -> Iterator[BatchShape]:
+    """Yield decodes alone, chunks alone, two chunks, and chunks beside decodes."""
+    for num_decodes in _NUM_DECODES:
+        for context_len in _CONTEXTS:
+            yield BatchShape(num_decodes, context_len)
+    for num_tokens in _CHUNKS:
+        for first_position in _POSITIONS:
+            yield BatchShape(chunks=(ChunkShape(num_tokens, first_position),))
+            yield BatchShape(chunks=(ChunkShape(num_tokens, first_position), ChunkShape(num_tokens, 0)))
+    for num_decodes in _MIXED_DECODES:
+        for num_tokens in _MIXED_CHUNKS:
+            for length in _CONTEXTS[1:-1]:
+                yield BatchShape(num_decodes, length, (ChunkShape(num_tokens, length),))
+
+
+def measurable(info: ExecutorInfo, max_num_seqs: int, max_num_tokens: int) -> tuple[BatchShape, ...]:
+    """Return the shapes that the executor has blocks for, and that a scheduler within these limits would make."""
+
+    def fits(shape: BatchShape) -> bool:
+        num_blocks = sum(-(-context // info.block_size) for context in shape.contexts)
+        num_tokens = shape.num_decodes + shape.features.num_prefill_tokens
+        return (
+            num_blocks <= info.num_blocks
+            and max(shape.contexts) <= info.max_model_len
+            and len(shape.contexts) <= max_num_seqs
+            and num_tokens <= max_num_tokens
+        )
+
+    return tuple(filter(fits, shapes()))
+
+
+def measure(
+    executor: Executor, info: ExecutorInfo, shape: BatchShape, clock: Clock, on_run: Callable[[], None] = lambda: None
+) -> Sample:
+    """Return the shape's features and the median seconds of three runs, after one that is not counted.
+
+    What stands in the KV cache does not matter and is overwritten in part.
+    """
+    batch = _batch(shape, info.block_size)
+    runs_s = []
+    for _ in range(1 + _NUM_RUNS):
+        start_s = clock.now_s()
+        executor.submit(batch)
+        executor.collect()
+        runs_s.append(clock.now_s() - start_s)
+        on_run()
+    return Sample(shape.features, median(runs_s[1:]))
+
+
+def _batch(shape: BatchShape, block_size: int) -> ScheduledBatch:
+    num_tokens = (1,) * shape.num_decodes + tuple(chunk.num_tokens for chunk in shape.chunks)
+    sequences = []
+    next_block = 0
+    for request_id, (length, context_len) in enumerate(zip(num_tokens, shape.contexts, strict=True)):
+        num_blocks = -(-context_len // block_size)
+        sequences.append(
+            ScheduledSequence(
+                request_id=request_id,
+                token_ids=(_TOKEN_ID,) * length,
+                first_position=context_len - length,
+                block_ids=tuple(range(next_block, next_block + num_blocks)),
+                sampling=_GREEDY,
+            )
+        )
+        next_block += num_blocks
+    return ScheduledBatch(decodes=tuple(sequences[: shape.num_decodes]), chunks=tuple(sequences[shape.num_decodes :]))
