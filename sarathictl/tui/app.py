@@ -145,7 +145,7 @@ class ConsoleApp(App[None]):
     def action_next_theme(self) -> None:
         names = [theme.name for theme in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
-        self._show(is_urgent=True)
+        self.call_after_refresh(self._show, is_urgent=True)
 
     def action_change_rate(self, step: int) -> None:
         index = min(max(RATES_HZ.index(self._rate_hz) + step, 0), len(RATES_HZ) - 1)

@@ -1,6 +1,8 @@
 """The iteration tape: what each moment's iteration ran, against its budget, and whom it kept waiting."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 
 from rich.text import Text
 
@@ -46,8 +48,8 @@ def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
     lines = []
     for row in reversed(range(num_rows)):
         label = _chart_label(row, num_rows, top)
-        cells = _runs(_chart_cell(column, row, num_rows / top if top else 0.0, look) for column in columns)
-        lines.append(_row(label, cells, notes.get(num_rows - 1 - row), look))
+        draw = partial(_chart_cell, row=row, rows_per_token=num_rows / top if top else 0.0, look=look)
+        lines.append(_row(label, _cells(columns, draw), notes.get(num_rows - 1 - row), look))
     return lines
 
 
@@ -107,7 +109,7 @@ def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) ->
 
     num_over = sum(_is_over(column, target_s) for column in columns)
     note = (f"{units.share(num_over / len(columns))} stalled", look.over) if num_over else None
-    return _row("stall", _runs(map(cell, columns)), note, look)
+    return _row("stall", _cells(columns, cell), note, look)
 
 
 def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[float], look: Look) -> Iterator[Text]:
@@ -119,7 +121,7 @@ def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[
         draw = _gap_cell(low_s, high_s, target_s, is_target, look)
         name = "SLO " if is_target else "gap " if lane[row] == lane[-1] else ""
         note = (f"worst {units.short_duration(worst_s)}", look.plain) if row == len(lane) - 1 and worst_s else None
-        yield _row(f"{name}{units.short_duration(high_s)}", _runs(map(draw, columns)), note, look)
+        yield _row(f"{name}{units.short_duration(high_s)}", _cells(columns, draw), note, look)
 
 
 def _gap_cell(
@@ -166,15 +168,11 @@ def _row(label: str, cells: Iterable[Piece], note: Piece | None, look: Look) -> 
     return line([(head, look.faint), *cells, margin])
 
 
-def _runs(cells: Iterable[Piece]) -> list[Piece]:
-    """Join neighbouring cells of one style, so that a row is a few pieces instead of a hundred."""
-    runs: list[Piece] = []
-    for glyph, style in cells:
-        if runs and runs[-1][1] is style:
-            runs[-1] = (runs[-1][0] + glyph, style)
-        else:
-            runs.append((glyph, style))
-    return runs
+def _cells(columns: Sequence[Column], draw: Callable[[Column], Piece]) -> Iterator[Piece]:
+    """Draw one row: equal neighbours (an iteration spans many columns) once, and one piece a run of a style."""
+    drawn = ((draw(column), sum(1 for _ in same)) for column, same in groupby(columns))
+    for style, run in groupby(drawn, key=lambda cell: cell[0][1]):
+        yield "".join(glyph * count for (glyph, _), count in run), style
 
 
 def tape_title(axis: Axis, zoom_s: float, look: Look) -> Text:

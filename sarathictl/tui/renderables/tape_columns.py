@@ -88,4 +88,5 @@ def _running_column(running: IterationScheduled) -> Column:
 def _larger(one: Column, other: Column) -> Column:
     """Return the column with more tokens, with the longer gap of the two."""
     larger = one if one.num_tokens >= other.num_tokens else other
-    return replace(larger, gap_s=max(one.gap_s, other.gap_s))
+    gap_s = max(one.gap_s, other.gap_s)
+    return larger if larger.gap_s == gap_s else replace(larger, gap_s=gap_s)

@@ -1,5 +1,6 @@
 """A box that shows lines of styled text, drawn anew when what it shows changes."""
 
+from rich.style import Style
 from rich.text import Text
 from textual.geometry import Region
 from textual.strip import Strip
@@ -38,7 +39,8 @@ class Panel(Widget):
         view, watch, look = self._shown
         self._put_title(self.title_of(view, look), look)
         lines = self.draw(view, watch, width, height, look)
-        self._put([self._strip_of(in_ascii(text) if look.is_ascii else text, width) for text in lines])
+        style = self.rich_style
+        self._put([self._strip_of(in_ascii(text) if look.is_ascii else text, width, style) for text in lines])
 
     def title_of(self, view: EngineView, look: Look) -> Text:
         """Return what the border says; empty for a panel without one."""
@@ -53,8 +55,7 @@ class Panel(Widget):
         self.repaint()
 
     def render_line(self, y: int) -> Strip:
-        strip = self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width)
-        return strip.apply_style(self.rich_style)
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     def _put_title(self, title: Text, look: Look) -> None:
         if title != self._title:
@@ -71,5 +72,5 @@ class Panel(Widget):
             if old != new:
                 self.refresh(Region(0, y, self.size.width, 1))
 
-    def _strip_of(self, text: Text, width: int) -> Strip:
-        return Strip(text.render(self.app.console)).adjust_cell_length(width)
+    def _strip_of(self, text: Text, width: int, style: Style) -> Strip:
+        return Strip(text.render(self.app.console)).adjust_cell_length(width).apply_style(style)
