@@ -47,9 +47,12 @@ class BatchPlan:
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, whatever the budget has left."""
         for sequence in tuple(self._running):
-            if sequence.is_decoding and not sequence.is_in_flight and self._make_room_for_token(sequence):
-                budget.charge_decode(sequence)
-                self._schedule(sequence, 1, self._decodes)
+            if not sequence.is_decoding or sequence.is_in_flight:
+                continue
+            if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
+                continue
+            budget.charge_decode(sequence)
+            self._decodes.append(sequence.schedule(1))
 
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet, oldest first."""
@@ -59,7 +62,7 @@ class BatchPlan:
             if self._may_run_chunk(sequence):
                 num_possible = min(sequence.num_uncomputed_tokens, self._room_for_chunk(sequence))
                 if num_possible and (num_granted := budget.take(sequence, num_possible)):
-                    self._schedule(sequence, num_granted, self._chunks)
+                    self._schedule_chunk(sequence, num_granted)
 
     def admit(self, budget: TokenBudget) -> None:
         """Start waiting requests in order of arrival while sequences, blocks and budget allow; never skip one."""
@@ -89,24 +92,12 @@ class BatchPlan:
             if num_tokens > sequence.num_tokens:
                 self._kv_cache.grow(sequence.block_table, num_tokens)
             insort(self._running, self._waiting.pop(), key=_order)
-            self._schedule(sequence, num_granted, self._chunks)
+            self._schedule_chunk(sequence, num_granted)
 
-    def _schedule(self, sequence: Sequence, num_tokens: int, part: list[ScheduledSequence]) -> None:
-        """Add the sequence's next tokens, for which there are blocks, to the batch, and mark it as in flight."""
-        first = sequence.num_computed_tokens
-        end = first + num_tokens
-        has_blocks = self._kv_cache.grow(sequence.block_table, end)
+    def _schedule_chunk(self, sequence: Sequence, num_tokens: int) -> None:
+        has_blocks = self._kv_cache.grow(sequence.block_table, sequence.num_computed_tokens + num_tokens)
         assert has_blocks, "a sequence was granted more tokens than there are blocks"
-        sequence.is_in_flight = True
-        part.append(
-            ScheduledSequence(
-                request_id=sequence.request_id,
-                token_ids=tuple(sequence.token_ids[first:end]),
-                first_position=first,
-                block_ids=sequence.block_table.block_ids,
-                sampling=sequence.sampling_input() if end == len(sequence.token_ids) else None,
-            )
-        )
+        self._chunks.append(sequence.schedule(num_tokens))
 
     def _make_room_for_token(self, sequence: Sequence) -> bool:
         while not self._kv_cache.grow(sequence.block_table, len(sequence.token_ids)):

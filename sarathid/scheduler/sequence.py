@@ -2,7 +2,7 @@
 
 from sarathid.kvcache.block_table import BlockTable
 from sarathid.protocol.requests import FinishReason, Request
-from sarathid.scheduler.batch import SamplingInput
+from sarathid.scheduler.batch import SamplingInput, ScheduledSequence
 
 
 class Sequence:
@@ -61,16 +61,20 @@ class Sequence:
         num_tokens = len(self.token_ids)
         return num_tokens - self.num_computed_tokens == 1 and num_tokens > self.num_prompt_tokens
 
-    def sampling_input(self) -> SamplingInput:
-        """Return how this sequence's next token is drawn."""
-        params = self.request.sampling
-        if not params.needs_history:
-            return SamplingInput(params=params, num_output_tokens=self.num_output_tokens)
-        return SamplingInput(
-            params=params,
-            num_output_tokens=self.num_output_tokens,
-            prompt_token_ids=self.request.prompt_token_ids,
-            output_token_ids=tuple(self.token_ids[self.num_prompt_tokens :]),
+    def schedule(self, num_tokens: int) -> ScheduledSequence:
+        """Return the next `num_tokens` tokens as a share of an iteration, which the sequence is in from now on.
+
+        It draws a token if they are the last that were not computed.
+        """
+        first = self.num_computed_tokens
+        end = first + num_tokens
+        self.is_in_flight = True
+        return ScheduledSequence(
+            request_id=self.request_id,
+            token_ids=tuple(self.token_ids[first:end]),
+            first_position=first,
+            block_ids=self.block_table.block_ids,
+            sampling=self._sampling_input() if end == len(self.token_ids) else None,
         )
 
     def restart(self) -> None:
@@ -88,3 +92,15 @@ class Sequence:
         if len(self.token_ids) >= self.max_num_tokens:
             return FinishReason.LENGTH
         return None
+
+    def _sampling_input(self) -> SamplingInput:
+        """Return how this sequence's next token is drawn."""
+        params = self.request.sampling
+        if not params.needs_history:
+            return SamplingInput(params=params, num_output_tokens=len(self.token_ids) - self.num_prompt_tokens)
+        return SamplingInput(
+            params=params,
+            num_output_tokens=self.num_output_tokens,
+            prompt_token_ids=self.request.prompt_token_ids,
+            output_token_ids=tuple(self.token_ids[self.num_prompt_tokens :]),
+        )
