@@ -71,6 +71,15 @@ def test_every_backend_draws_the_same(tiny_path: Path, backend: str) -> None:
     assert drawn[0] == drawn[1]
 
 
+def test_half_precision_runs_on_torch_and_says_so(tiny_path: Path) -> None:
+    executor = LocalExecutor(make_config(tiny_path, dtype="bfloat16"))
+    info = executor.start()
+    (token_id,) = run_chunk(executor, tuple(range(20)), GREEDY)
+    assert (info.dtype, info.attention_backend) == ("bfloat16", "torch")
+    assert any("bfloat16" in note for note in info.notes)
+    assert token_id is not None
+
+
 def test_a_small_cache_cuts_the_length_and_says_so(tiny_path: Path) -> None:
     info = LocalExecutor(make_config(tiny_path, kv_memory_bytes=100_000)).start()
     assert info.max_model_len == 64

@@ -1,6 +1,7 @@
 """Compiling the kernels: once, into one OpenMP pool with torch, and refused in words."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,12 @@ def test_a_source_is_compiled_once(tmp_path: Path) -> None:
     made_ns = library.stat().st_mtime_ns
     native.load("skinny_gemm.cpp", tmp_path)
     assert [path.stat().st_mtime_ns for path in tmp_path.iterdir()] == [made_ns]
+
+
+@pytest.mark.parametrize("source", sorted(Path(native.__file__).parent.glob("*.cpp")), ids=lambda path: path.stem)
+def test_sources_compile_without_a_warning(source: Path) -> None:
+    command = ["g++", "-std=c++17", "-fopenmp", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", str(source)]
+    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
 
 
 def test_kernels_share_the_openmp_pool_of_torch(kernel_directory: Path) -> None:

@@ -1,0 +1,160 @@
+// One query against its context: head_dim lies across the lanes, and up to 4 heads share each key that is read.
+//
+// A long context is read in spans, by several threads, and the spans' parts are joined.
+
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "paged_cache.h"
+#include "vector_math.h"
+
+namespace {
+
+constexpr int kDecodeSpan = 512;  // positions that one task reads
+constexpr int kStep = 16;         // head_dim is a multiple of it
+
+// A span's share of a decode: the unscaled output of each head of the group, its maximum and its sum.
+struct Partials {
+  int group, head_dim;
+  std::vector<float> outputs, maxima, sums;
+
+  void resize(int count, int group_size, int dim) {
+    group = group_size;
+    head_dim = dim;
+    outputs.resize(size_t(count) * group * dim);
+    maxima.resize(size_t(count) * group);
+    sums.resize(size_t(count) * group);
+  }
+  float* output(int index, int head) { return &outputs[(size_t(index) * group + head) * head_dim]; }
+};
+
+struct DecodeState {
+  float scores[4][kKvTile];
+  float out[4][kMaxHeadDim];
+  float maximum[4];
+  float sum[4];
+};
+
+template <int kHeads>
+void decode_scores(const float* q, const Rows& rows, int count, int head_dim, float scale, DecodeState& state) {
+  for (int n = 0; n < count; ++n) {
+    Vec sums[kHeads][kStep / kLanes] = {};
+    for (int d = 0; d < head_dim; d += kStep)
+      for (int part = 0; part < kStep / kLanes; ++part) {
+        const int at = d + part * kLanes;
+        const Vec key = load(rows.k[n] + at);
+        for (int head = 0; head < kHeads; ++head) sums[head][part] += key * load(q + head * head_dim + at);
+      }
+    for (int head = 0; head < kHeads; ++head) {
+      for (int part = 1; part < kStep / kLanes; ++part) sums[head][0] += sums[head][part];
+      state.scores[head][n] = sum_of(sums[head][0]) * scale;
+    }
+  }
+  for (int head = 0; head < kHeads; ++head)
+    for (int n = count; n < kKvTile; ++n) state.scores[head][n] = kMasked;
+}
+
+// Turns one head's scores into weights and returns by what its output so far must be rescaled.
+inline float decode_soften(float* scores, float& maximum, float& sum) {
+  Vec largest = load(scores);
+  for (int n = kLanes; n < kKvTile; n += kLanes) largest = larger(load(scores + n), largest);
+  float now = maximum;
+  for (int i = 0; i < kLanes; ++i) now = std::max(now, largest[i]);
+  Vec total = {};
+  for (int n = 0; n < kKvTile; n += kLanes) {
+    const Vec weight = exp_of(load(scores + n) - now);
+    store(scores + n, weight);
+    total += weight;
+  }
+  const float rescale = exp_of(splat(maximum - now))[0];
+  sum = sum * rescale + sum_of(total);
+  maximum = now;
+  return rescale;
+}
+
+template <int kHeads>
+void decode_mix(const Rows& rows, int count, int head_dim, const float* rescale, DecodeState& state) {
+  for (int d = 0; d < head_dim; d += kStep) {
+    Vec sums[kHeads][kStep / kLanes];
+    for (int head = 0; head < kHeads; ++head)
+      for (int part = 0; part < kStep / kLanes; ++part)
+        sums[head][part] = load(state.out[head] + d + part * kLanes) * rescale[head];
+    for (int n = 0; n < count; ++n)
+      for (int part = 0; part < kStep / kLanes; ++part) {
+        const Vec value = load(rows.v[n] + d + part * kLanes);
+        for (int head = 0; head < kHeads; ++head) sums[head][part] += value * state.scores[head][n];
+      }
+    for (int head = 0; head < kHeads; ++head)
+      for (int part = 0; part < kStep / kLanes; ++part) store(state.out[head] + d + part * kLanes, sums[head][part]);
+  }
+}
+
+template <int kHeads>
+void attend_decode_heads(const AttentionCall& call, const Task& task, int first_head, Partials& partials) {
+  const int group = call.num_heads / call.num_kv_heads;
+  const int token = call.query_start[task.sequence];
+  const int64_t head_offset = int64_t(task.kv_head * group + first_head) * call.head_dim;
+  const float* q = call.q + token * call.q_token_stride + head_offset;
+  DecodeState state;
+  for (int head = 0; head < kHeads; ++head) {
+    state.maximum[head] = kMasked;
+    state.sum[head] = 0.0f;
+    std::fill_n(state.out[head], call.head_dim, 0.0f);
+  }
+  Rows rows;
+  for (int begin = task.begin; begin < task.end; begin += kKvTile) {
+    const int count = std::min(kKvTile, task.end - begin);
+    find_rows(call, task, begin, count, rows);
+    decode_scores<kHeads>(q, rows, count, call.head_dim, call.scale, state);
+    float rescale[kHeads];
+    for (int head = 0; head < kHeads; ++head)
+      rescale[head] = decode_soften(state.scores[head], state.maximum[head], state.sum[head]);
+    decode_mix<kHeads>(rows, count, call.head_dim, rescale, state);
+  }
+  for (int head = 0; head < kHeads; ++head) {
+    const bool is_whole = task.partial < 0;
+    float* target = is_whole ? call.out + token * call.out_token_stride + head_offset + head * call.head_dim
+                             : partials.output(task.partial, first_head + head);
+    const float share = is_whole ? 1.0f / state.sum[head] : 1.0f;
+    for (int d = 0; d < call.head_dim; ++d) target[d] = state.out[head][d] * share;
+    if (is_whole) continue;
+    partials.maxima[task.partial * group + first_head + head] = state.maximum[head];
+    partials.sums[task.partial * group + first_head + head] = state.sum[head];
+  }
+}
+
+void attend_decode(const AttentionCall& call, const Task& task, Partials& partials) {
+  const int group = call.num_heads / call.num_kv_heads;
+  int head = 0;
+  for (; head + 4 <= group; head += 4) attend_decode_heads<4>(call, task, head, partials);
+  switch (group - head) {
+    case 3: return attend_decode_heads<3>(call, task, head, partials);
+    case 2: return attend_decode_heads<2>(call, task, head, partials);
+    case 1: return attend_decode_heads<1>(call, task, head, partials);
+  }
+}
+
+// Joins the spans of one decode and KV head; `first` is the task of the first of `count` spans.
+void join_spans(const AttentionCall& call, const Task& first, int count, Partials& partials) {
+  const int group = call.num_heads / call.num_kv_heads;
+  for (int head = 0; head < group; ++head) {
+    const float* maxima = &partials.maxima[first.partial * group + head];
+    const float* sums = &partials.sums[first.partial * group + head];
+    float maximum = kMasked, total = 0.0f;
+    for (int i = 0; i < count; ++i) maximum = std::max(maximum, maxima[i * group]);
+    float* target = call.out + call.query_start[first.sequence] * call.out_token_stride +
+                    (first.kv_head * group + head) * call.head_dim;
+    std::fill_n(target, call.head_dim, 0.0f);
+    for (int i = 0; i < count; ++i) {
+      const float weight = exp_of(splat(maxima[i * group] - maximum))[0];
+      const float* part = partials.output(first.partial + i, head);
+      total += sums[i * group] * weight;
+      for (int d = 0; d < call.head_dim; ++d) target[d] += part[d] * weight;
+    }
+    for (int d = 0; d < call.head_dim; ++d) target[d] /= total;
+  }
+}
+
+}  // namespace

@@ -1,0 +1,94 @@
+// What a call of the attention kernels is told, and where a position's key and value lie.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+extern "C" {
+
+// Strides count floats; every last dimension is dense, and outside of the caches the heads are too.
+struct AttentionCall {
+  const float* q;       // [num_tokens, num_heads, head_dim]
+  float* out;           // the same shape
+  const float* k_cache; // [num_blocks, block_size, num_kv_heads, head_dim]
+  const float* v_cache;
+  const int32_t* query_start;   // [num_seqs + 1]
+  const int32_t* context_lens;  // [num_seqs]
+  const int32_t* block_tables;  // [num_seqs, max_blocks]
+  int64_t q_token_stride;
+  int64_t out_token_stride;
+  int64_t block_stride;
+  int64_t position_stride;
+  int64_t kv_head_stride;
+  int64_t max_blocks;
+  int32_t num_seqs;
+  int32_t num_heads;
+  int32_t num_kv_heads;
+  int32_t head_dim;
+  int32_t block_size;
+  int32_t sliding_window;  // 0: none
+  float scale;
+};
+
+struct StoreCall {
+  const float* k;  // [num_tokens, num_kv_heads, head_dim]
+  const float* v;
+  float* k_cache;  // [num_blocks, block_size, num_kv_heads, head_dim]
+  float* v_cache;
+  const int64_t* slot_mapping;  // [num_tokens]
+  int64_t k_token_stride;
+  int64_t v_token_stride;
+  int64_t block_stride;
+  int64_t position_stride;
+  int64_t kv_head_stride;
+  int32_t num_tokens;
+  int32_t num_kv_heads;
+  int32_t head_dim;
+  int32_t block_size;
+};
+
+}  // extern "C"
+
+namespace {
+
+constexpr int kKvTile = 64;  // positions at a time
+constexpr int kMaxHeadDim = 256;
+constexpr float kMasked = -1e30f;  // finite, so that (masked - masked) is no NaN
+
+const float kZeros[kMaxHeadDim] = {};  // stands in for positions behind the context
+
+// One KV head of one sequence: a tile of a chunk's queries, or one decode, against a span of positions.
+struct Task {
+  int sequence;
+  int kv_head;
+  int first_query;   // among the sequence's queries
+  int num_queries;   // 1: a decode
+  int begin, end;    // positions that it reads
+  int partial;       // where a decode of several spans leaves its part, -1 for none
+};
+
+template <class Call>
+inline int64_t row_offset(const Call& call, int64_t block, int64_t offset, int kv_head) {
+  return block * call.block_stride + offset * call.position_stride + kv_head * call.kv_head_stride;
+}
+
+// Pointers to one KV head's rows of up to kKvTile positions.
+struct Rows {
+  const float* k[kKvTile];
+  const float* v[kKvTile];
+};
+
+inline void find_rows(const AttentionCall& call, const Task& task, int begin, int count, Rows& rows) {
+  const int32_t* table = call.block_tables + task.sequence * call.max_blocks;
+  for (int i = 0; i < count; ++i) {
+    const int position = begin + i;
+    const int64_t offset =
+        row_offset(call, table[position / call.block_size], position % call.block_size, task.kv_head);
+    rows.k[i] = call.k_cache + offset;
+    rows.v[i] = call.v_cache + offset;
+  }
+  for (int i = count; i < kKvTile; ++i) rows.k[i] = rows.v[i] = kZeros;
+}
+
+}  // namespace
