@@ -75,6 +75,8 @@ class EngineCore:
         if not self._scheduler.cancel(request_id, reason):
             return None
         stats = self._recorder.finish(request_id, reason, self._clock.now_s())
+        if not self.has_work:
+            self._rest()
         return StepOutput(deltas=(TokenDelta(request_id, None, reason),), finished=(stats,))
 
     def change_settings(self, change: ChangeSettings) -> SettingsApplied:
@@ -159,10 +161,15 @@ class EngineCore:
             self._scheduler,
             launched.predicted_decode_s,
         )
-        self._busy_since_s = timing.updated_s if self.has_work else None
+        self._busy_since_s = timing.updated_s
         if not self.has_work:
-            self._scheduler.check_integrity()
+            self._rest()
         return StepOutput(deltas=deltas, stats=recorded.stats, stalls=recorded.stalls, finished=recorded.finished)
+
+    def _rest(self) -> None:
+        """Make sure, now that there is nothing to do, that every block is back."""
+        self._busy_since_s = None
+        self._scheduler.check_integrity()
 
     def _chunk_stats(self, batch: ScheduledBatch) -> tuple[ChunkStats, ...]:
         return tuple(

@@ -162,3 +162,27 @@ def test_an_idle_engine_has_given_every_block_back() -> None:
     engine.run()
     assert engine.iterations[-1].num_blocks_used == 0
     assert engine.core.step() is None
+
+
+def test_blocks_are_counted_when_a_cancellation_leaves_nothing_to_do() -> None:
+    engine = Engine()
+    for i in (1, 2):
+        engine.add(make_request(i, num_prompt_tokens=30))
+    engine.step()
+    kv_cache = engine.core._scheduler.kv_cache
+    kv_cache.grow(kv_cache.new_table(), 1)  # of a table that nobody holds
+    assert engine.core.cancel(1, FinishReason.CANCELLED) is not None
+    with pytest.raises(AssertionError):
+        engine.core.cancel(2, FinishReason.CANCELLED)
+
+
+def test_time_with_nothing_to_do_is_not_idle_time_of_the_next_iteration() -> None:
+    engine = Engine()
+    engine.add(make_request(1, num_prompt_tokens=30))
+    engine.step()
+    engine.core.cancel(1, FinishReason.CANCELLED)
+    engine.clock.advance(3600.0)
+    engine.add(make_request(2))
+    stats = engine.step()
+    assert stats is not None
+    assert stats.idle_s == 0.0
