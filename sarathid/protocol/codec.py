@@ -37,7 +37,7 @@ def decode(body: bytes, type_: Any, max_bytes: int = MAX_FRAME_BYTES) -> Any:
             max_map_len=max_bytes,
             max_ext_len=0,
         )
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key
         raise CodecError(f"not a MessagePack value: {error}") from error
     try:
         return msgspec.convert(value, type_)

@@ -60,7 +60,7 @@ class SetBudget(ControlRequest, tag="set-budget", frozen=True, kw_only=True):
 class SetPolicy(ControlRequest, tag="set-policy", frozen=True, kw_only=True):
     """Another scheduling policy, by name; answered by `Retuned`."""
 
-    policy: str
+    policy: Annotated[str, Meta(max_length=64)]
 
 
 class SetSLO(ControlRequest, tag="set-slo", frozen=True, kw_only=True):

@@ -1,6 +1,7 @@
 """Answers operators on `control.sock`: one MessagePack map a request, one a reply."""
 
 import asyncio
+import reprlib
 import socket
 from collections.abc import Callable
 from typing import Any, get_args
@@ -144,9 +145,12 @@ def parse_op(message: dict[str, Any]) -> ControlRequest:
     """
     version, name = message.get("v", PROTOCOL_VERSION), message.get("op")
     if version != PROTOCOL_VERSION:
-        raise ControlRefused(ErrorCode.VERSION, f"this daemon speaks version {PROTOCOL_VERSION}, not {version!r}")
+        found = reprlib.repr(version)
+        raise ControlRefused(ErrorCode.VERSION, f"this daemon speaks version {PROTOCOL_VERSION}, not {found}")
     if not isinstance(name, str) or name not in _OPS:
-        raise ControlRefused(ErrorCode.UNKNOWN_OP, f"there is no operation {name!r}", f"known: {', '.join(_OPS)}")
+        raise ControlRefused(
+            ErrorCode.UNKNOWN_OP, f"there is no operation {reprlib.repr(name)}", f"known: {', '.join(_OPS)}"
+        )
     try:
         return msgspec.convert(message, _OPS[name])
     except msgspec.ValidationError as error:

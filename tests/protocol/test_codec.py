@@ -47,6 +47,8 @@ def test_random_bytes_are_a_codec_error_or_an_operation(body: bytes) -> None:
         msgpack.packb(1),
         msgpack.packb({"op": "fly"}),
         b"\x80\x80",
+        b"\x81\x90\x01",
+        b"\x81\x80\x01",
     ],
 )
 def test_malformed_frames_are_refused(body: bytes) -> None:
