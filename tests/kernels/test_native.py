@@ -19,8 +19,8 @@ def test_a_source_is_compiled_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", sorted(Path(native.__file__).parent.glob("*.cpp")), ids=lambda path: path.stem)
 def test_sources_compile_without_a_warning(source: Path) -> None:
-    command = ["g++", "-std=c++17", "-fopenmp", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", str(source)]
-    assert subprocess.run(command, capture_output=True, text=True, check=False).stderr == ""
+    command = ["g++", "-std=c++17", "-fopenmp", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-psabi"]
+    assert subprocess.run([*command, str(source)], capture_output=True, text=True, check=False).stderr == ""
 
 
 def test_kernels_share_the_openmp_pool_of_torch(kernel_directory: Path) -> None:
