@@ -100,7 +100,9 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         GGUFFile(tmp_path / "model.gguf")
 
 
-def write_fields(path: Path, architecture: str = "llama", tensor: str = "token_embd.weight", **fields: int) -> GGUFFile:
+def write_fields(
+    path: Path, fields: dict[str, int], architecture: str = "llama", tensor: str = "token_embd.weight"
+) -> GGUFFile:
     writer = gguf.GGUFWriter(path, architecture)
     for name, value in fields.items():
         writer.add_uint32(name, value)
@@ -115,19 +117,19 @@ def write_fields(path: Path, architecture: str = "llama", tensor: str = "token_e
 def test_metadata_that_describe_no_llama_are_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     with pytest.raises(ModelRefused, match="'mamba' is not served; 'llama' is"):
-        read_gguf_config(write_fields(path, "mamba"))
+        read_gguf_config(write_fields(path, {}, "mamba"))
     with pytest.raises(ModelRefused, match=r"no tensor token_embd\.weight"):
-        read_gguf_config(write_fields(path, tensor="other"))
+        read_gguf_config(write_fields(path, {}, tensor="other"))
     with pytest.raises(ModelRefused, match=r"missing required field `llama\.block_count`"):
-        read_gguf_config(write_fields(path))
+        read_gguf_config(write_fields(path, {}))
     with pytest.raises(ModelRefused, match=r"llama\.block_count"):
-        read_gguf_config(write_fields(path, **{"llama.block_count": 0}))
+        read_gguf_config(write_fields(path, {"llama.block_count": 0}))
 
 
 @pytest.mark.parametrize("alignment", [0, 1 << 31])
 def test_an_alignment_that_leads_nowhere_is_refused(tmp_path: Path, alignment: int) -> None:
     with pytest.raises(ModelRefused, match="not a whole GGUF file"):
-        write_fields(tmp_path / "model.gguf", **{"general.alignment": alignment})
+        write_fields(tmp_path / "model.gguf", {"general.alignment": alignment})
 
 
 @pytest.mark.parametrize(("name", "num_heads"), [("q_proj", 6), ("k_proj", 2)])
