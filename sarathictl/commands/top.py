@@ -14,8 +14,8 @@ from rich.console import Console
 
 from sarathictl.client.control import ControlAsk
 from sarathictl.client.endpoint import check_reachable
-from sarathictl.client.snapshot_source import SnapshotSource
 from sarathictl.client.stats_stream import Link, StatsStream
+from sarathictl.client.still_source import StillSource
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
@@ -25,6 +25,7 @@ from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
 from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import PLAIN_LOOK, make_look
+from sarathid.clock import Clock, MonotonicClock, VirtualClock
 from sarathid.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sarathictl.tui.app import ConsoleApp, Source
 
 MAX_JSON_SAMPLES = 512
+PATIENCE_S = 5.0
 
 
 def top(
@@ -61,12 +63,12 @@ def _watch(invocation: Invocation) -> None:
     stream = StatsStream(invocation.endpoint)
     stream.start()
     try:
-        _make_app(invocation, stream).run()
+        _make_app(invocation, stream, MonotonicClock()).run()
     finally:
         stream.close()
 
 
-def _make_app(invocation: Invocation, source: "Source") -> "ConsoleApp":
+def _make_app(invocation: Invocation, source: "Source", clock: Clock) -> "ConsoleApp":
     from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
 
     if not invocation.has_color:
@@ -74,13 +76,15 @@ def _make_app(invocation: Invocation, source: "Source") -> "ConsoleApp":
     return ConsoleApp(
         source,
         ControlAsk(invocation.endpoint, invocation.timeout_s),
+        clock=clock,
         has_color=invocation.has_color,
         is_ascii=invocation.is_ascii,
     )
 
 
 def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int]) -> None:
-    app = _make_app(invocation, SnapshotSource(ControlAsk(invocation.endpoint, invocation.timeout_s)))
+    still = _still(invocation)
+    app = _make_app(invocation, still, VirtualClock(still.time_s))
 
     async def export(pilot: "Pilot[object]") -> None:
         await pilot.pause()
@@ -91,9 +95,16 @@ def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int]) -> Non
     invocation.say(f"wrote {path}")
 
 
+def _still(invocation: Invocation) -> StillSource:
+    return StillSource(invocation.endpoint, PATIENCE_S, invocation.timeout_s)
+
+
 def _print_picture(invocation: Invocation, size: tuple[int, int]) -> None:
-    source = SnapshotSource(ControlAsk(invocation.endpoint, invocation.timeout_s))
-    view = EngineState.from_snapshot(source.snapshot, source.time_s).view(source.time_s)
+    source = _still(invocation)
+    state = EngineState()
+    for received in source.drain():
+        state = state.after(received.item, received.time_s)
+    view = state.view(source.time_s)
     invocation.answer(_fields(view), "" if invocation.is_json else _picture(invocation, view, source.link, size))
 
 

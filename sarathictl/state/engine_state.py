@@ -10,7 +10,7 @@ from sarathictl.state.engine_view import EngineView, LatencyFigures
 from sarathictl.state.request_table import RequestTable
 from sarathictl.state.window import IterationWindow, sample_of
 from sarathid.histogram import LatencyWindow
-from sarathid.protocol.control import DaemonState, RequestState, RequestStatus, Snapshot
+from sarathid.protocol.control import DaemonState, RequestList, RequestState, RequestStatus, Snapshot
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
     EngineInfo,
@@ -77,6 +77,17 @@ class EngineState:
     def revision(self) -> int | None:
         """The revision of the settings in force, None before any are known."""
         return self._settings.revision if self._settings else None
+
+    def after(self, item: Snapshot | RequestList | StreamRecord, time_s: float) -> "EngineState":
+        """Return the state once something that was read at `time_s` is taken in; a snapshot starts a new one."""
+        match item:
+            case Snapshot():
+                return EngineState.from_snapshot(item, time_s)
+            case RequestList():
+                self.replace_requests(item.requests, time_s)
+            case _:
+                self.fold(item)
+        return self
 
     def replace_requests(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""

@@ -22,9 +22,9 @@ from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.screens.retune import Ask, Form, RetuneScreen, budget_form, policy_form, slo_form
 from sarathictl.tui.themes import THEMES
-from sarathid.clock import Clock, MonotonicClock
+from sarathid.clock import Clock
 from sarathid.errors import SarathiError
-from sarathid.protocol.control import Cancel, Cancelled, RequestList, Snapshot
+from sarathid.protocol.control import Cancel, Cancelled
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
@@ -62,7 +62,8 @@ class ConsoleApp(App[None]):
         Binding("t", "next_theme", "theme", show=False),
         Binding("plus,equals_sign", "change_rate(1)", "faster", show=False),
         Binding("minus", "change_rate(-1)", "slower", show=False),
-        Binding("q,ctrl+c", "quit", "quit", key_display="q"),
+        Binding("q", "quit", "quit"),
+        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
     ]
 
     def __init__(
@@ -70,7 +71,7 @@ class ConsoleApp(App[None]):
         source: Source,
         ask: Ask,
         *,
-        clock: Clock | None = None,
+        clock: Clock,
         wall_offset_s: float | None = None,
         has_color: bool = True,
         is_ascii: bool = False,
@@ -79,7 +80,7 @@ class ConsoleApp(App[None]):
         super().__init__(ansi_color=None if has_color else True)
         self._source = source
         self._ask = ask
-        self._clock = clock or MonotonicClock()
+        self._clock = clock
         self._wall_offset_s = wall_clock_offset_s() if wall_offset_s is None else wall_offset_s
         self._has_color = has_color
         self._export_dir = export_dir or Path.cwd()
@@ -107,7 +108,7 @@ class ConsoleApp(App[None]):
     def tick(self) -> None:
         """Take in what has come and show it."""
         for received in self._source.drain():
-            self._take(received)
+            self._state = self._state.after(received.item, received.time_s)
         self._show()
 
     def action_help(self) -> None:
@@ -166,15 +167,6 @@ class ConsoleApp(App[None]):
     def _say_applied(self, words: str | None) -> None:
         if words is not None:
             self.notify(f"applied: {words}", markup=False)
-
-    def _take(self, received: Received) -> None:
-        match received.item:
-            case Snapshot() as snapshot:
-                self._state = EngineState.from_snapshot(snapshot, received.time_s)
-            case RequestList(requests=requests):
-                self._state.replace_requests(requests, received.time_s)
-            case record:
-                self._state.fold(record)
 
     def _show(self, *, is_urgent: bool = False) -> None:
         now_s = self._clock.now_s()

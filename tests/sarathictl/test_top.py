@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sarathictl.cli import main
-from sarathid.protocol.control import GetSnapshot
-from sarathid.protocol.stats import IterationStats
+from sarathid.protocol.control import GetSnapshot, Snapshot
+from sarathid.protocol.stats import Heartbeat, IterationStats
 from tests.sarathictl.records import START_S, PaperEngine, make_settings, make_snapshot
 from tests.sarathictl.stub_daemon import StubDaemon
 
@@ -20,8 +20,13 @@ def daemon(tmp_path: Path) -> Iterator[StubDaemon]:
     records = PaperEngine(make_settings(256)).run(START_S + 4.0)
     iterations = tuple(record for record in records if isinstance(record, IterationStats))
     snapshot = make_snapshot(make_settings(256), iterations=iterations)
-    with StubDaemon(tmp_path, {GetSnapshot: lambda op: snapshot}) as daemon:
-        yield daemon
+
+    def answer(op: GetSnapshot) -> Snapshot:
+        stub.publish(Heartbeat(time_s=START_S, state="ready"))
+        return snapshot
+
+    with StubDaemon(tmp_path, {GetSnapshot: answer}) as stub:
+        yield stub
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
 def _chart_label(row: int, num_rows: int, top: int) -> str:
     if row == 0:
         return "0 ┤"
-    if row == num_rows - 1 or (num_rows >= 6 and row == num_rows // 2 - 1):
+    if row == num_rows - 1 or (num_rows >= 6 and 2 * (row + 1) == num_rows):
         return f"{round(top * (row + 1) / num_rows)} ┤"
     return "│"
 

@@ -1,7 +1,9 @@
 """What the columns of the iteration tape hold: iterations and gaps, laid over time or one a column."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import takewhile
 
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.window import IterationSample
@@ -58,17 +60,27 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
         for index in range(max(first, round(start_s / zoom_s)), min(last, _last_index(start_s, end_s, zoom_s)) + 1):
             columns[index - first] = _larger(columns[index - first], column)
 
-    for sample in reversed(view.samples):
-        if sample.end_s < first * zoom_s:
-            break
-        cover(sample.start_s, sample.end_s, _column(sample, 0.0))
+    end_s = 0.0
+    for sample in _ended_since(view.samples, first * zoom_s):
+        cover(_joined(end_s, sample.start_s, zoom_s), sample.end_s, _column(sample, 0.0))
         if sample.worst_gap_s is not None:
             cover(sample.end_s - sample.worst_gap_s, sample.end_s, Column(gap_s=sample.worst_gap_s))
+        end_s = sample.end_s
     if view.running is not None:
-        cover(view.running.start_s, view.now_s, _running_column(view.running))
+        cover(_joined(end_s, view.running.start_s, zoom_s), view.now_s, _running_column(view.running))
     if view.open_gap_s is not None:
         cover(view.now_s - view.open_gap_s, view.now_s, Column(gap_s=view.open_gap_s))
     return columns
+
+
+def _ended_since(samples: Sequence[IterationSample], start_s: float) -> list[IterationSample]:
+    """Return the samples that ended after `start_s`, oldest first."""
+    return list(takewhile(lambda sample: sample.end_s > start_s, reversed(samples)))[::-1]
+
+
+def _joined(end_s: float, start_s: float, zoom_s: float) -> float:
+    """Return where an iteration is drawn from: where the one before ended, if less than a column lies between."""
+    return end_s if start_s - end_s < zoom_s else start_s
 
 
 def _last_index(start_s: float, end_s: float, zoom_s: float) -> int:

@@ -12,18 +12,21 @@ from sarathictl.tui.renderables.line import ascii_only
 from sarathictl.tui.renderables.look import Look
 
 _HELP = """\
-space  hold the picture; records are still taken in     + -  frames a second
-x  time or one column an iteration      z Z  coarser, finer
-tab  stalls or requests     ↑ ↓  mark one     enter  why a stall happened
-b  token budget    p  policy    o  latency targets    K  cancel a request
-e  save the picture as SVG      t  theme      q  quit
+space    hold the picture; records are still taken in
+x        time, or one column an iteration
+z Z      coarser, finer
+tab ↑ ↓  mark a stall or a request      enter  why a stall happened
+b p o    change token budget, policy, latency targets
+K        cancel the marked request
++ -      frames a second      t  theme      e  save as SVG
+q        quit
 
-█ decode, always at the bottom: decodes go first    ▒ prefill, up to the budget
-░ running now    ╌ budget    · nothing ran    ┄ TBT target
-! some decode waited longer than the target; its width is how long
+█ decode, always at the bottom: decodes go first
+▒ prefill, up to the budget ╌     ░ running now     · nothing ran
+! a decode waited longer than the target ┄, as wide as it waited
 
-Each line of STALLS is one iteration that kept decodes waiting: the request
-that waited longest, how many others, how long, and whose prefill it was."""
+A line of STALLS is one iteration that kept decodes waiting: who
+waited longest, how many others, how long, and whose prefill it was."""
 
 
 class HelpScreen(ModalScreen[None]):
