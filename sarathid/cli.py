@@ -23,6 +23,7 @@ _COMMANDS = {
     "serve": ("sarathid.commands.serve", "Serve a model on sockets in a private directory."),
     "simulate": ("sarathid.commands.simulate", "Say what a workload would see on devices that are not here."),
     "capacity": ("sarathid.commands.capacity", "Find the highest rate that meets an objective, simulated."),
+    "profile": ("sarathid.commands.profile", "Measure this machine and keep what iterations cost here."),
     "reproduce": ("sarathid.commands.reproduce", "Run the paper's evaluation, simulated."),
     "models": ("sarathid.commands.models", "List, fetch and export models."),
 }
