@@ -59,7 +59,7 @@ class EngineClient:
         self._observers: list[Observer] = []
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
-        self._outbox: asyncio.Queue[EngineCommand] = asyncio.Queue()
+        self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._changes: dict[int, tuple[asyncio.Future[SettingsApplied], str]] = {}
         self._next_request_id = 1
         self._next_change_id = 1
@@ -90,12 +90,12 @@ class EngineClient:
         assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
         self.info = message.info
         self.settings = self.settings or message.settings
-        self._outbox.put_nowait(Resume(first_iteration=self._next_iteration, settings=self.settings))
+        self._tell(Resume(first_iteration=self._next_iteration, settings=self.settings))
         for stream in self._streams.values():
             if stream.finish_reason is None:
-                self._outbox.put_nowait(AddRequest(stream.resumed_request()))
+                self._tell(AddRequest(stream.resumed_request()))
                 if stream.cancel_reason is not None:
-                    self._outbox.put_nowait(CancelRequest(stream.request_id, stream.cancel_reason))
+                    self._tell(CancelRequest(stream.request_id, stream.cancel_reason))
         self.is_ready = True
 
     async def run(self) -> None:
@@ -135,9 +135,9 @@ class EngineClient:
         )
         self._next_request_id += 1
         stream = TokenStream(request, self._on_close, self._on_delivery)
-        self._streams[request.request_id] = stream
         if self.is_ready:
-            self._outbox.put_nowait(AddRequest(request))
+            self._tell(AddRequest(request))
+        self._streams[request.request_id] = stream
         return stream
 
     def cancel(self, request_id: int) -> bool:
@@ -167,7 +167,7 @@ class EngineClient:
         self._next_change_id += 1
         applied: asyncio.Future[SettingsApplied] = asyncio.get_running_loop().create_future()
         self._changes[change.change_id] = (applied, changed_by)
-        self._outbox.put_nowait(change)
+        self._tell(change)
         return await applied
 
     def list_requests(self, now_s: float) -> tuple[RequestStatus, ...]:
@@ -196,10 +196,14 @@ class EngineClient:
             if any(token_id not in vocabulary for token_id in token_ids):
                 raise RequestRefused(f"{name} holds a token id outside 0 to {self.info.vocab_size - 1}", param=name)
 
+    def _tell(self, command: EngineCommand) -> None:
+        """Queue a command, encoded where the caller sees what cannot be."""
+        self._outbox.put_nowait(encode(command))
+
     async def _send_commands(self) -> None:
         assert self._socket is not None
         while True:
-            await self._socket.send(encode(await self._outbox.get()))
+            await self._socket.send(await self._outbox.get())
 
     async def _receive(self) -> EngineMessage:
         assert self._socket is not None
@@ -282,7 +286,7 @@ class EngineClient:
     def _cancel(self, stream: TokenStream, reason: FinishReason) -> None:
         stream.cancel_reason = reason
         if self.is_ready:
-            self._outbox.put_nowait(CancelRequest(stream.request_id, reason))
+            self._tell(CancelRequest(stream.request_id, reason))
 
     def _on_close(self, stream: TokenStream, reason: FinishReason) -> None:
         if stream.finish_reason is None:

@@ -75,6 +75,19 @@ async def read(stream: TokenStream) -> list[int]:
     return [delta.token_id async for delta in stream if delta.token_id is not None]
 
 
+def test_a_request_that_no_frame_can_hold_fails_alone(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        with pytest.raises(OverflowError):
+            session.client.submit((1, 2), SamplingParams(top_k=2**70))
+        assert session.client.num_in_flight == 0
+        stream = session.client.submit((1, 2), GREEDY)
+        async with asyncio.timeout(20.0):
+            assert len(await read(stream)) == GREEDY.max_tokens
+        stream.close()
+
+    with_engine(tmp_path, body)
+
+
 def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         request = make_request(1, num_prompt_tokens=9, max_tokens=20)

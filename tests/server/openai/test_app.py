@@ -10,7 +10,8 @@ import pytest
 
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.requests import FinishReason
-from sarathid.server.openai.schema import MAX_BODY_BYTES
+from sarathid.server.openai.app import sampling_params
+from sarathid.server.openai.schema import MAX_BODY_BYTES, CompletionRequest
 from tests.server.api_server import MODEL, Api, serve_api
 from tests.server.byte_tokenizer import EOS, token_ids
 from tests.server.scripted_engine import MAX_MODEL_LEN, SCRIPT
@@ -54,6 +55,11 @@ def test_token_ids_go_in_and_come_out(tmp_path: Path) -> None:
         assert choice["prompt_token_ids"] == [5, 6]
 
     with_api(tmp_path, use)
+
+
+@pytest.mark.parametrize(("asked", "drawn_at"), [(0.0, 0.0), (1e-310, 0.0), (1e-5, 1e-5), (1.5, 1.5)])
+def test_a_temperature_that_nothing_can_be_divided_by_is_greedy(asked: float, drawn_at: float) -> None:
+    assert sampling_params(CompletionRequest(prompt="hi", temperature=asked), seed=1).temperature == drawn_at
 
 
 def test_a_completion_streams_one_event_a_text_and_then_usage(tmp_path: Path) -> None:

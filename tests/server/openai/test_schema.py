@@ -58,6 +58,7 @@ def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing()
         ({"top_p": 0}, "top_p"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
+        ({"top_k": 2**31}, "top_k"),
         ({"stop": [""]}, "stop[0]"),
         ({"stop": ["x"] * (MAX_STOP_STRINGS + 1)}, "stop"),
         ({"logit_bias": {"5": 101}}, "logit_bias"),
