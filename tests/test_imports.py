@@ -20,6 +20,9 @@ DECIDING_MODULES = (
     "sarathid.engine.core",
     "sarathid.executor.base",
     "sarathid.workload",
+    "sarathid.workload_catalog",
+    "sarathid.capacity",
+    "sarathid.simulator.simulator",
 )
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "os.system", "os.popen"}
