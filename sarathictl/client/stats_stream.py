@@ -100,7 +100,9 @@ class StatsStream:
         while not self._is_closing.is_set():
             try:
                 self._follow()
-            except (NotReachable, ControlRefused, TimeoutError) as error:
+            except TimeoutError as error:
+                self._change_link(LinkState.SILENT, str(error))
+            except (NotReachable, ControlRefused) as error:
                 self._change_link(LinkState.DOWN, str(error))
                 self._is_closing.wait(RETRY_S)
             except CodecError as error:

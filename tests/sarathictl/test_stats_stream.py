@@ -1,5 +1,6 @@
 """The stats stream against a daemon that only talks, over real sockets."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -12,6 +13,7 @@ import pytest
 from sarathictl.client import stats_stream
 from sarathictl.client.endpoint import Endpoint
 from sarathictl.client.stats_stream import LinkState, StatsStream
+from sarathid.paths import CONTROL_SOCKET
 from sarathid.protocol.control import ControlRequest, GetSnapshot, ListRequests, RequestList, Snapshot
 from sarathid.protocol.stats import Heartbeat, IterationStats, Topic
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_snapshot
@@ -135,3 +137,14 @@ def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told(
         assert has_lost.wait(PATIENCE_S)
         stream.close()
     assert len(stream.drain()) == 4
+
+
+def test_a_daemon_that_hangs_is_silent_rather_than_gone(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_stream, "ANSWER_TIMEOUT_S", 0.05)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / CONTROL_SOCKET))
+        listening.listen()
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.SILENT)
+    assert "did not answer" in listener.stream.link.message

@@ -25,7 +25,7 @@ def draw_frame(view: EngineView, watch: Watch, width: int, height: int, look: Lo
     engine = draw_engine(view, width, _ENGINE_LINES, look, watch.wall_offset_s)
     lines = [
         draw_header(view, watch, width, look),
-        draw_targets(view, width, look),
+        draw_targets(view, watch, width, look),
         *_panel(tape_title(Axis.TIME, DEFAULT_ZOOM_S, look), tape, width, look),
         *_panel(stalls_title(view, look), stalls, width, look),
         *_panel(title("ENGINE", "", look), engine, width, look),

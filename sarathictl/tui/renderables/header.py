@@ -9,7 +9,7 @@ from rich.text import Text
 from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.engine_view import EngineView, LatencyFigures
-from sarathictl.tui.renderables.line import Piece, as_many_as_fit, line, spread
+from sarathictl.tui.renderables.line import Piece, as_many_as_fit, fit, line, spread
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import DaemonState
 
@@ -40,8 +40,10 @@ def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
     return spread(left, right, width)
 
 
-def draw_targets(view: EngineView, width: int, look: Look) -> Text:
-    """Return the second line: TBT by span and TTFT against their targets, then how many met them."""
+def draw_targets(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
+    """Return the second line: TBT by span and TTFT against their targets, or why the link is not live."""
+    if watch.link.message:
+        return fit(line([(f" {watch.link.message}", look.over)]), width)
     for num_spans in range(len(view.tbt), 0, -1):
         text = _targets(view, view.tbt[:num_spans], look)
         if text.cell_len <= width:

@@ -13,7 +13,7 @@ class HeaderBar(Panel):
     """Model, settings, link and targets."""
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
-        return [draw_header(view, watch, width, look), draw_targets(view, width, look)][:height]
+        return [draw_header(view, watch, width, look), draw_targets(view, watch, width, look)][:height]
 
 
 class BigWords(Panel):

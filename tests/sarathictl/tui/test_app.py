@@ -223,6 +223,7 @@ async def test_a_lost_daemon_is_said_and_its_return_is_seen(bench: Bench) -> Non
         bench.app.tick()
         await pilot.pause()
         assert bench.says("DISCONNECTED")
+        assert bench.says("no daemon answers")
         assert bench.app.screen.has_class("-cut-off")
         bench.source.link = Link(LinkState.LIVE, bench.clock.now_s())
         bench.app.tick()
