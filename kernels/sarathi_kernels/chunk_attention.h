@@ -28,7 +28,8 @@ struct TileState {
 inline void score_4_rows(const float* const* k, const float (*q)[kPanel], int head_dim, float (*scores)[kPanel]) {
   Vec sums[4][3] = {};
   for (int d = 0; d < head_dim; ++d) {
-    const Vec q0 = load(q[d]), q1 = load(q[d] + kLanes), q2 = load(q[d] + 2 * kLanes);
+    Vec q0 = load(q[d]), q1 = load(q[d] + kLanes), q2 = load(q[d] + 2 * kLanes);
+    keep(q0), keep(q1), keep(q2);
     for (int i = 0; i < 4; ++i) {
       const Vec key = splat(k[i][d]);
       sums[i][0] += key * q0;
@@ -47,7 +48,8 @@ inline void mix_4_columns(const float* const* v, int d, int count, const float (
   for (int i = 0; i < 4; ++i)
     for (int j = 0; j < 3; ++j) sums[i][j] = load(out[d + i] + j * kLanes) * load(rescale + j * kLanes);
   for (int n = 0; n < count; ++n) {
-    const Vec w0 = load(weights[n]), w1 = load(weights[n] + kLanes), w2 = load(weights[n] + 2 * kLanes);
+    Vec w0 = load(weights[n]), w1 = load(weights[n] + kLanes), w2 = load(weights[n] + 2 * kLanes);
+    keep(w0), keep(w1), keep(w2);
     for (int i = 0; i < 4; ++i) {
       const Vec value = splat(v[n][d + i]);
       sums[i][0] += value * w0;

@@ -21,9 +21,13 @@ inline void multiply_block(const float* x, int64_t x_stride, const float* w, int
     if (fetches && k % kLineFloats == 0)
       for (int column = 0; column < columns; ++column) __builtin_prefetch(w + (columns + column) * depth + k);
     Vec x_row[rows];
-    for (int row = 0; row < rows; ++row) x_row[row] = load(x + row * x_stride + k);
+    for (int row = 0; row < rows; ++row) {
+      x_row[row] = load(x + row * x_stride + k);
+      keep(x_row[row]);
+    }
     for (int column = 0; column < columns; ++column) {
-      const Vec weight = load(w + column * depth + k);
+      Vec weight = load(w + column * depth + k);
+      keep(weight);
       for (int row = 0; row < rows; ++row) sums[row][column] += weight * x_row[row];
     }
   }

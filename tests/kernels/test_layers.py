@@ -16,7 +16,7 @@ def layers(kernel_directory: Path) -> CPULayers:
 
 
 @pytest.mark.parametrize("num_rows", NUM_ROWS)
-@pytest.mark.parametrize(("num_columns", "depth"), [(1, 16), (7, 32), (960, 576), (64, 24)])
+@pytest.mark.parametrize(("num_columns", "depth"), [(1, 16), (7, 32), (960, 576), (64, 24), (8, 1536)])
 def test_product_matches_float64(layers: CPULayers, num_rows: int, num_columns: int, depth: int) -> None:
     x, weight = torch.randn(num_rows, depth), torch.randn(num_columns, depth)
     expected = ORACLE.multiply(x.double(), weight.double())
