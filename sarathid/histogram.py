@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, deque
+from functools import lru_cache
 
 RELATIVE_ERROR = 0.01
 _GAMMA = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR)
@@ -93,6 +94,7 @@ class LatencyWindow:
         return self.histogram(now_s).count
 
 
+@lru_cache(1024)  # all gaps of an iteration without a newcomer are the same
 def _bucket_of(seconds: float) -> int:
     return math.ceil(math.log(max(seconds, _SMALLEST_S)) / _LOG_GAMMA)
 

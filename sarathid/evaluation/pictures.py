@@ -39,7 +39,7 @@ def _draw_curves(axes: "Axes", result: FigureResult) -> None:
         axes.plot(*zip(*curve.points, strict=True), label=curve.label)
     axes.set_xlabel(result.x_label)
     axes.set_ylabel(result.y_label)
-    axes.set_ylim(bottom=0.0)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.legend()
 
 
