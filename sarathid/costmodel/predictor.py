@@ -11,6 +11,7 @@ _PRIOR_VARIANCE = 100.0
 _MAX_VARIANCE = 1e4
 _NUM_SAMPLES_TO_TRUST = 32
 _OUTLIER_FACTOR = 4.0
+_EXTRAPOLATION_FACTOR = 4
 
 
 class CostModel(Protocol):
@@ -30,7 +31,8 @@ class OnlineCostModel:
 
     `t = fixed + a * decodes + b * decode context + c * prefill tokens + d * chunk attention`, the same
     sum that Vidur (MLSys 2024) profiles offline. A sample whose error is over four times the usual
-    is pulled back to that, so that one outlier does not move the model.
+    is pulled back to that, so that one outlier does not move the model. Nothing is said of an
+    iteration with over four times the prefill of any seen before.
     """
 
     def __init__(self) -> None:
@@ -39,14 +41,15 @@ class OnlineCostModel:
         self._covariance = [[_PRIOR_VARIANCE if i == j else 0.0 for j in range(size)] for i in range(size)]
         self._num_samples = 0
         self._mean_error_s = 0.0
+        self._most_prefill_tokens = 0
 
     @property
     def is_trusted(self) -> bool:
         return self._num_samples >= _NUM_SAMPLES_TO_TRUST
 
     def predict(self, features: IterationFeatures) -> float | None:
-        """Return the expected seconds of an iteration, or None before there is enough to learn from."""
-        if not self.is_trusted:
+        """Return the expected seconds of an iteration, or None where there is not enough to tell from."""
+        if not self.is_trusted or features.num_prefill_tokens > _EXTRAPOLATION_FACTOR * self._most_prefill_tokens:
             return None
         return max(0.0, self._dot(_scaled(features)))
 
@@ -63,6 +66,7 @@ class OnlineCostModel:
                 row[j] = (row[j] - g * h / denominator) / _FORGETTING
             row[i] = min(row[i], _MAX_VARIANCE)
         self._num_samples += 1
+        self._most_prefill_tokens = max(self._most_prefill_tokens, features.num_prefill_tokens)
 
     def _dot(self, x: tuple[float, ...]) -> float:
         return sum(w * v for w, v in zip(self._weights, x, strict=True))

@@ -45,6 +45,12 @@ def test_says_nothing_before_it_has_seen_enough() -> None:
     assert OnlineCostModel().predict(IterationFeatures(1, 100)) is None
 
 
+def test_says_nothing_of_what_is_far_beyond_what_it_has_seen() -> None:
+    model = taught_model(Random(5))
+    assert model.predict(IterationFeatures(4, 100, (ChunkShape(2048, 0),))) is not None
+    assert model.predict(IterationFeatures(4, 100, (ChunkShape(4096, 0),))) is None
+
+
 def test_learns_the_cost_of_each_term() -> None:
     assert worst_error(taught_model(Random(1)), Random(2)) < 0.05
 
