@@ -48,11 +48,16 @@ def _xdg(variable: str, fallback: str) -> Path:
 def make_private(directory: Path) -> Path:
     """Create `directory` with mode 0700 if it is missing, and return it.
 
-    Raises `ConfigError` when it is a symbolic link, not a directory, or another user's; a mode that
-    lets others in is tightened.
+    Raises `ConfigError` when it can't be made, is a symbolic link, not a directory, or another
+    user's; a mode that lets others in is tightened.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = directory.lstat()
+    except FileExistsError:
+        raise ConfigError(f"{directory} is not a directory; name another one") from None
+    except OSError as error:
+        raise ConfigError(f"{directory} can't be made ({error.strerror}); name another one") from error
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigError(f"{directory} is not a directory; name another one")
     if found.st_uid != os.getuid():
@@ -60,6 +65,12 @@ def make_private(directory: Path) -> Path:
     if found.st_mode & 0o077:
         directory.chmod(0o700)
     return directory
+
+
+def check_not_shared(directory: Path) -> None:
+    """Raise `ConfigError` when others may enter `directory` and something is in it: it must not be closed to them."""
+    if directory.is_dir() and directory.stat().st_mode & 0o077 and any(directory.iterdir()):
+        raise ConfigError(f"{directory} lets others in and is not empty; chmod it 700 or name another one")
 
 
 def check_socket_path(path: Path) -> Path:

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from sarathid.errors import ConfigError, RuntimeDirectoryHeld
-from sarathid.paths import LOCK_FILE, check_socket_path, make_private
+from sarathid.paths import LOCK_FILE, check_not_shared, check_socket_path, make_private
 
 LISTEN_BACKLOG = 128
 
@@ -21,7 +21,13 @@ class RuntimeDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = make_private(path)
+        """Take the lock.
+
+        Raises `RuntimeDirectoryHeld` when another daemon has it, and `ConfigError` when the directory
+        can't be ours alone.
+        """
+        check_not_shared(path)
+        self.path = make_private(path.absolute())
         self._sockets: list[Path] = []
         self._lock_fd = self._acquire()
 
@@ -62,7 +68,10 @@ class RuntimeDirectory:
 
     def _acquire(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        lock_fd = os.open(self.path / LOCK_FILE, flags, 0o600)
+        try:
+            lock_fd = os.open(self.path / LOCK_FILE, flags, 0o600)
+        except OSError as error:
+            raise ConfigError(f"{self.path / LOCK_FILE} can't be opened: {error.strerror}") from error
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -51,3 +51,39 @@ def test_a_file_in_a_sockets_place_is_left_alone(tmp_path: Path) -> None:
         directory.listen("a.sock")
 
     assert (tmp_path / "a.sock").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["file", "link to nothing", "link", "below a file", "/proc/sarathid"])
+def test_a_place_where_no_directory_of_ours_can_be_is_refused(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link to nothing").symlink_to(tmp_path / "nothing")
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(ConfigError, match="name another one"):
+        RuntimeDirectory(tmp_path / place.replace("below a file", "file/run"))
+
+
+def test_a_directory_that_others_use_too_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "theirs").touch()
+    tmp_path.chmod(0o1777)
+    with pytest.raises(ConfigError, match="lets others in"):
+        RuntimeDirectory(tmp_path)
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o1777
+
+
+def test_an_empty_directory_is_closed_to_others(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with RuntimeDirectory(tmp_path):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sarathid.lock").mkdir()
+    with pytest.raises(ConfigError, match=r"sarathid\.lock"):
+        RuntimeDirectory(tmp_path)
+
+
+def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with RuntimeDirectory(Path("@run")) as directory:  # to ZeroMQ a leading @ is a socket that no directory guards
+        assert directory.path == tmp_path / "@run"
