@@ -10,8 +10,8 @@ from sarathid.capacity import SCHEDULING_DELAY_S, Objective
 from sarathid.commands import simulation
 from sarathid.config import parse_duration_s, resolve_target_s
 from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.executor.simulated import isolated_decode_s
 from sarathid.simulator.capacities import CapacityAnswer, find_capacities
-from sarathid.simulator.executor import isolated_decode_s
 from sarathid.simulator.report import SimulationReport
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)

@@ -8,8 +8,8 @@ import msgspec
 from sarathid.capacity import Capacity, CapacitySearch, Objective, meets
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.executor.simulated import isolated_decode_s
 from sarathid.request_list import RequestList
-from sarathid.simulator.executor import isolated_decode_s
 from sarathid.simulator.report import SimulationReport
 from sarathid.simulator.serving import Serving
 from sarathid.simulator.simulator import simulate

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 import msgspec
 
 from sarathid.costmodel.cost_profile import CostProfile
+from sarathid.executor.pipeline import Pipeline
 from sarathid.protocol.stats import RequestStats
 from sarathid.simulator.measurement import Measurement
-from sarathid.simulator.pipeline import Pipeline
 from sarathid.simulator.serving import Serving
 
 CSV_COLUMNS = (

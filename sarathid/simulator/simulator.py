@@ -7,8 +7,8 @@ from sarathid.clock import VirtualClock
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.engine.assembly import build_core
+from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.protocol.step import StepOutput
-from sarathid.simulator.executor import SimulatedExecutor
 from sarathid.simulator.outlook import Outlook
 from sarathid.simulator.replay import Replay
 from sarathid.simulator.report import SimulationReport, report

@@ -11,7 +11,7 @@ from sarathid.costmodel.fit import FittedCosts, Sample, fit, non_negative_least_
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.executor.profiler import measurable, measure
-from sarathid.simulator.executor import SimulatedExecutor
+from sarathid.executor.simulated import SimulatedExecutor
 
 LLAMA = find_profile("a40/llama2-7b-tp1")
 

@@ -8,8 +8,8 @@ from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
+from sarathid.executor.pipeline import Pipeline
 from sarathid.scheduler.batch import ScheduledBatch
-from sarathid.simulator.pipeline import Pipeline
 
 VOCAB_SIZE = 1 << 16
 TOKEN_ID = 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sarathid.simulator.pipeline import Pipeline
+from sarathid.executor.pipeline import Pipeline
 
 
 def test_one_stage_never_waits() -> None:
