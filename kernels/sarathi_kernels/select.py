@@ -91,8 +91,7 @@ def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
 
 
 def _build_varlen(needs: KernelNeeds) -> AttentionBackend:
-    VarlenAttention.check(needs.device, needs.dtype, needs.head_dim, needs.block_size)
-    return VarlenAttention()
+    return VarlenAttention(needs.device, needs.dtype, needs.head_dim, needs.block_size)
 
 
 _BUILDERS: Mapping[str, Callable[[KernelNeeds], AttentionBackend]] = MappingProxyType(

@@ -1,9 +1,9 @@
 """Attention on CUDA by torch's own paged variable-length kernel (FlashAttention, Dao et al. 2022)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.attention.varlen as torch_varlen
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -24,19 +24,19 @@ class VarlenAttention(AttentionBackend):
     """One call of `varlen_attn` over the block tables; caches must be dense, positions before heads.
 
     `num_splits=1`: split contexts are silently wrong with pages in FlashAttention 2, and without
-    them a row's result does not depend on its batch mates.
+    them a row's result does not depend on its batch mates. The kernel is tried on a small mixed batch
+    first; raises `VarlenUnavailable` when it is missing, refuses, or is wrong.
     """
 
     name = "torch-varlen"
 
-    @staticmethod
-    def check(device: torch.device, dtype: torch.dtype, head_dim: int, block_size: int) -> None:
-        """Try the kernel on a small mixed batch; raises `VarlenUnavailable` when it refuses or is wrong."""
+    def __init__(self, device: torch.device, dtype: torch.dtype, head_dim: int, block_size: int) -> None:
         if device.type != "cuda":
             raise VarlenUnavailable(f"torch's paged attention runs on CUDA, not on {device}")
+        self._varlen_attn = _find_kernel()
         q, cache, metadata = _probe(device, dtype, head_dim, block_size)
         try:
-            found = VarlenAttention().attend(q, cache, metadata)
+            found = self.attend(q, cache, metadata)
         except (RuntimeError, TypeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise VarlenUnavailable(
@@ -52,7 +52,7 @@ class VarlenAttention(AttentionBackend):
     def attend(self, q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
         window = -1 if metadata.sliding_window is None else metadata.sliding_window - 1
         with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
-            out: Any = torch_varlen.varlen_attn(
+            out: Tensor = self._varlen_attn(
                 q.contiguous(),
                 cache.k,
                 cache.v,
@@ -66,8 +66,16 @@ class VarlenAttention(AttentionBackend):
                 block_table=metadata.block_tables,
                 num_splits=1,
             )
-        assert isinstance(out, Tensor)
         return out
+
+
+def _find_kernel() -> Callable[..., Any]:
+    try:
+        # Deferred: it loads torch's compiler, which takes as long again as torch, and only CUDA needs it.
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError as error:
+        raise VarlenUnavailable(f"torch {torch.__version__} has no variable-length attention") from error
+    return varlen_attn
 
 
 def _probe(

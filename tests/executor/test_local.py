@@ -1,5 +1,7 @@
 """The local executor: starts, runs what it is given in order, refuses what it can't serve."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,11 @@ def run_chunk(
     )
     executor.submit(ScheduledBatch(chunks=(sequence,)))
     return executor.collect()
+
+
+def test_loading_it_loads_no_compiler_of_torch() -> None:
+    code = "import sys, sarathid.executor.local; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_it_says_what_it_found(tiny_path: Path) -> None:
