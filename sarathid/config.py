@@ -17,7 +17,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `kv_memory_bytes` None takes what is free, within reason; `num_threads` None follows the cores
     that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated
-    decode iteration (`"5x"`).
+    decode iteration (`"5x"`). With `simulate`, the name of a cost profile, no model runs: the engine takes that
+    profile's time and gives meaningless tokens.
     """
 
     model: str = DEFAULT_MODEL
@@ -36,6 +37,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     watermark: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.01
     num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     attention_backend: str = "auto"
+    simulate: str | None = None
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -77,7 +77,8 @@ class Daemon:
             self.drain,
             self._clock,
         )
-        self._http = self._make_http_server(files.name)
+        simulated = config.engine.simulate
+        self._http = self._make_http_server(files.name if simulated is None else f"simulated {simulated}")
 
     async def run(self) -> int:
         """Serve until told to stop, and return the process's exit code.

@@ -10,6 +10,7 @@ import typer
 
 from sarathid.commands.settings import Effective, resolve, to_config
 from sarathid.config import DaemonConfig
+from sarathid.costmodel.library import find_profile
 from sarathid.daemon import ENGINE_SOCKET, Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
@@ -30,6 +31,9 @@ def _option(metavar: str, words: str, *names: str) -> typer.models.OptionInfo:
 @app.command()
 def serve(
     model: Annotated[str | None, _option("MODEL", "A directory, a .gguf file or a name [smollm2-135m].")] = None,
+    simulate: Annotated[
+        str | None, _option("PROFILE", "Compute nothing: take the time of a cost profile, give words without meaning.")
+    ] = None,
     device: Annotated[str | None, _option("DEVICE", "auto, cpu or cuda [auto].")] = None,
     dtype: Annotated[str | None, _option("DTYPE", "auto, float32 or bfloat16 [auto].")] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
@@ -65,6 +69,7 @@ def serve(
     """
     flags = {
         "model": model,
+        "simulate": simulate,
         "device": device,
         "dtype": dtype,
         "attention_backend": attention_backend,
@@ -89,6 +94,8 @@ def serve(
     settings = resolve(flags, os.environ, config)
     daemon_config = to_config(settings)
     initial_settings(daemon_config.engine, isolated_decode_s=1.0)  # refuses a budget, policy or target at once
+    if daemon_config.engine.simulate is not None:
+        find_profile(daemon_config.engine.simulate)  # refuses an unknown one at once
     if check:
         report(daemon_config, settings)
     else:

@@ -77,6 +77,7 @@ def read_target(text: str) -> str | None:
 
 SETTINGS = (
     Setting("engine", "model", "model", str),
+    Setting("engine", "simulate", "simulate", str),
     Setting("engine", "device", "device", str),
     Setting("engine", "dtype", "dtype", str),
     Setting("engine", "attention_backend", "attention_backend", str),

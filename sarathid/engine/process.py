@@ -18,14 +18,18 @@ import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
+from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.costmodel.library import find_profile
 from sarathid.engine.assembly import build_core, engine_info, initial_settings
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
-from sarathid.executor.local import LocalExecutor
+from sarathid.executor.base import Executor
+from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.telemetry.gc_meter import GarbageCollectionMeter
 
 _PR_SET_PDEATHSIG = 1
+_SIMULATED_MODEL_LEN = 8192
 
 
 def main() -> int:
@@ -58,7 +62,7 @@ def main() -> int:
 
 def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
     meter = GarbageCollectionMeter()
-    executor = LocalExecutor(config)
+    executor = _executor(config)
     found = executor.start()
     try:
         core = build_core(config, executor, found, MonotonicClock(), lambda: meter.total_s)
@@ -70,6 +74,19 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
         EngineHost(core, socket, sys.stdin.fileno()).run()
     finally:
         executor.close()
+
+
+def _executor(config: EngineConfig) -> Executor:
+    if config.simulate is not None:
+        cost_model = IterationCostModel(find_profile(config.simulate))
+        max_model_len = config.max_model_len or _SIMULATED_MODEL_LEN
+        return SimulatedExecutor(
+            cost_model, MonotonicClock(), max_model_len=max_model_len, block_size=config.block_size
+        )
+    # Deferred: a simulated engine needs no torch.
+    from sarathid.executor.local import LocalExecutor
+
+    return LocalExecutor(config)
 
 
 def _live_and_die_with_the_daemon() -> None:

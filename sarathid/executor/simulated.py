@@ -12,7 +12,7 @@ from sarathid.executor.pipeline import Pipeline
 from sarathid.scheduler.batch import ScheduledBatch
 
 VOCAB_SIZE = 1 << 16
-TOKEN_ID = 1
+TOKEN_ID = 1000  # a word in any vocabulary, not a special token
 _ISOLATED_NUM_SEQS = 32
 _ISOLATED_CONTEXT_LEN = 4096
 
@@ -24,7 +24,7 @@ class _Submitted:
 
 
 class SimulatedExecutor:
-    """An executor whose answers are token 1, never the end of a sequence, given when a real one would.
+    """An executor that answers with one token, never the end of a sequence, given when a real one would.
 
     A batch runs through the profile's pipeline stages, behind the batches before it; as many may be in flight
     as there are stages. Under a virtual clock a run takes no time but the scheduler's.

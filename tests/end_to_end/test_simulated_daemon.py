@@ -1,0 +1,35 @@
+"""A daemon on simulated devices answers in their time, and says everywhere that no model runs."""
+
+from pathlib import Path
+
+from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.costmodel.library import find_profile
+from sarathid.protocol.stats import IterationStats
+from tests.end_to_end.running_daemon import first_of, launch, serving
+
+PROFILE = "a100/yi-34b-tp2"
+
+
+def test_a_simulated_daemon_takes_the_profiles_time_and_says_so(tmp_path: Path) -> None:
+    body = {"prompt": "The capital of France is", "max_tokens": 4}
+    with serving(tmp_path / "run", "--simulate", PROFILE) as daemon, daemon.records() as records:
+        with daemon.http() as client:
+            (served,) = client.get("/v1/models").json()["data"]
+            answer = client.post("/v1/completions", json=body).json()
+        decode = first_of(records, IterationStats, lambda stats: stats.num_decode_tokens == 1)
+        engine = daemon.status().engine
+
+    assert served["id"] == answer["model"] == f"simulated {PROFILE}"
+    assert answer["usage"]["completion_tokens"] == 4
+    assert decode.execute_s > 0.9 * IterationCostModel(find_profile(PROFILE)).predict(IterationFeatures(1, 6))
+    assert engine is not None
+    assert (engine.model, engine.device) == ("simulated yi-34b", "simulated a100")
+    assert "no model runs" in engine.notes[0]
+
+
+def test_an_unknown_profile_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    daemon = launch(tmp_path / "run", tmp_path / "run.log", "--simulate", "b200/gpt")
+
+    assert daemon.wait() == 2
+    assert "there is no profile 'b200/gpt'" in daemon.log
