@@ -31,7 +31,9 @@ FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class RequestList:
-    """Requests in order of arrival, and the mean number of them a second; None when their times mean nothing yet.
+    """Requests in order of arrival.
+
+    `rate_per_s` is their mean number a second: None while their times mean nothing, infinite when all come at once.
 
     `max_model_len` is the longest context that they may need.
     """
@@ -43,9 +45,11 @@ class RequestList:
     def at_rate(self, rate_per_s: float) -> "RequestList":
         """Return the same requests, their times stretched to `rate_per_s` on average.
 
-        Raises `ConfigError` when that is no positive, finite number.
+        Raises `ConfigError` when that is no positive, finite number, or all of them come at once.
         """
         check_rate(rate_per_s)
+        if self.rate_per_s == math.inf:
+            raise ConfigError(f"the requests come all at once; no stretching gives them a rate of {rate_per_s:g}")
         factor = (self.rate_per_s or 1.0) / rate_per_s
         moved = tuple([replace(request, arrival_s=request.arrival_s * factor) for request in self.requests])
         return replace(self, requests=moved, rate_per_s=rate_per_s)
@@ -95,7 +99,7 @@ def read_csv(path: Path) -> RequestList:
     span_s = requests[-1].arrival_s
     return RequestList(
         requests=requests,
-        rate_per_s=(len(requests) / span_s if span_s else None) if columns.is_timed else None,
+        rate_per_s=(len(requests) / span_s if span_s else math.inf) if columns.is_timed else None,
         max_model_len=max([request.num_tokens for request in requests]),
     )
 

@@ -37,6 +37,14 @@ def test_a_timed_file_can_be_stretched_to_a_rate(tmp_path: Path) -> None:
     assert [request.arrival_s for request in listed.requests] == [0.25, 0.5]
 
 
+def test_requests_that_come_at_once_have_no_rate_to_stretch(tmp_path: Path) -> None:
+    listed = read_csv(written(tmp_path, TIMED + "0.0,1,1\n0,1,1\n"))
+
+    assert [request.arrival_s for request in listed.requests] == [0.0, 0.0]
+    with pytest.raises(ConfigError, match="come all at once"):
+        listed.at_rate(1.0)
+
+
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
