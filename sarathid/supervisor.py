@@ -175,5 +175,6 @@ def _words_of(failed: "asyncio.Task[None]") -> str:
 
 def _how_it_ended(status: int) -> str:
     if status < 0:
-        return f"was killed by {signal.Signals(-status).name}"
+        names = {known.value: known.name for known in signal.Signals}  # most real-time signals have none
+        return f"was killed by {names.get(-status, f'signal {-status}')}"
     return f"ended with status {status}"

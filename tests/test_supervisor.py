@@ -97,6 +97,17 @@ def test_a_stream_goes_on_identically_behind_a_killed_engine(tmp_path: Path) -> 
     supervise(tmp_path, use)
 
 
+def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        supervised.up.clear()
+        os.kill(supervised.engine_pid, 40)
+        await supervised.up.wait()
+        assert supervised.reasons == ["the engine was killed by signal 40"]
+
+    supervise(tmp_path, use)
+
+
 def test_stopping_ends_the_engine(tmp_path: Path) -> None:
     pids: list[int] = []
 
