@@ -10,6 +10,7 @@ _CAUSES = {
     StallCause.OVERHEAD: "the engine's own overhead",
     StallCause.DECODE: "the decode batch alone",
     StallCause.DELIVERY: "delivery to the client, not the engine",
+    StallCause.RESTART: "another engine had to start",
     StallCause.UNEXPLAINED: "unexplained",
 }
 

@@ -227,13 +227,14 @@ class EngineClient:
         if output.stats is not None:
             self._mirror(output.stats)
         generated_s = _generated_s(output.stats)
+        restart_gaps: list[TokenGap] = []
         for delta in output.deltas:
             stream = self._streams.get(delta.request_id)
-            if stream is not None:
-                stream.push(delta, generated_s)
+            if stream is not None and (gap_s := stream.push(delta, generated_s)) is not None:
+                restart_gaps.append(TokenGap(delta.request_id, gap_s))
         if output.stats is not None:
             self._publish(output.stats)
-        for stall in output.stalls:
+        for stall in (*output.stalls, *self._restart_stalls(restart_gaps, generated_s)):
             self._count_stalls(stall)
             self._publish(stall)
         for stats in output.finished:
@@ -241,6 +242,23 @@ class EngineClient:
             if stream is not None:
                 stream.stats = stats
                 self._finish_if_over(stream)
+
+    def _restart_stalls(self, gaps: list[TokenGap], time_s: float) -> tuple[StallEvent, ...]:
+        """Return the stall, if any is long enough, of the waits for this engine to take an earlier one's place."""
+        target_s = None if self.settings is None else self.settings.slo.tbt_s
+        if target_s is None or not (victims := [gap for gap in gaps if gap.tbt_s > target_s]):
+            return ()
+        victims.sort(key=lambda gap: gap.tbt_s, reverse=True)
+        return (
+            StallEvent(
+                iteration=self._next_iteration - 1,
+                time_s=time_s,
+                target_s=target_s,
+                victims=tuple(victims),
+                cause=StallCause.RESTART,
+                parts={StallCause.RESTART: victims[0].tbt_s},
+            ),
+        )
 
     def _mirror(self, stats: IterationStats) -> None:
         self._next_iteration = stats.sequence_number + 1

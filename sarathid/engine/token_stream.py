@@ -41,6 +41,8 @@ class TokenStream:
         self._ttft_s: float | None = None
         self._tbt_last_s: float | None = None
         self._tbt_max_s: float | None = None
+        self._generated_s: float | None = None
+        self._is_resumed = False
         self._read_generated_s = 0.0
         self._delivered_s: float | None = None
         self._delivered_generated_s = 0.0
@@ -81,15 +83,22 @@ class TokenStream:
             self.is_closed = True
             self._on_close(self, finish_reason)
 
-    def push(self, delta: TokenDelta, generated_s: float) -> None:
-        """Take a delta in from the engine, made at `generated_s`."""
+    def push(self, delta: TokenDelta, generated_s: float) -> float | None:
+        """Take a delta in from the engine, made at `generated_s`; return the gap behind another engine's token."""
+        gap_s = None
         if delta.token_id is not None:
+            if self._is_resumed and self._generated_s is not None:
+                gap_s = generated_s - self._generated_s
+                self.mark_gap(gap_s)
+            self._is_resumed = False
+            self._generated_s = generated_s
             self.output_token_ids.append(delta.token_id)
             self._state = RequestState.DECODE
             self._num_computed_tokens = len(self.prompt_token_ids) + len(self.output_token_ids) - 1
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
         self._deltas.put_nowait((delta, generated_s))
+        return gap_s
 
     def mark_chunk(self, chunk: ChunkStats) -> None:
         self._state = RequestState.PREFILL
@@ -111,6 +120,7 @@ class TokenStream:
         """The engine that computed this is gone."""
         self._state = RequestState.WAITING
         self._num_computed_tokens = 0
+        self._is_resumed = True
 
     def resumed_request(self) -> Request:
         """Return the request for another engine, with the tokens that are already there."""
@@ -137,11 +147,14 @@ class TokenStream:
     def final_stats(self, stats: RequestStats) -> RequestStats:
         """Return the engine's record of this request with what only this process knows.
 
-        That is the delivered gaps, and the first token where an earlier engine made it.
+        That is the delivered gaps, and what earlier engines did for it.
         """
         return msgspec.structs.replace(
             stats,
             first_token_s=None if self._ttft_s is None else self.request.arrival_s + self._ttft_s,
+            num_preemptions=self._num_preemptions,
+            num_stalls=self.num_stalls,
+            tbt_max_s=self._tbt_max_s,
             delivered_tbt_p50_s=self._delivered_gaps.percentile(0.5),
             delivered_tbt_max_s=self._delivered_gaps.max_s,
         )

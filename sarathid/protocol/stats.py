@@ -140,6 +140,7 @@ class StallCause(StrEnum):
     OVERHEAD = "overhead"
     DECODE = "decode"
     DELIVERY = "delivery"
+    RESTART = "restart"
     UNEXPLAINED = "unexplained"
 
 

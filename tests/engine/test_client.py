@@ -225,6 +225,29 @@ def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token(tmp_p
     asyncio.run(main())
 
 
+def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        async with running(session.client, tmp_path / "first.sock", Engine()):
+            stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
+            await session.until(lambda: len(stream.output_token_ids) > 1)
+        second = Engine()
+        second.clock.advance(60.0)
+        async with running(session.client, tmp_path / "second.sock", second):
+            await read(stream)
+            stream.close()
+            await session.until(lambda: bool(session.of(RequestStats)))
+        (stall,) = session.of(StallEvent)
+        (victim,) = stall.victims
+        assert (stall.cause, stall.parts) == (StallCause.RESTART, {StallCause.RESTART: victim.tbt_s})
+        assert (victim.request_id, 50.0 < victim.tbt_s < 61.0) == (stream.request_id, True)
+        (record,) = session.of(RequestStats)
+        assert (record.tbt_max_s, record.num_stalls) == (victim.tbt_s, 1)
+        await session.client.close()
+
+    asyncio.run(main())
+
+
 def test_a_request_cancelled_while_no_engine_is_there_ends_in_the_next(tmp_path: Path) -> None:
     async def main() -> None:
         session = Session(EngineClient())
