@@ -1,6 +1,7 @@
 """Figures 10 to 13: the rate that each system holds under a TBT objective."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from sarathid.evaluation.figure import Figure, Scope
 from sarathid.evaluation.jobs import CapacityJob, Job, Results, Served
@@ -18,6 +19,7 @@ from sarathid.evaluation.setups import (
     YI,
     Setup,
 )
+from sarathid.simulator.capacities import FoundCapacity
 
 _SLOS = (STRICT, RELAXED)
 _BASELINES = (PREFILL_FIRST, MIXED_WHOLE)
@@ -78,16 +80,31 @@ _PAPER_RATES = {
     ("falcon-180b-tp8", PREFILL_FIRST, STRICT): 0.14,
     ("falcon-180b-tp8", PREFILL_FIRST, RELAXED): 0.15,
 }
-_PAPER_TP8_GAIN = 4.3
 
 
-def capacity_job(setup: Setup, system: str, workload: str, slo: str, num_requests: int) -> CapacityJob:
-    """Return the search that holds this cell: a baseline's serves both objectives, since it has no budget."""
-    if system == STALL_FREE:
-        served = Served.by(setup, system, setup.budget(slo), workload, num_requests)
-        return CapacityJob(served, (setup.target_s(slo),))
-    served = Served.by(setup, system, setup.budget(STRICT), workload, num_requests)
-    return CapacityJob(served, (setup.strict_s, setup.relaxed_s))
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One bar: a system on a set-up, under a workload and an objective."""
+
+    setup: Setup
+    system: str
+    workload: str
+    slo: str
+
+    def job(self, scope: Scope) -> CapacityJob:
+        """Return the search that holds this cell: a baseline's serves both objectives, since it has no budget."""
+        is_budgeted = self.system == STALL_FREE
+        budget = self.setup.budget(self.slo if is_budgeted else STRICT)
+        served = Served.by(self.setup, self.system, budget, self.workload, scope.num_requests)
+        targets_s = (self._target_s,) if is_budgeted else (self.setup.strict_s, self.setup.relaxed_s)
+        return CapacityJob(served, targets_s)
+
+    def found(self, scope: Scope, results: Results) -> FoundCapacity:
+        return results.capacity(self.job(scope), self._target_s)
+
+    @property
+    def _target_s(self) -> float:
+        return self.setup.target_s(self.slo)
 
 
 class CapacityGrid:
@@ -101,13 +118,13 @@ class CapacityGrid:
 
     def jobs(self, scope: Scope) -> tuple[Job, ...]:
         return tuple(
-            capacity_job(setup, system, workload, slo, scope.num_requests)
-            for setup, workload, slo in self._cells(scope)
+            Cell(setup, system, workload, slo).job(scope)
+            for setup, workload, slo in self._groups(scope)
             for system in _SYSTEMS
         )
 
     def result(self, scope: Scope, results: Results) -> FigureResult:
-        rows = [row for cell in self._cells(scope) for row in self._rows(*cell, scope, results)]
+        rows = [row for group in self._groups(scope) for row in self._rows(*group, scope, results)]
         return FigureResult(
             name=self.name,
             title=self._title,
@@ -118,42 +135,32 @@ class CapacityGrid:
             rows=tuple(rows),
         )
 
-    def _cells(self, scope: Scope) -> Iterator[tuple[Setup, str, str]]:
+    def _groups(self, scope: Scope) -> Iterator[tuple[Setup, str, str]]:
         for setup in self._quick_setups if scope.is_quick else self._setups:
             for workload in ("sharegpt4",) if scope.is_quick else ("sharegpt4", "arxiv"):
                 for slo in _SLOS:
                     yield setup, workload, slo
 
     def _rows(self, setup: Setup, workload: str, slo: str, scope: Scope, results: Results) -> Iterator[Row]:
+        cells = {system: Cell(setup, system, workload, slo) for system in _SYSTEMS}
         for baseline in _BASELINES:
             paper = _PAPER_GAINS.get((setup.model, workload, slo, baseline))
-            yield gain_row(self.name, (setup, STALL_FREE), (setup, baseline), workload, slo, paper, scope, results)
-        for system in _SYSTEMS:
-            yield rate_row(self.name, setup, system, workload, slo, scope, results)
+            yield gain_row(self.name, cells[STALL_FREE], cells[baseline], paper, scope, results)
+        for cell in cells.values():
+            yield rate_row(self.name, cell, scope, results)
 
 
-def gain_row(
-    figure: str,
-    ours: tuple[Setup, str],
-    theirs: tuple[Setup, str],
-    workload: str,
-    slo: str,
-    paper: float | None,
-    scope: Scope,
-    results: Results,
-) -> Row:
+def gain_row(figure: str, cell: Cell, base: Cell, paper: float | None, scope: Scope, results: Results) -> Row:
     """Return the ratio of two capacities; a lower bound where the baseline holds nothing that was tried."""
-    (setup, system), (base_setup, baseline) = ours, theirs
-    high = results.capacity(capacity_job(setup, system, workload, slo, scope.num_requests), setup.target_s(slo))
-    low = results.capacity(capacity_job(base_setup, baseline, workload, slo, scope.num_requests), setup.target_s(slo))
+    high, low = cell.found(scope, results), base.found(scope, results)
     at_most = low.lowest_failing_per_s if low.rate_per_s is None else low.rate_per_s
     return Row(
         figure=figure,
-        model=setup.model,
-        workload=workload,
-        slo=slo,
-        system=system,
-        baseline=baseline if base_setup is setup else f"{baseline} on {base_setup.model}",
+        model=cell.setup.model,
+        workload=cell.workload,
+        slo=cell.slo,
+        system=cell.system,
+        baseline=base.system if base.setup == cell.setup else f"{base.system} on {base.setup.model}",
         ours=None if high.rate_per_s is None or at_most is None else high.rate_per_s / at_most,
         paper=paper,
         unit=_X,
@@ -162,18 +169,18 @@ def gain_row(
     )
 
 
-def rate_row(figure: str, setup: Setup, system: str, workload: str, slo: str, scope: Scope, results: Results) -> Row:
+def rate_row(figure: str, cell: Cell, scope: Scope, results: Results) -> Row:
     """Return a capacity."""
-    found = results.capacity(capacity_job(setup, system, workload, slo, scope.num_requests), setup.target_s(slo))
+    is_published = cell.workload == "sharegpt4"
     return Row(
         figure=figure,
-        model=setup.model,
-        workload=workload,
-        slo=slo,
-        system=system,
+        model=cell.setup.model,
+        workload=cell.workload,
+        slo=cell.slo,
+        system=cell.system,
         baseline=None,
-        ours=found.rate_per_s,
-        paper=_PAPER_RATES.get((setup.model, system, slo)) if workload == "sharegpt4" else None,
+        ours=cell.found(scope, results).rate_per_s,
+        paper=_PAPER_RATES.get((cell.setup.model, cell.system, cell.slo)) if is_published else None,
         unit=_RATE,
         num_requests=scope.num_requests,
     )
@@ -242,30 +249,20 @@ def _fig12(scope: Scope, results: Results) -> FigureResult:
     )
 
 
-def _fig13_cells() -> Iterator[tuple[Setup, str, str]]:
-    for slo in _SLOS:
-        yield FALCON, STALL_FREE, slo
-        yield FALCON, PREFILL_FIRST, slo
-        yield FALCON_TP8, PREFILL_FIRST, slo
+def _fig13_cells() -> tuple[Cell, ...]:
+    systems = ((FALCON, STALL_FREE), (FALCON, PREFILL_FIRST), (FALCON_TP8, PREFILL_FIRST))
+    return tuple(Cell(setup, system, "sharegpt4", slo) for slo in _SLOS for setup, system in systems)
 
 
 def _fig13_jobs(scope: Scope) -> tuple[Job, ...]:
-    return tuple(
-        capacity_job(setup, system, "sharegpt4", slo, scope.num_requests) for setup, system, slo in _fig13_cells()
-    )
+    return tuple(cell.job(scope) for cell in _fig13_cells())
 
 
 def _fig13(scope: Scope, results: Results) -> FigureResult:
-    ours = (FALCON, STALL_FREE)
-    gains = (
-        ((FALCON_TP8, PREFILL_FIRST), STRICT, _PAPER_TP8_GAIN),
-        ((FALCON, PREFILL_FIRST), STRICT, 3.6),
-        ((FALCON, PREFILL_FIRST), RELAXED, 1.48),
-    )
-    rows = [gain_row("fig13b", ours, theirs, "sharegpt4", slo, paper, scope, results) for theirs, slo, paper in gains]
-    rows += [
-        rate_row("fig13b", setup, system, "sharegpt4", slo, scope, results) for setup, system, slo in _fig13_cells()
-    ]
+    strict, pp_strict, tp_strict, relaxed, pp_relaxed, _ = cells = _fig13_cells()
+    gains = ((strict, tp_strict, 4.3), (strict, pp_strict, 3.6), (relaxed, pp_relaxed, 1.48))
+    rows = [gain_row("fig13b", cell, base, paper, scope, results) for cell, base, paper in gains]
+    rows += [rate_row("fig13b", cell, scope, results) for cell in cells]
     return FigureResult(
         name="fig13b",
         title="Figure 13b: Falcon-180B on two nodes, tensor against pipeline parallelism",
