@@ -15,16 +15,16 @@ DEFAULT_MODEL = "smollm2-135m"
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The engine process: model, memory, limits and the settings it starts with.
 
-    `kv_memory_bytes` None takes what is free, within reason; `num_threads` None follows the cores
-    that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated
-    decode iteration (`"5x"`). With `simulate`, the name of a cost profile, no model runs: the engine takes that
+    `block_size` None is what suits the device, `kv_memory_bytes` None what is free, within reason, and
+    `num_threads` None the cores that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a
+    multiple of the isolated decode iteration (`"5x"`). With `simulate`, the name of a cost profile, no model runs: the engine takes that
     profile's time and gives meaningless tokens.
     """
 
     model: str = DEFAULT_MODEL
     device: str = "auto"
     dtype: str = "auto"
-    block_size: Annotated[int, Meta(ge=1, le=256)] = 16
+    block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_model_len: Annotated[int, Meta(ge=1)] | None = None
     max_num_seqs: Annotated[int, Meta(ge=1, le=4096)] = 128

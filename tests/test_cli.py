@@ -46,7 +46,7 @@ def test_the_check_prints_every_setting_with_its_source(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {line.split()[0]: line.split()[1:] for line in done.stdout.splitlines()[:-1]}
     assert rows["token_budget"] == ["64", "--token-budget"]
-    assert rows["block_size"] == ["16", "default"]
+    assert rows["max_num_seqs"] == ["128", "default"]
     assert not (tmp_path / "run").exists()
 
 

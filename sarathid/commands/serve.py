@@ -39,7 +39,7 @@ def serve(
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     threads: Annotated[str | None, _option("N", "Threads that compute [the cores at hand].")] = None,
     kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
-    block_size: Annotated[str | None, _option("N", "Tokens a block [16].")] = None,
+    block_size: Annotated[str | None, _option("N", "Tokens a block [16 on CPU, 256 on CUDA].")] = None,
     watermark: Annotated[str | None, _option("SHARE", "Share of the blocks kept free at admission [0.01].")] = None,
     max_model_len: Annotated[str | None, _option("N", "Longest context in tokens [the model's].")] = None,
     max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,

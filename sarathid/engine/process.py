@@ -30,6 +30,7 @@ from sarathid.telemetry.gc_meter import GarbageCollectionMeter
 
 _PR_SET_PDEATHSIG = 1
 _SIMULATED_MODEL_LEN = 8192
+_SIMULATED_BLOCK_SIZE = 16
 
 
 def main() -> int:
@@ -81,7 +82,10 @@ def _executor(config: EngineConfig) -> Executor:
         cost_model = IterationCostModel(find_profile(config.simulate))
         max_model_len = config.max_model_len or _SIMULATED_MODEL_LEN
         return SimulatedExecutor(
-            cost_model, MonotonicClock(), max_model_len=max_model_len, block_size=config.block_size
+            cost_model,
+            MonotonicClock(),
+            max_model_len=max_model_len,
+            block_size=config.block_size or _SIMULATED_BLOCK_SIZE or _SIMULATED_BLOCK_SIZE,
         )
     # Deferred: a simulated engine needs no torch.
     from sarathid.executor.local import LocalExecutor

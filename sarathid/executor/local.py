@@ -23,6 +23,9 @@ from sarathid.models.weights import load_weights, open_weights
 from sarathid.paths import cache_dir, make_private
 from sarathid.scheduler.batch import ScheduledBatch
 
+# FlashAttention 2 behind torch's paged attention takes multiples of 256 only.
+_DEFAULT_BLOCK_SIZES = {"cpu": 16, "cuda": 256}
+
 
 class LocalExecutor:
     """Runs the model in this process, each batch when it is collected."""
@@ -40,9 +43,10 @@ class LocalExecutor:
         torch.set_num_threads(num_threads)
         files = resolve(config.model)
         placement = place(config.device, config.dtype, files.config)
-        plan = self._plan_kv_cache(files.config, placement)
-        kernels = self._select_kernels(files.config, placement)
-        self._runner = _load(files, placement, kernels, plan, config.block_size, num_threads)
+        block_size = config.block_size or _DEFAULT_BLOCK_SIZES[placement.device.type]
+        plan = self._plan_kv_cache(files.config, placement, block_size)
+        kernels = self._select_kernels(files.config, placement, block_size)
+        self._runner = _load(files, placement, kernels, plan, block_size, num_threads)
         return ExecutorInfo(
             model=files.name,
             device=str(placement.device),
@@ -50,13 +54,13 @@ class LocalExecutor:
             layout="tp=1 pp=1",
             attention_backend=kernels.attention.name,
             num_blocks=plan.num_blocks,
-            block_size=config.block_size,
+            block_size=block_size,
             kv_cache_bytes=self._runner.num_cache_bytes,
             weight_bytes=placement.num_weight_bytes,
             vocab_size=files.config.vocab_size,
             max_model_len=plan.max_model_len,
             eos_token_ids=files.config.eos_token_ids,
-            isolated_decode_s=self._measure_isolated_decode_s(self._runner, placement, plan),
+            isolated_decode_s=self._measure_isolated_decode_s(self._runner, placement, plan, block_size),
             num_threads=num_threads,
             notes=_present(placement.note, plan.note, *kernels.notes, _thread_note(num_threads)),
         )
@@ -73,12 +77,12 @@ class LocalExecutor:
         self._submitted.clear()
         self._runner = None
 
-    def _select_kernels(self, model: ModelConfig, placement: Placement) -> Kernels:
+    def _select_kernels(self, model: ModelConfig, placement: Placement, block_size: int) -> Kernels:
         needs = KernelNeeds(
             device=placement.device,
             dtype=placement.dtype,
             head_dim=model.head_dim,
-            block_size=self._config.block_size,
+            block_size=block_size,
             directory=make_private(make_private(cache_dir()) / "kernels"),
         )
         try:
@@ -86,23 +90,24 @@ class LocalExecutor:
         except KernelUnavailable as error:
             raise ConfigError(str(error)) from error
 
-    def _plan_kv_cache(self, model: ModelConfig, placement: Placement) -> KVPlan:
+    def _plan_kv_cache(self, model: ModelConfig, placement: Placement, block_size: int) -> KVPlan:
         config = self._config
         num_free_bytes = free_bytes(placement.device) - placement.num_weight_bytes
         return plan_kv_cache(
             kv_budget_bytes(config.kv_memory_bytes, num_free_bytes, placement.device),
-            config.block_size,
+            block_size,
             model.kv_bytes_per_token(placement.dtype.itemsize),
             config.max_num_seqs,
             model.max_position_embeddings,
             config.max_model_len,
         )
 
-    def _measure_isolated_decode_s(self, runner: ModelRunner, placement: Placement, plan: KVPlan) -> float:
-        config = self._config
+    def _measure_isolated_decode_s(
+        self, runner: ModelRunner, placement: Placement, plan: KVPlan, block_size: int
+    ) -> float:
         wanted = CUDA_SHAPE if placement.device.type == "cuda" else CPU_SHAPE
-        shape = shape_that_fits(wanted, config.max_num_seqs, plan.max_model_len, plan.num_blocks, config.block_size)
-        return isolated_decode_s(runner, shape, config.block_size)
+        shape = shape_that_fits(wanted, self._config.max_num_seqs, plan.max_model_len, plan.num_blocks, block_size)
+        return isolated_decode_s(runner, shape, block_size)
 
 
 def _load(
