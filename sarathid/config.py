@@ -17,8 +17,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `block_size` None is what suits the device, `kv_memory_bytes` None what is free, within reason, and
     `num_threads` None the cores that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a
-    multiple of the isolated decode iteration (`"5x"`). With `simulate`, the name of a cost profile, no model runs: the engine takes that
-    profile's time and gives meaningless tokens.
+    multiple of the isolated decode iteration (`"5x"`). With `simulate`, the name of a cost profile, no
+    model runs: the engine takes that profile's time and gives meaningless tokens.
     """
 
     model: str = DEFAULT_MODEL
