@@ -85,7 +85,7 @@ def _executor(config: EngineConfig) -> Executor:
             cost_model,
             MonotonicClock(),
             max_model_len=max_model_len,
-            block_size=config.block_size or _SIMULATED_BLOCK_SIZE or _SIMULATED_BLOCK_SIZE,
+            block_size=config.block_size or _SIMULATED_BLOCK_SIZE,
         )
     # Deferred: a simulated engine needs no torch.
     from sarathid.executor.local import LocalExecutor
