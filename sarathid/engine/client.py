@@ -37,8 +37,12 @@ from sarathid.protocol.step import (
     SettingsApplied,
     Shutdown,
     StepOutput,
+    TokenDelta,
 )
 from sarathid.slo.controller import BudgetBounds, check_change
+from sarathid.telemetry.timeline import refused_stats
+
+MAX_ENGINES_LOST = 3  # fewer than the restarts that the daemon allows, so that one request can't end it
 
 Observer = Callable[[StreamRecord], None]
 
@@ -77,7 +81,8 @@ class EngineClient:
     async def connect(self, endpoint: Path) -> None:
         """Listen at `endpoint` for a new engine, wait until it is ready, and give it what is unfinished.
 
-        Raises `EngineFailed` when it says that it cannot start.
+        A request over which `MAX_ENGINES_LOST` engines died without a new token ends with an error.
+        Raises `EngineFailed` when the engine says that it cannot start.
         """
         self._disconnect()
         self._socket = self._context.socket(zmq.PAIR)
@@ -91,11 +96,9 @@ class EngineClient:
         self.info = message.info
         self.settings = self.settings or message.settings
         self._tell(Resume(first_iteration=self._next_iteration, settings=self.settings))
-        for stream in self._streams.values():
+        for stream in tuple(self._streams.values()):
             if stream.finish_reason is None:
-                self._tell(AddRequest(stream.resumed_request()))
-                if stream.cancel_reason is not None:
-                    self._tell(CancelRequest(stream.request_id, stream.cancel_reason))
+                self._resume(stream)
         self.is_ready = True
 
     async def run(self) -> None:
@@ -212,7 +215,10 @@ class EngineClient:
 
     def _take(self, message: EngineMessage) -> None:
         match message:
-            case IterationScheduled():
+            case IterationScheduled(chunks=chunks):
+                for chunk in chunks:
+                    if stream := self._streams.get(chunk.request_id):
+                        stream.mark_scheduled()
                 self._publish(message)
             case StepOutput():
                 self._take_output(message)
@@ -300,6 +306,20 @@ class EngineClient:
     def _publish(self, record: StreamRecord) -> None:
         for observer in self._observers:
             observer(record)
+
+    def _resume(self, stream: TokenStream) -> None:
+        if stream.num_engines_lost >= MAX_ENGINES_LOST:
+            self._give_up(stream)
+            return
+        self._tell(AddRequest(stream.resumed_request()))
+        if stream.cancel_reason is not None:
+            self._tell(CancelRequest(stream.request_id, stream.cancel_reason))
+
+    def _give_up(self, stream: TokenStream) -> None:
+        now_s = time.monotonic()
+        stream.push(TokenDelta(stream.request_id, None, FinishReason.ERROR), now_s)
+        stream.stats = refused_stats(stream.resumed_request(), now_s)
+        self._finish_if_over(stream)
 
     def _cancel(self, stream: TokenStream, reason: FinishReason) -> None:
         stream.cancel_reason = reason

@@ -32,6 +32,7 @@ class TokenStream:
         self.stats: RequestStats | None = None
         self.is_closed = False
         self.num_stalls = 0
+        self.num_engines_lost = 0  # since its last token, while they worked on it
         self._on_close = on_close
         self._on_delivery = on_delivery
         self._deltas: asyncio.Queue[tuple[TokenDelta, float]] = asyncio.Queue()
@@ -43,6 +44,7 @@ class TokenStream:
         self._tbt_max_s: float | None = None
         self._generated_s: float | None = None
         self._is_resumed = False
+        self._is_at_work = False
         self._read_generated_s = 0.0
         self._delivered_s: float | None = None
         self._delivered_generated_s = 0.0
@@ -91,6 +93,7 @@ class TokenStream:
                 gap_s = generated_s - self._generated_s
                 self.mark_gap(gap_s)
             self._is_resumed = False
+            self.num_engines_lost = 0
             self._generated_s = generated_s
             self.output_token_ids.append(delta.token_id)
             self._state = RequestState.DECODE
@@ -99,6 +102,10 @@ class TokenStream:
             self.finish_reason = delta.finish_reason
         self._deltas.put_nowait((delta, generated_s))
         return gap_s
+
+    def mark_scheduled(self) -> None:
+        """The engine is about to work on this."""
+        self._is_at_work = True
 
     def mark_chunk(self, chunk: ChunkStats) -> None:
         self._state = RequestState.PREFILL
@@ -121,6 +128,8 @@ class TokenStream:
         self._state = RequestState.WAITING
         self._num_computed_tokens = 0
         self._is_resumed = True
+        self.num_engines_lost += self._is_at_work
+        self._is_at_work = False
 
     def resumed_request(self) -> Request:
         """Return the request for another engine, with the tokens that are already there."""

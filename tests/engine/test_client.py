@@ -9,11 +9,19 @@ from typing import TypeVar
 
 import pytest
 
-from sarathid.engine.client import EngineClient
+from sarathid.engine.client import MAX_ENGINES_LOST, EngineClient
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, QueueFull, RequestRefused
 from sarathid.protocol.requests import FinishReason, SamplingParams
-from sarathid.protocol.stats import IterationStats, RequestStats, SettingsChanged, StallCause, StallEvent, StreamRecord
+from sarathid.protocol.stats import (
+    IterationScheduled,
+    IterationStats,
+    RequestStats,
+    SettingsChanged,
+    StallCause,
+    StallEvent,
+    StreamRecord,
+)
 from tests.engine.hosted import hosted_engine
 from tests.factories import VOCAB_SIZE, Engine, expected_output, make_request
 
@@ -244,6 +252,37 @@ def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_p
         (record,) = session.of(RequestStats)
         assert (record.tbt_max_s, record.num_stalls) == (victim.tbt_s, 1)
         await session.client.close()
+
+    asyncio.run(main())
+
+
+def test_a_request_that_engine_after_engine_dies_of_is_given_up(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        client = session.client
+
+        def engine() -> Engine:
+            return Engine(token_budget=1, num_blocks=1024, max_model_len=4096)
+
+        async with running(client, tmp_path / "0.sock", engine()):
+            deadly = client.submit((1,) * 4000, GREEDY)
+            await session.until(lambda: bool(session.of(IterationScheduled)))
+        for i in range(1, MAX_ENGINES_LOST):
+            num_seen = len(session.of(IterationScheduled))
+            async with running(client, tmp_path / f"{i}.sock", engine()):
+                await session.until(lambda: len(session.of(IterationScheduled)) > num_seen)  # noqa: B023
+        waiting = client.submit((7, 7, 7), GREEDY)
+        async with running(client, tmp_path / "last.sock", Engine()):
+            (last,) = [delta async for delta in deadly]
+            assert last.finish_reason is FinishReason.ERROR
+            assert len(await read(waiting)) == GREEDY.max_tokens
+            deadly.close()
+            waiting.close()
+            await session.until(lambda: len(session.of(RequestStats)) == 2)
+        reasons = {stats.request_id: stats.finish_reason for stats in session.of(RequestStats)}
+        assert reasons == {deadly.request_id: FinishReason.ERROR, waiting.request_id: FinishReason.LENGTH}
+        assert client.num_in_flight == 0
+        await client.close()
 
     asyncio.run(main())
 
