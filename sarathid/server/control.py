@@ -33,11 +33,12 @@ from sarathid.protocol.control import (
     SetPolicy,
     SetSLO,
 )
-from sarathid.protocol.step import SettingsApplied
+from sarathid.protocol.slo import SLO
 from sarathid.server.peer import Peer
 from sarathid.server.status import StatusReporter
 
 MAX_CONCURRENT_REQUESTS = 64
+MAX_CONCURRENT_CHANGES = 64  # those alone wait for the engine, which may hang
 
 _OPS: dict[str, type[ControlRequest]] = {op.__struct_config__.tag: op for op in get_args(ControlOp)}
 
@@ -69,12 +70,13 @@ class ControlServer:
         self._drain = drain
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
+        self._num_changing = 0
 
     async def run(self) -> None:
         """Answer until cancelled."""
         while True:
             frames = await self._socket.recv_multipart(copy=False)
-            if len(self._tasks) < MAX_CONCURRENT_REQUESTS:
+            if len(self._tasks) - self._num_changing < MAX_CONCURRENT_REQUESTS:
                 task = asyncio.create_task(self._answer(frames))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -116,16 +118,32 @@ class ControlServer:
             case ListRequests():
                 return RequestList(requests=self._engine.list_requests(self._clock.now_s()))
             case SetBudget(num_tokens=num_tokens):
-                return retuned(await self._engine.change_settings(token_budget=num_tokens, changed_by=peer))
+                return await self._change(peer, token_budget=num_tokens)
             case SetPolicy(policy=policy):
-                return retuned(await self._engine.change_settings(policy=policy, changed_by=peer))
+                return await self._change(peer, policy=policy)
             case SetSLO(slo=slo):
-                return retuned(await self._engine.change_settings(slo=slo, changed_by=peer))
+                return await self._change(peer, slo=slo)
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Drain(timeout_s=timeout_s):
                 return self._drain(timeout_s)
         raise AssertionError(f"no handler for {op}")
+
+    async def _change(
+        self, peer: str, *, token_budget: int | None = None, policy: str | None = None, slo: SLO | None = None
+    ) -> Retuned:
+        if self._num_changing >= MAX_CONCURRENT_CHANGES:
+            raise ControlRefused(
+                ErrorCode.UNAVAILABLE, f"{self._num_changing} changes wait for the engine already", "ask again later"
+            )
+        self._num_changing += 1
+        try:
+            applied = await self._engine.change_settings(
+                token_budget=token_budget, policy=policy, slo=slo, changed_by=peer
+            )
+        finally:
+            self._num_changing -= 1
+        return Retuned(old=applied.old, new=applied.new, iteration=applied.iteration)
 
     def _cancel(self, request_id: int) -> Cancelled:
         if not self._engine.cancel(request_id):
@@ -155,11 +173,6 @@ def parse_op(message: dict[str, Any]) -> ControlRequest:
         return msgspec.convert(message, _OPS[name])
     except msgspec.ValidationError as error:
         raise ControlRefused(ErrorCode.MALFORMED, str(error)) from error
-
-
-def retuned(applied: SettingsApplied) -> Retuned:
-    """Return what an operator is told of a change."""
-    return Retuned(old=applied.old, new=applied.new, iteration=applied.iteration)
 
 
 def fault(request_id: int | None, code: ErrorCode, message: str, hint: str = "") -> ControlReply:

@@ -17,9 +17,9 @@ from sarathid.errors import ControlRefused
 from sarathid.protocol.codec import PROTOCOL_VERSION, decode
 from sarathid.protocol.control import ControlReply, Draining, ErrorCode, RequestList, Snapshot, Status
 from sarathid.protocol.requests import SamplingParams
-from sarathid.protocol.stats import SettingsChanged
+from sarathid.protocol.stats import IterationScheduled, SettingsChanged
 from sarathid.server.availability import Availability
-from sarathid.server.control import ControlServer, parse_op
+from sarathid.server.control import MAX_CONCURRENT_CHANGES, ControlServer, parse_op
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.status import StatusReporter
 from sarathid.telemetry.board import Board
@@ -46,11 +46,11 @@ class Operator:
         return reply
 
 
-def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]]) -> None:
+def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], pace_s: float = 0.005) -> None:
     async def main() -> None:
         context = zmq.asyncio.Context()
         clock = MonotonicClock()
-        async with scripted_engine(directory, ends=False, pace_s=0.005) as engine:
+        async with scripted_engine(directory, ends=False, pace_s=pace_s) as engine:
             with RuntimeDirectory(directory / "run") as run:
                 board = Board()
                 publisher = StatsPublisher(zmq.Context(context), run.listen("stats.sock"), clock)
@@ -108,6 +108,23 @@ def test_a_budget_out_of_range_is_refused_with_the_range(tmp_path: Path) -> None
         assert "8192" in error.message
 
     with_operator(tmp_path, use)
+
+
+def test_changes_that_wait_for_an_engine_that_hangs_hold_up_nobody_else(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        is_busy = asyncio.Event()
+        operator.engine.subscribe(lambda record: is_busy.set() if isinstance(record, IterationScheduled) else None)
+        operator.engine.submit((1, 2, 3), SamplingParams(temperature=0.0))
+        await is_busy.wait()
+        body = msgpack.packb({"op": "set-budget", "num_tokens": 64})
+        for _ in range(MAX_CONCURRENT_CHANGES):
+            await operator.dealer.send(body)
+        reply = await operator.send(body)
+        assert reply.error is not None
+        assert reply.error.code is ErrorCode.UNAVAILABLE
+        assert (await operator.ask("status")).ok is not None
+
+    with_operator(tmp_path, use, pace_s=3.0)
 
 
 def test_requests_are_listed_and_cancelled(tmp_path: Path) -> None:
