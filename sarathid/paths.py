@@ -69,7 +69,11 @@ def make_private(directory: Path) -> Path:
 
 def check_not_shared(directory: Path) -> None:
     """Raise `ConfigError` when others may enter `directory` and something is in it: it must not be closed to them."""
-    if directory.is_dir() and directory.stat().st_mode & 0o077 and any(directory.iterdir()):
+    try:
+        is_shared = directory.is_dir() and directory.stat().st_mode & 0o077 and any(directory.iterdir())
+    except PermissionError:  # another user's, and that is what is wrong with it
+        return
+    if is_shared:
         raise ConfigError(f"{directory} lets others in and is not empty; chmod it 700 or name another one")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +16,7 @@ from sarathid.daemon import ENGINE_SOCKET, Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.models import catalog, fetch, model_files
-from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_socket_path
+from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_not_shared, check_socket_path
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.telemetry import log
@@ -136,9 +137,16 @@ def report(config: DaemonConfig, settings: list[Effective]) -> None:
 
 def _check_directory(path: Path) -> None:
     for name in (API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, ENGINE_SOCKET):
-        check_socket_path(path / name)
-    if path.exists() and not (path.is_dir() and path.stat().st_uid == os.getuid()):
-        raise ConfigError(f"{path} is not a directory of yours; choose another --runtime-dir")
+        check_socket_path(path.absolute() / name)
+    if os.path.lexists(path):
+        found = path.lstat()
+        if not (stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()):
+            raise ConfigError(f"{path} is not a directory of yours; choose another --runtime-dir")
+        check_not_shared(path)
+    else:
+        parent = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        if not (parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)):
+            raise ConfigError(f"{path} can't be made in {parent}; choose another --runtime-dir")
 
 
 def _check_model(model: str, max_model_len: int | None) -> None:

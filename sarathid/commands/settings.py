@@ -143,7 +143,7 @@ def _effective(
 def _read(setting: Setting, source: str, text: str) -> Any:
     try:
         return setting.read(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ConfigError(f"{source}: {text!r} is not understood; {error}") from None
     except ConfigError as error:
         raise ConfigError(f"{source}: {error}") from None
