@@ -86,6 +86,11 @@ class SimulatedExecutor:
         self._clock.wait_until(oldest.finished_s)
         return (TOKEN_ID,) * oldest.num_samples
 
+    def has_room_at(self, time_s: float) -> bool:
+        """Whether one more batch could be submitted at `time_s`, before the oldest one is done."""
+        is_full = len(self._submitted) == self.max_batches_in_flight
+        return bool(self._submitted) and not is_full and time_s < self._submitted[0].finished_s
+
     def close(self) -> None:
         self._submitted.clear()
 

@@ -1,6 +1,6 @@
 """Feeds a list of requests to an engine core at their times, and collects what comes of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sarathid.clock import Timer
 from sarathid.engine.core import EngineCore
@@ -14,13 +14,23 @@ TOKEN_ID = 1  # every token of every prompt
 
 
 class Replay:
-    """One run, an iteration at a time; requests arrive counted from the moment of its making."""
+    """One run, an iteration at a time; requests arrive counted from the moment of its making.
 
-    def __init__(self, core: EngineCore, clock: Timer, requests: Sequence[PlannedRequest]) -> None:
+    `has_room_at` says of a moment to come whether a batch of what has arrived by then could join those in flight.
+    """
+
+    def __init__(
+        self,
+        core: EngineCore,
+        clock: Timer,
+        requests: Sequence[PlannedRequest],
+        has_room_at: Callable[[float], bool] = lambda _: False,
+    ) -> None:
         self._core = core
         self._clock = clock
         self._start_s = clock.now_s()
         self._requests = requests
+        self._has_room_at = has_room_at
         self._num_arrived = 0
         self.measured = Measurement(requests, self._start_s)
 
@@ -30,16 +40,26 @@ class Replay:
 
     def step(self) -> StepOutput | None:
         """Run one iteration, at the next arrival if there is nothing to do now; None when all is done."""
-        self._take_in_arrivals()
-        while not self._core.has_work:
-            if self._num_arrived == len(self._requests):
-                return None
+        self._launch()
+        while self._is_worth_waiting_for_arrival():
             self._clock.wait_until(self._next_arrival_s())
-            self._take_in_arrivals()
-        output = self._core.step()
-        assert output is not None, "whoever has work can run"
-        self.measured.observe(output)
+            self._launch()
+        output = self._core.collect()
+        if output is not None:
+            self.measured.observe(output)
         return output
+
+    def _launch(self) -> None:
+        """Hand over all that can run of what has arrived."""
+        self._take_in_arrivals()
+        while self._core.launch() is not None:
+            pass
+
+    def _is_worth_waiting_for_arrival(self) -> bool:
+        """Whether the next arrival comes to an engine without work, or in time for a pipeline that is not full."""
+        if self._num_arrived == len(self._requests):
+            return False
+        return not self._core.has_work or self._has_room_at(self._next_arrival_s())
 
     def _next_arrival_s(self) -> float:
         return self._start_s + self._requests[self._num_arrived].arrival_s

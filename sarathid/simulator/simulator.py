@@ -33,7 +33,7 @@ def simulate(
     cost_model = IterationCostModel(profile)
     executor = SimulatedExecutor(cost_model, clock, max_model_len=serving.max_model_len, block_size=serving.block_size)
     core = build_core(serving.engine_config(), executor, executor.start(), clock, cost_model=cost_model)
-    replay = Replay(core, clock, requests)
+    replay = Replay(core, clock, requests, executor.has_room_at)
     outlook = None if give_up_on is None else Outlook(give_up_on, replay.measured)
     while (output := replay.step()) is not None:
         if on_step is not None:

@@ -71,6 +71,12 @@ def test_stages_work_on_two_batches_at_once() -> None:
     assert max(stats.num_decode_tokens + stats.num_prefill_tokens for stats in iterations) <= 512
 
 
+def test_a_request_joins_a_pipeline_that_is_not_full_without_waiting_for_the_batch_before() -> None:
+    requests = [PlannedRequest(0.0, 512, 2), PlannedRequest(0.01, 512, 2)]
+
+    assert simulate(FALCON, Serving(), requests).scheduling_delay_s.max == 0.0
+
+
 def test_whole_prompts_leave_longer_bubbles_than_chunks() -> None:
     requests = chats(48, rate_per_s=1.0).requests
     whole, chunked = (simulate(FALCON, Serving(policy=policy), requests) for policy in ("prefill-first", "stall-free"))
