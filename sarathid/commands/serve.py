@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sarathid.commands.settings import Effective, resolve, to_config
-from sarathid.config import DaemonConfig
+from sarathid.config import DaemonConfig, EngineConfig
 from sarathid.costmodel.library import find_profile
 from sarathid.daemon import ENGINE_SOCKET, Daemon
 from sarathid.engine.assembly import initial_settings
@@ -132,7 +132,8 @@ def report(config: DaemonConfig, settings: list[Effective]) -> None:
         value = "-" if effective.value is None else effective.value
         typer.echo(f"{effective.setting.name:<20} {value!s:<32} {effective.source}")
     _check_directory(config.server.runtime_dir)
-    _check_model(config.engine.model, config.engine.max_model_len)
+    if config.engine.simulate is None:
+        _check_model(config.engine)
 
 
 def _check_directory(path: Path) -> None:
@@ -149,14 +150,18 @@ def _check_directory(path: Path) -> None:
             raise ConfigError(f"{path} can't be made in {parent}; choose another --runtime-dir")
 
 
-def _check_model(model: str, max_model_len: int | None) -> None:
-    fetchable = next((entry for entry in catalog.CATALOG if entry.name == model), None)
+def _check_model(config: EngineConfig) -> None:
+    fetchable = next((entry for entry in catalog.CATALOG if entry.name == config.model), None)
     if fetchable is not None and not fetch.is_fetched(fetchable):
-        typer.echo(f"{model} is not in the cache; starting would fetch {fetchable.num_bytes / 1e6:.0f} MB")
+        typer.echo(f"{config.model} is not in the cache; starting would fetch {fetchable.num_bytes / 1e6:.0f} MB")
         return
-    files = model_files.resolve(model)
+    files = model_files.resolve(config.model)
     longest = files.config.max_position_embeddings
-    if max_model_len is not None and max_model_len > longest:
-        raise ModelRefused(f"--max-model-len {max_model_len} is more than the model's {longest} positions")
+    if config.max_model_len is not None and config.max_model_len > longest:
+        raise ModelRefused(f"--max-model-len {config.max_model_len} is more than the model's {longest} positions")
     load_tokenizer(files).close()
+    # Deferred: it loads torch, which serving itself leaves to the engine process.
+    from sarathid.executor.local import LocalExecutor
+
+    LocalExecutor(config).check()
     typer.echo(f"{files.path} is a {files.config.architecture} with {longest} positions; its tokenizer loads")

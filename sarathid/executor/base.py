@@ -10,7 +10,7 @@ from sarathid.scheduler.batch import ScheduledBatch
 class ExecutorInfo:
     """What an executor found when it started.
 
-    `isolated_decode_s` is the median duration of a decode-only iteration (on CPU: batch 8 at context
+    `isolated_decode_s` is the duration of an undisturbed decode-only iteration (on CPU: batch 8 at context
     512), measured at warm-up; targets such as `5x` are multiples of it.
     """
 

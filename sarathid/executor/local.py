@@ -37,15 +37,15 @@ class LocalExecutor:
         self._submitted: deque[ScheduledBatch] = deque()
         self._runner: ModelRunner | None = None
 
+    def check(self) -> None:
+        """Decide all that `start` decides, without loading weights or taking memory; raises what it would raise."""
+        self._decide(resolve(self._config.model).config)
+
     def start(self) -> ExecutorInfo:
-        config = self._config
-        num_threads = config.num_threads or usable_cores()
+        num_threads = self._config.num_threads or usable_cores()
         torch.set_num_threads(num_threads)
-        files = resolve(config.model)
-        placement = place(config.device, config.dtype, files.config)
-        block_size = config.block_size or _DEFAULT_BLOCK_SIZES[placement.device.type]
-        plan = self._plan_kv_cache(files.config, placement, block_size)
-        kernels = self._select_kernels(files.config, placement, block_size)
+        files = resolve(self._config.model)
+        placement, block_size, plan, kernels = self._decide(files.config)
         self._runner = _load(files, placement, kernels, plan, block_size, num_threads)
         return ExecutorInfo(
             model=files.name,
@@ -76,6 +76,13 @@ class LocalExecutor:
     def close(self) -> None:
         self._submitted.clear()
         self._runner = None
+
+    def _decide(self, model: ModelConfig) -> tuple[Placement, int, KVPlan, Kernels]:
+        """Return where the model runs, in blocks of how many tokens, of how many blocks, and by which kernels."""
+        placement = place(self._config.device, self._config.dtype, model)
+        block_size = self._config.block_size or _DEFAULT_BLOCK_SIZES[placement.device.type]
+        plan = self._plan_kv_cache(model, placement, block_size)
+        return placement, block_size, plan, self._select_kernels(model, placement, block_size)
 
     def _select_kernels(self, model: ModelConfig, placement: Placement, block_size: int) -> Kernels:
         needs = KernelNeeds(

@@ -33,7 +33,7 @@ def sample(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None,
     token_ids = [
         token_id if math.isfinite(logit) else None for token_id, logit in zip(best.tolist(), best_logits, strict=True)
     ]
-    drawn = [row for row, token in enumerate(token_ids) if token is not None and inputs[row].params.temperature > 0.0]
+    drawn = [row for row, token in enumerate(token_ids) if token is not None and not inputs[row].params.is_greedy]
     if drawn:
         for row, values in zip(drawn, logits[drawn].cpu().numpy(), strict=True):
             token_ids[row] = _draw(values, inputs[row])

@@ -11,6 +11,7 @@ Penalty: TypeAlias = Annotated[float, Meta(ge=-2.0, le=2.0)]
 
 MAX_LOGIT_BIASES = 1024
 MAX_STOP_TOKENS = 64
+MIN_TEMPERATURE = 1e-5  # logits divided by less may overflow
 
 
 class FinishReason(StrEnum):
@@ -25,26 +26,31 @@ class FinishReason(StrEnum):
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     """How the next token of a request is drawn.
 
-    `temperature` 0 is greedy. `top_k` None keeps all tokens. Token n of a request is drawn from a
-    generator seeded by (`seed`, n) alone, so the text does not depend on batch mates, preemption
-    or a restart. `repetition_penalty` divides positive and multiplies negative logits of tokens in
-    prompt or output (Keskar et al. 2019); `presence_penalty` and `frequency_penalty` subtract as
-    OpenAI's API defines, over the output. Stop strings are not the engine's business: the server
-    finds them in the text.
+    `temperature` 0 is greedy, and so is one below `MIN_TEMPERATURE`. `top_k` None keeps all tokens.
+    Token n of a request is drawn from a generator seeded by (`seed`, n) alone, so the text does not
+    depend on batch mates, preemption or a restart. `repetition_penalty` divides positive and multiplies
+    negative logits of tokens in prompt or output (Keskar et al. 2019); `presence_penalty` and
+    `frequency_penalty` subtract as OpenAI's API defines, over the output. Stop strings are not the
+    engine's business: the server finds them in the text.
     """
 
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
     temperature: Annotated[float, Meta(ge=0.0, le=100.0)] = 1.0
-    top_k: Annotated[int, Meta(ge=1)] | None = None
+    top_k: Annotated[int, Meta(ge=1, le=2**31)] | None = None
     top_p: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
     min_p: Probability = 0.0
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
-    repetition_penalty: Annotated[float, Meta(gt=0.0, le=10.0)] = 1.0
+    repetition_penalty: Annotated[float, Meta(ge=0.01, le=10.0)] = 1.0
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     logit_bias: Annotated[dict[int, float], Meta(max_length=MAX_LOGIT_BIASES)] = {}
     stop_token_ids: Annotated[tuple[int, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the likeliest token is always the next one."""
+        return self.temperature < MIN_TEMPERATURE
 
     @property
     def needs_history(self) -> bool:

@@ -35,7 +35,6 @@ from sarathid.server.tokenizer import Tokenizer
 
 BODY_TIMEOUT_S = 30.0
 MAX_SEED = 2**63 - 1
-MIN_TEMPERATURE = 1e-5  # logits divided by less may overflow
 
 
 class OpenAIServer:
@@ -159,10 +158,10 @@ class OpenAIServer:
 
 
 def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
-    """Return how the request's tokens are drawn; a temperature of all but 0 is 0."""
+    """Return how the request's tokens are drawn."""
     return SamplingParams(
         max_tokens=body.token_limit,
-        temperature=body.temperature if body.temperature >= MIN_TEMPERATURE else 0.0,
+        temperature=body.temperature,
         top_k=body.top_k if body.top_k is not None and body.top_k > 0 else None,
         top_p=body.top_p,
         min_p=body.min_p,
