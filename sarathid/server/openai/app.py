@@ -32,6 +32,7 @@ from sarathid.server.openai.schema import (
 from sarathid.server.openai.stream import StreamedReply, WholeReply
 from sarathid.server.peer import printable
 from sarathid.server.tokenizer import Tokenizer
+from sarathid.version import __version__
 
 BODY_TIMEOUT_S = 30.0
 MAX_SEED = 2**63 - 1
@@ -141,6 +142,7 @@ class OpenAIServer:
             id=f"{prefix}-{request.state.request_id}",
             created=int(time.time()),
             model=self._served_model,
+            system_fingerprint=f"sarathid {__version__} {self._served_model}",
             prompt_token_ids=prompt if body.return_token_ids else None,
         )
 

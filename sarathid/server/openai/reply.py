@@ -22,12 +22,26 @@ from sarathid.server.openai.schema import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyHead:
-    """What all events of one reply share. `prompt_token_ids` is None unless the client asked for token ids."""
+    """What all events of one reply share; the fingerprint names the program and the model that answered.
+
+    `prompt_token_ids` is None unless the client asked for token ids.
+    """
 
     id: str
     created: int
     model: str
+    system_fingerprint: str
     prompt_token_ids: tuple[int, ...] | None
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What every reply and every event begins with."""
+        return {
+            "id": self.id,
+            "created": self.created,
+            "model": self.model,
+            "system_fingerprint": self.system_fingerprint,
+        }
 
     def token_fields(self, token_ids: tuple[int, ...], *, is_first: bool) -> dict[str, Any]:
         """Return the fields of a choice that hold token ids; the prompt's come with the first one."""
@@ -66,9 +80,10 @@ class CompletionFormat:
         return self._reply((CompletionChoice(text=text, finish_reason=finish_reason, **tokens),), usage)
 
     def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None = None) -> CompletionReply:
-        head = self._head
         return CompletionReply(
-            id=head.id, created=head.created, model=head.model, choices=choices, usage=UNSET if usage is None else usage
+            **self._head.fields,
+            choices=choices,
+            usage=UNSET if usage is None else usage,
         )
 
 
@@ -90,10 +105,15 @@ class ChatFormat:
         head = self._head
         tokens = head.token_fields(token_ids, is_first=True)
         choice = ChatChoice(message=AssistantMessage(content=text), finish_reason=finish_reason, **tokens)
-        return ChatReply(id=head.id, created=head.created, model=head.model, choices=(choice,), usage=usage)
+        return ChatReply(
+            **head.fields,
+            choices=(choice,),
+            usage=usage,
+        )
 
     def _chunk(self, choices: tuple[ChatChunkChoice, ...], usage: Usage | None = None) -> ChatChunk:
-        head = self._head
         return ChatChunk(
-            id=head.id, created=head.created, model=head.model, choices=choices, usage=UNSET if usage is None else usage
+            **self._head.fields,
+            choices=choices,
+            usage=UNSET if usage is None else usage,
         )

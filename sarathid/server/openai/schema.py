@@ -144,6 +144,7 @@ class CompletionReply(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     created: int
     model: str
+    system_fingerprint: str
     choices: tuple[CompletionChoice, ...]
     object: str = "text_completion"
     usage: Usage | UnsetType = UNSET
@@ -167,6 +168,7 @@ class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     created: int
     model: str
+    system_fingerprint: str
     choices: tuple[ChatChoice, ...]
     usage: Usage
     object: str = "chat.completion"
@@ -192,6 +194,7 @@ class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     created: int
     model: str
+    system_fingerprint: str
     choices: tuple[ChatChunkChoice, ...]
     object: str = "chat.completion.chunk"
     usage: Usage | UnsetType = UNSET

@@ -43,6 +43,7 @@ def test_a_completion_has_text_reason_and_usage(tmp_path: Path) -> None:
         assert reply["choices"] == [{"text": "Once", "index": 0, "logprobs": None, "finish_reason": "length"}]
         assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
         assert (reply["object"], reply["model"]) == ("text_completion", MODEL)
+        assert reply["system_fingerprint"].endswith(MODEL)
 
     with_api(tmp_path, use)
 
