@@ -262,10 +262,10 @@ def test_a_request_that_engine_after_engine_dies_of_is_given_up(tmp_path: Path) 
         client = session.client
 
         def engine() -> Engine:
-            return Engine(token_budget=1, num_blocks=1024, max_model_len=4096)
+            return Engine(token_budget=1, num_blocks=16384, max_model_len=65536)
 
         async with running(client, tmp_path / "0.sock", engine()):
-            deadly = client.submit((1,) * 4000, GREEDY)
+            deadly = client.submit((1,) * 60_000, GREEDY)  # far from its first token when the engine dies
             await session.until(lambda: bool(session.of(IterationScheduled)))
         for i in range(1, MAX_ENGINES_LOST):
             num_seen = len(session.of(IterationScheduled))
