@@ -138,13 +138,18 @@ class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):
     prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
 
 
-class CompletionReply(msgspec.Struct, frozen=True, kw_only=True):
-    """A completion, or one event of a streamed one."""
+class ReplyFields(msgspec.Struct, frozen=True, kw_only=True):
+    """What every reply and every event begins with."""
 
     id: str
     created: int
     model: str
     system_fingerprint: str
+
+
+class CompletionReply(ReplyFields, frozen=True, kw_only=True):
+    """A completion, or one event of a streamed one."""
+
     choices: tuple[CompletionChoice, ...]
     object: str = "text_completion"
     usage: Usage | UnsetType = UNSET
@@ -164,11 +169,7 @@ class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
     prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
 
 
-class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
-    id: str
-    created: int
-    model: str
-    system_fingerprint: str
+class ChatReply(ReplyFields, frozen=True, kw_only=True):
     choices: tuple[ChatChoice, ...]
     usage: Usage
     object: str = "chat.completion"
@@ -188,13 +189,9 @@ class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
     prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
 
 
-class ChatChunk(msgspec.Struct, frozen=True, kw_only=True):
+class ChatChunk(ReplyFields, frozen=True, kw_only=True):
     """One event of a streamed chat completion."""
 
-    id: str
-    created: int
-    model: str
-    system_fingerprint: str
     choices: tuple[ChatChunkChoice, ...]
     object: str = "chat.completion.chunk"
     usage: Usage | UnsetType = UNSET
