@@ -1,11 +1,14 @@
-"""One iteration's work, as values: all that a rank needs to run it."""
+"""One iteration's work, as values: all that a rank needs to run it.
+
+Values hold no circles, so that the garbage collector need not look at the many of each iteration.
+"""
 
 import msgspec
 
 from sarathid.protocol.requests import SamplingParams
 
 
-class SamplingInput(msgspec.Struct, frozen=True, kw_only=True):
+class SamplingInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a row's next token is drawn: token `num_output_tokens` of its output.
 
     The histories are empty unless `params.needs_history`.
@@ -17,7 +20,7 @@ class SamplingInput(msgspec.Struct, frozen=True, kw_only=True):
     output_token_ids: tuple[int, ...] = ()
 
 
-class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True):
+class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One sequence's share of an iteration.
 
     `token_ids` run at positions `first_position`, `first_position` + 1, ...; `block_ids` cover every

@@ -47,19 +47,19 @@ class BatchPlan:
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, whatever the budget has left."""
         for sequence in tuple(self._running):
-            if not sequence.is_decoding or sequence.is_in_flight:
+            if sequence.is_in_flight or not sequence.is_decoding:
                 continue
             if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
                 continue
             budget.charge_decode(sequence)
-            self._decodes.append(sequence.schedule(1))
+            self._decodes.append(sequence.schedule_decode())
 
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet, oldest first."""
-        for sequence in tuple(self._running):
+        for sequence in [running for running in self._running if not running.is_in_flight]:
             if budget.is_spent:
                 return
-            if self._may_run_chunk(sequence):
+            if not sequence.is_decoding and sequence.request_id not in self._preempted:
                 num_possible = min(sequence.num_uncomputed_tokens, self._room_for_chunk(sequence))
                 if num_possible and (num_granted := budget.take(sequence, num_possible)):
                     self._schedule_chunk(sequence, num_granted)
@@ -78,9 +78,6 @@ class BatchPlan:
             decodes=tuple(self._decodes), chunks=tuple(self._chunks), preempted=tuple(self._preempted)
         )
 
-    def _may_run_chunk(self, sequence: Sequence) -> bool:
-        return not (sequence.is_in_flight or sequence.is_decoding or sequence.request_id in self._preempted)
-
     def _admit(self, budget: TokenBudget, num_reserved: Callable[[Sequence], int], num_watermark_blocks: int) -> None:
         while not budget.is_spent and (sequence := self._waiting.head) is not None:
             num_tokens = num_reserved(sequence)
@@ -97,7 +94,7 @@ class BatchPlan:
     def _schedule_chunk(self, sequence: Sequence, num_tokens: int) -> None:
         has_blocks = self._kv_cache.grow(sequence.block_table, sequence.num_computed_tokens + num_tokens)
         assert has_blocks, "a sequence was granted more tokens than there are blocks"
-        self._chunks.append(sequence.schedule(num_tokens))
+        self._chunks.append(sequence.schedule_chunk(num_tokens))
 
     def _make_room_for_token(self, sequence: Sequence) -> bool:
         while not self._kv_cache.grow(sequence.block_table, len(sequence.token_ids)):

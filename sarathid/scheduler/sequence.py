@@ -17,6 +17,7 @@ class Sequence:
         "cancel_reason",
         "is_in_flight",
         "max_num_tokens",
+        "needs_history",
         "num_computed_tokens",
         "num_preemptions",
         "num_prompt_tokens",
@@ -39,6 +40,7 @@ class Sequence:
         self.num_recomputed_tokens = 0
         self.is_in_flight = False
         self.cancel_reason: FinishReason | None = None
+        self.needs_history = request.sampling.needs_history  # asked for each token, and slow to tell
         max_tokens = request.sampling.max_tokens
         wanted = max_model_len if max_tokens is None else self.num_prompt_tokens + max_tokens
         self.max_num_tokens = min(wanted, max_model_len)
@@ -58,10 +60,20 @@ class Sequence:
     @property
     def is_decoding(self) -> bool:
         """Whether its next iteration is one token long and gives the next one."""
-        num_tokens = len(self.token_ids)
-        return num_tokens - self.num_computed_tokens == 1 and num_tokens > self.num_prompt_tokens
+        return self.num_prompt_tokens <= self.num_computed_tokens == len(self.token_ids) - 1
 
-    def schedule(self, num_tokens: int) -> ScheduledSequence:
+    def schedule_decode(self) -> ScheduledSequence:
+        """Return the newest token, the only one not computed, as a share of an iteration that draws the next."""
+        self.is_in_flight = True
+        return ScheduledSequence(
+            request_id=self.request_id,
+            token_ids=(self.token_ids[-1],),
+            first_position=self.num_computed_tokens,
+            block_ids=self.block_table.block_ids,
+            sampling=self._sampling_input(),
+        )
+
+    def schedule_chunk(self, num_tokens: int) -> ScheduledSequence:
         """Return the next `num_tokens` tokens as a share of an iteration, which the sequence is in from now on.
 
         It draws a token if they are the last that were not computed.
@@ -95,12 +107,12 @@ class Sequence:
 
     def _sampling_input(self) -> SamplingInput:
         """Return how this sequence's next token is drawn."""
-        params = self.request.sampling
-        if not params.needs_history:
-            return SamplingInput(params=params, num_output_tokens=len(self.token_ids) - self.num_prompt_tokens)
+        params, num_output_tokens = self.request.sampling, len(self.token_ids) - self.num_prompt_tokens
+        if not self.needs_history:
+            return SamplingInput(params=params, num_output_tokens=num_output_tokens)
         return SamplingInput(
             params=params,
-            num_output_tokens=self.num_output_tokens,
+            num_output_tokens=num_output_tokens,
             prompt_token_ids=self.request.prompt_token_ids,
             output_token_ids=tuple(self.token_ids[self.num_prompt_tokens :]),
         )
