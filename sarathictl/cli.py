@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from sarathictl.client.endpoint import resolve_endpoint
 from sarathictl.invocation import Invocation, terminal_has_color, terminal_is_ascii
 from sarathictl.output import exit_code_of, print_error
+from sarathid.command_line import run
 from sarathid.errors import SarathiError
 from sarathid.version import __version__
 
@@ -100,7 +101,7 @@ def sarathictl(
 def main() -> None:
     """Run the command line; ends the process with one of `output.ExitCode`."""
     try:
-        app()
+        run(app, "sarathictl")
     except (SarathiError, TimeoutError) as error:
         print_error(error, is_json="--json" in sys.argv)
         sys.exit(exit_code_of(error))

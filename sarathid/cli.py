@@ -6,6 +6,7 @@ from importlib import import_module
 
 import typer
 
+from sarathid.command_line import run
 from sarathid.errors import EngineFailed, SarathiError
 from sarathid.version import __version__
 
@@ -60,7 +61,7 @@ for _name, (_module, _help) in _COMMANDS.items():
 def main() -> None:
     """Run the program; a mistake ends it with one line on stderr and its exit code."""
     try:
-        app()
+        run(app, "sarathid")
     except SarathiError as error:
         typer.echo(f"sarathid: {error}", err=True)
         sys.exit(exit_code(error))
