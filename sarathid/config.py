@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +24,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: str = DEFAULT_MODEL
     device: str = "auto"
     dtype: str = "auto"
+    load_format: Literal["auto", "dummy"] = "auto"
     block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_model_len: Annotated[int, Meta(ge=1)] | None = None

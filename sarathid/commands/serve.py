@@ -37,6 +37,9 @@ def serve(
     ] = None,
     device: Annotated[str | None, _option("DEVICE", "auto, cpu or cuda [auto].")] = None,
     dtype: Annotated[str | None, _option("DTYPE", "auto, float32 or bfloat16 [auto].")] = None,
+    load_format: Annotated[
+        str | None, _option("FORMAT", "auto, or dummy: random weights, to time a model without having it [auto].")
+    ] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     threads: Annotated[str | None, _option("N", "Threads that compute [the cores at hand].")] = None,
     kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
@@ -73,6 +76,7 @@ def serve(
         "simulate": simulate,
         "device": device,
         "dtype": dtype,
+        "load_format": load_format,
         "attention_backend": attention_backend,
         "threads": threads,
         "kv_memory": kv_memory,

@@ -80,6 +80,7 @@ SETTINGS = (
     Setting("engine", "simulate", "simulate", str),
     Setting("engine", "device", "device", str),
     Setting("engine", "dtype", "dtype", str),
+    Setting("engine", "load_format", "load_format", str),
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "threads", "num_threads", read_count),
     Setting("engine", "kv_memory", "kv_memory_bytes", read_size_bytes),

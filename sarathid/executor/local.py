@@ -11,6 +11,7 @@ from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.cpu_threads import usable_cores
 from sarathid.executor.kv_storage import KVStorage
+from sarathid.executor.load_progress import LoadProgress
 from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.placement import Placement, place
@@ -19,7 +20,7 @@ from sarathid.models.layers.context import LayerContext
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import DirectoryFiles, GGUFFiles, resolve
 from sarathid.models.registry import build_model
-from sarathid.models.weights import load_weights, open_weights
+from sarathid.models.weights import fill_dummy, load_weights, open_weights
 from sarathid.paths import cache_dir, make_private
 from sarathid.scheduler.batch import ScheduledBatch
 
@@ -46,7 +47,7 @@ class LocalExecutor:
         torch.set_num_threads(num_threads)
         files = resolve(self._config.model)
         placement, block_size, plan, kernels = self._decide(files.config)
-        self._runner = _load(files, placement, kernels, plan, block_size, num_threads)
+        self._runner = self._load(files, placement, kernels, plan, block_size, num_threads)
         return ExecutorInfo(
             model=files.name,
             device=str(placement.device),
@@ -62,7 +63,7 @@ class LocalExecutor:
             eos_token_ids=files.config.eos_token_ids,
             isolated_decode_s=self._measure_isolated_decode_s(self._runner, placement, plan, block_size),
             num_threads=num_threads,
-            notes=_present(placement.note, plan.note, *kernels.notes, _thread_note(num_threads)),
+            notes=_present(placement.note, plan.note, *kernels.notes, self._weights_note(), _thread_note(num_threads)),
         )
 
     def submit(self, batch: ScheduledBatch) -> None:
@@ -109,27 +110,34 @@ class LocalExecutor:
             config.max_model_len,
         )
 
+    def _weights_note(self) -> str | None:
+        return "the weights are random numbers: every word is nonsense" if self._config.load_format == "dummy" else None
+
+    def _load(
+        self,
+        files: DirectoryFiles | GGUFFiles,
+        placement: Placement,
+        kernels: Kernels,
+        plan: KVPlan,
+        block_size: int,
+        num_threads: int,
+    ) -> ModelRunner:
+        context = LayerContext(placement.device, placement.dtype, kernels.layers)
+        model = build_model(files.config, plan.max_model_len, context)
+        if self._config.load_format == "dummy":
+            fill_dummy(model.checkpoint_tensors())
+        else:
+            progress = LoadProgress(files.name, placement.num_weight_bytes)
+            load_weights(model.checkpoint_tensors(), open_weights(files), num_threads, progress)
+        storage = KVStorage(files.config, plan.num_blocks, block_size, placement.device, placement.dtype)
+        return ModelRunner(model, storage, kernels.attention, placement.device)
+
     def _measure_isolated_decode_s(
         self, runner: ModelRunner, placement: Placement, plan: KVPlan, block_size: int
     ) -> float:
         wanted = CUDA_SHAPE if placement.device.type == "cuda" else CPU_SHAPE
         shape = shape_that_fits(wanted, self._config.max_num_seqs, plan.max_model_len, plan.num_blocks, block_size)
         return isolated_decode_s(runner, shape, block_size)
-
-
-def _load(
-    files: DirectoryFiles | GGUFFiles,
-    placement: Placement,
-    kernels: Kernels,
-    plan: KVPlan,
-    block_size: int,
-    num_threads: int,
-) -> ModelRunner:
-    context = LayerContext(placement.device, placement.dtype, kernels.layers)
-    model = build_model(files.config, plan.max_model_len, context)
-    load_weights(model.checkpoint_tensors(), open_weights(files), num_threads)
-    storage = KVStorage(files.config, plan.num_blocks, block_size, placement.device, placement.dtype)
-    return ModelRunner(model, storage, kernels.attention, placement.device)
 
 
 def _present(*notes: str | None) -> tuple[str, ...]:

@@ -6,16 +6,14 @@ from sarathi_kernels.backend import AttentionBackend
 from sarathid.executor.input_batch import build_input_batch
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.sampler import sample
-from sarathid.models.llama import LlamaForCausalLM
+from sarathid.models.decoder import Decoder
 from sarathid.scheduler.batch import ScheduledBatch
 
 
 class ModelRunner:
     """A model with its KV cache and its attention backend."""
 
-    def __init__(
-        self, model: LlamaForCausalLM, storage: KVStorage, backend: AttentionBackend, device: torch.device
-    ) -> None:
+    def __init__(self, model: Decoder, storage: KVStorage, backend: AttentionBackend, device: torch.device) -> None:
         self._model = model
         self._storage = storage
         self._backend = backend

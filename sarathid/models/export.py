@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from sarathid.errors import ModelRefused
-from sarathid.models.model_config import ModelConfig
+from sarathid.models.model_config import FalconConfig, ModelConfig
 from sarathid.models.model_files import DirectoryFiles, GGUFFiles
 from sarathid.models.weights import open_weights
 
@@ -16,10 +16,12 @@ from sarathid.models.weights import open_weights
 def export(files: DirectoryFiles | GGUFFiles, directory: Path) -> None:
     """Write config.json, model.safetensors (float32), the tokenizer and its chat template into `directory`.
 
-    Raises `ModelRefused` when the directory holds anything, or the model's rope is scaled.
+    Raises `ModelRefused` when the directory holds anything, or the model is no plain one of Llama's kind.
     """
     if directory.exists() and any(directory.iterdir()):
         raise ModelRefused(f"{directory} is not empty; name a new directory")
+    if isinstance(files.config, FalconConfig):
+        raise ModelRefused(f"{files.name} is a Falcon, and only models of Llama's kind can be exported")
     if files.config.rope.frequency_factors is not None:
         raise ModelRefused(f"{files.name} has a scaled rotary embedding, which can't be exported")
     directory.mkdir(parents=True, exist_ok=True)
@@ -46,9 +48,10 @@ def _config_json(config: ModelConfig) -> dict[str, Any]:
         "num_attention_heads": config.num_heads,
         "num_hidden_layers": config.num_layers,
         "num_key_value_heads": config.num_kv_heads,
-        "rms_norm_eps": config.rms_norm_eps,
+        "rms_norm_eps": config.norm_eps,
         "rope_theta": config.rope.theta,
         "sliding_window": config.sliding_window,
+        "use_sliding_window": config.sliding_window is not None,
         "tie_word_embeddings": config.is_tied,
         "torch_dtype": "float32",
         "vocab_size": config.vocab_size,

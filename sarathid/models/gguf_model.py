@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf import GGUFFile
-from sarathid.models.model_config import ModelConfig, RopeConfig, Size
+from sarathid.models.model_config import ModelConfig, Size
+from sarathid.models.rope_config import RopeConfig, RopeJson, read_rope
 
 _ROPE_FACTORS = "rope_freqs.weight"
 _OUTPUT = "output.weight"
@@ -45,6 +46,8 @@ class _LlamaFields(msgspec.Struct):
     num_kv_heads: Size | None = field(name="llama.attention.head_count_kv", default=None)
     head_dim: Size | None = field(name="llama.attention.key_length", default=None)
     rope_theta: float = field(name="llama.rope.freq_base", default=10_000.0)
+    rope_scaling: str = field(name="llama.rope.scaling.type", default="none")
+    rope_factor: float = field(name="llama.rope.scaling.factor", default=1.0)
     bos_token_id: int | None = field(name="tokenizer.ggml.bos_token_id", default=None)
     eos_token_id: int | None = field(name="tokenizer.ggml.eos_token_id", default=None)
 
@@ -60,6 +63,7 @@ def read_gguf_config(file: GGUFFile) -> ModelConfig:
         found = msgspec.convert(file.metadata, _LlamaFields)
     except msgspec.ValidationError as error:
         raise ModelRefused(f"{file.path}: {error}") from error
+    head_dim = found.head_dim or found.hidden_size // found.num_heads
     return ModelConfig(
         architecture="LlamaForCausalLM",
         vocab_size=file.tensors[_EMBEDDING].shape[0],
@@ -68,9 +72,9 @@ def read_gguf_config(file: GGUFFile) -> ModelConfig:
         num_layers=found.num_layers,
         num_heads=found.num_heads,
         num_kv_heads=found.num_kv_heads or found.num_heads,
-        head_dim=found.head_dim or found.hidden_size // found.num_heads,
-        rms_norm_eps=_shortest(found.rms_norm_eps),
-        rope=_read_rope(file, found.rope_theta),
+        head_dim=head_dim,
+        norm_eps=_shortest(found.rms_norm_eps),
+        rope=_read_rope(file, found, head_dim),
         max_position_embeddings=found.max_position_embeddings,
         is_tied=_OUTPUT not in file.tensors,
         bos_token_id=found.bos_token_id,
@@ -83,10 +87,17 @@ def _shortest(value: float) -> float:
     return float(str(np.float32(value)))
 
 
-def _read_rope(file: GGUFFile, theta: float) -> RopeConfig:
-    if _ROPE_FACTORS not in file.tensors:
-        return RopeConfig(theta=theta)
-    return RopeConfig(theta=theta, frequency_factors=tuple(file.read(_ROPE_FACTORS).tolist()))
+def _read_rope(file: GGUFFile, found: _LlamaFields, head_dim: int) -> RopeConfig:
+    if _ROPE_FACTORS in file.tensors:
+        return RopeConfig(theta=found.rope_theta, frequency_factors=tuple(file.read(_ROPE_FACTORS).tolist()))
+    match found.rope_scaling:
+        case "none":
+            return RopeConfig(theta=found.rope_theta)
+        case "linear":
+            json = RopeJson(rope_type="linear", factor=found.rope_factor)
+            return read_rope(json, found.rope_theta, head_dim, found.max_position_embeddings)
+        case unknown:
+            raise ModelRefused(f"{file.path}: rope scaling {unknown!r} is not served in GGUF; none and linear are")
 
 
 def checkpoint_names(file: GGUFFile, config: ModelConfig) -> dict[str, str]:

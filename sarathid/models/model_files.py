@@ -9,9 +9,10 @@ from tokenizers import Tokenizer
 
 from sarathid.errors import ModelRefused
 from sarathid.models import catalog, fetch
+from sarathid.models.config_json import read_config
 from sarathid.models.gguf import GGUFFile
 from sarathid.models.gguf_model import read_gguf_config
-from sarathid.models.model_config import ModelConfig, read_config
+from sarathid.models.model_config import ModelConfig
 from sarathid.models.tokenizer_files import (
     build_gguf_tokenizer,
     read_chat_template,

@@ -1,28 +1,25 @@
-"""Which class runs which architecture; a family that shares a block is a line here."""
+"""Which family runs which architecture; one that shares a block is a line here and in `config_json`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from sarathid.errors import ModelRefused
+from sarathid.models.decoder import Decoder
+from sarathid.models.falcon import build_falcon
 from sarathid.models.layers.context import LayerContext
-from sarathid.models.llama import LlamaForCausalLM
+from sarathid.models.llama import build_llama
 from sarathid.models.model_config import ModelConfig
 
-ARCHITECTURES: Mapping[str, type[LlamaForCausalLM]] = MappingProxyType(
+ARCHITECTURES: Mapping[str, Callable[[ModelConfig, int, LayerContext], Decoder]] = MappingProxyType(
     {
-        "LlamaForCausalLM": LlamaForCausalLM,
-        "MistralForCausalLM": LlamaForCausalLM,
-        "Qwen2ForCausalLM": LlamaForCausalLM,
+        "LlamaForCausalLM": build_llama,
+        "MistralForCausalLM": build_llama,
+        "Qwen2ForCausalLM": build_llama,
+        "Qwen3ForCausalLM": build_llama,
+        "FalconForCausalLM": build_falcon,
     }
 )
 
 
-def build_model(config: ModelConfig, max_positions: int, context: LayerContext) -> LlamaForCausalLM:
-    """Return the model of a configuration, its weights still to be loaded.
-
-    Raises `ModelRefused` with the architectures there are.
-    """
-    model_class = ARCHITECTURES.get(config.architecture)
-    if model_class is None:
-        raise ModelRefused(f"the architecture {config.architecture} is not served; {', '.join(ARCHITECTURES)} are")
-    return model_class(config, max_positions, context)
+def build_model(config: ModelConfig, max_positions: int, context: LayerContext) -> Decoder:
+    """Return the model of a configuration, its weights still to be loaded."""
+    return ARCHITECTURES[config.architecture](config, max_positions, context)

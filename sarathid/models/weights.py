@@ -1,22 +1,33 @@
 """Fills a model's weights from safetensors or GGUF, tensor by tensor, each shape checked first."""
 
-import json
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf_model import checkpoint_names, undo_rope_permutation
+from sarathid.models.layers.checkpoint import CheckpointTensor, Destination
 from sarathid.models.model_files import PICKLE_SUFFIXES, DirectoryFiles, GGUFFiles
 
 _SINGLE_FILE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
 _IGNORED_SUFFIXES = (".rotary_emb.inv_freq",)
+_DUMMY_SCALE = 0.02
+_DUMMY_SEED = 0
+_NUM_DUMMY_VALUES = 1_000_003  # drawing 7 billion takes minutes; a prime, so that rows of a matrix differ
+
+
+class _IndexJson(msgspec.Struct):
+    """What we read of an index of shards: the file that each tensor is in."""
+
+    weight_map: dict[str, str]
 
 
 class WeightSource(Protocol):
@@ -75,20 +86,50 @@ def open_weights(files: DirectoryFiles | GGUFFiles) -> WeightSource:
     return GGUFSource(files) if isinstance(files, GGUFFiles) else SafetensorsSource(files.path)
 
 
-def load_weights(tensors: Iterable[tuple[str, Tensor]], source: WeightSource, num_threads: int) -> None:
-    """Fill `tensors` (name, destination) from `source`.
+def load_weights(
+    tensors: Iterable[CheckpointTensor],
+    source: WeightSource,
+    num_threads: int,
+    on_loaded: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Fill `tensors` (name, destination) from `source`; `on_loaded` hears of the bytes of each as it is filled.
 
-    Raises `ModelRefused` naming the first tensor that is missing, of another shape, or not known.
-    Each thread holds one source tensor at a time, so the peak is the model and little more.
+    Raises `ModelRefused` naming the first tensor that is missing, of another shape, not known, or
+    not of finite numbers. Files are mapped, and each thread holds one source tensor at a time: the
+    peak is the model and little more.
     """
     wanted = dict(tensors)
     _check(wanted, source)
     with ThreadPoolExecutor(num_threads) as pool:
-        for _ in pool.map(lambda name: wanted[name].copy_(source.read(name)), wanted):
-            pass
+        filling = {pool.submit(_fill, name, wanted[name], source): name for name in wanted}
+        try:
+            for filled in as_completed(filling):
+                filled.result()
+                on_loaded(wanted[filling[filled]].nbytes)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
-def _check(wanted: dict[str, Tensor], source: WeightSource) -> None:
+def fill_dummy(tensors: Iterable[CheckpointTensor]) -> None:
+    """Fill `tensors` with small random numbers, the same in every run, to time a model whose weights are not here."""
+    drawn = torch.randn(_NUM_DUMMY_VALUES, generator=torch.Generator().manual_seed(_DUMMY_SEED)) * _DUMMY_SCALE
+    for _, destination in tensors:
+        shape = tuple(destination.shape)
+        num_repeats = -(-prod(shape) // _NUM_DUMMY_VALUES)
+        destination.copy_(drawn.repeat(num_repeats)[: prod(shape)].view(shape))
+
+
+def _fill(name: str, destination: Destination, source: WeightSource) -> None:
+    values = source.read(name)
+    if not values.dtype.is_floating_point:
+        raise ModelRefused(f"{name} is of {values.dtype}, and weights are floating-point numbers")
+    if not torch.isfinite(values.sum(dtype=torch.float32)):  # one pass; a NaN or an infinity anywhere shows
+        raise ModelRefused(f"{name} holds numbers that are not finite; the file is damaged")
+    destination.copy_(values)
+
+
+def _check(wanted: Mapping[str, Destination], source: WeightSource) -> None:
     names = source.names()
     for name, destination in wanted.items():
         if name not in names:
@@ -105,10 +146,7 @@ def _check(wanted: dict[str, Tensor], source: WeightSource) -> None:
 def _safetensors_paths(directory: Path) -> list[Path]:
     index = directory / _INDEX
     if index.exists():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if any(Path(shard).name != shard for shard in shards):
-            raise ModelRefused(f"{index} names files outside of its directory")
-        return [directory / shard for shard in sorted(shards)]
+        return _shards(index)
     if (directory / _SINGLE_FILE).exists():
         return [directory / _SINGLE_FILE]
     pickles = [path.name for path in sorted(directory.iterdir()) if path.suffix in PICKLE_SUFFIXES]
@@ -118,3 +156,14 @@ def _safetensors_paths(directory: Path) -> list[Path]:
             "convert them to safetensors"
         )
     raise ModelRefused(f"{directory} has neither {_SINGLE_FILE} nor {_INDEX}")
+
+
+def _shards(index: Path) -> list[Path]:
+    """Return the files that an index names; raises `ModelRefused` when it is broken or points elsewhere."""
+    try:
+        shards = msgspec.json.decode(index.read_bytes(), type=_IndexJson).weight_map.values()
+    except msgspec.MsgspecError as error:
+        raise ModelRefused(f"{index}: {error}") from error
+    if any(Path(shard).name != shard for shard in shards):
+        raise ModelRefused(f"{index} names files outside of its directory")
+    return [index.parent / shard for shard in sorted(set(shards))]

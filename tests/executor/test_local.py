@@ -87,6 +87,15 @@ def test_half_precision_runs_on_torch_and_says_so(tiny_path: Path) -> None:
     assert token_id is not None
 
 
+def test_dummy_weights_run_without_a_file_of_weights(tiny_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((tiny_path / "config.json").read_bytes())
+    executor = LocalExecutor(make_config(tmp_path, load_format="dummy"))
+    info = executor.start()
+    (token_id,) = run_chunk(executor, tuple(range(20)), GREEDY)
+    assert token_id is not None
+    assert any("random numbers" in note for note in info.notes)
+
+
 def test_a_small_cache_cuts_the_length_and_says_so(tiny_path: Path) -> None:
     info = LocalExecutor(make_config(tiny_path, kv_memory_bytes=100_000)).start()
     assert info.max_model_len == 64

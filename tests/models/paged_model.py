@@ -97,3 +97,14 @@ class PagedModel:
                 found[share.sequence].append(logits)
             starts = [start + chunk_len for start in starts]
         return [torch.cat(parts) for parts in found]
+
+    def run_greedy(self, prompts: Sequence[Sequence[int]], chunk_len: int, num_tokens: int) -> list[list[int]]:
+        """Return each prompt's best `num_tokens` next tokens, drawn side by side behind chunks of the prompts."""
+        sequences = [list(prompt) for prompt in prompts]
+        last = [logits[-1] for logits in self.run_chunked(prompts, chunk_len)]
+        for _ in range(num_tokens):
+            for tokens, logits in zip(sequences, last, strict=True):
+                tokens.append(int(logits.argmax()))
+            shares = [Share(index, (tokens[-1],), len(tokens) - 1) for index, tokens in enumerate(sequences)]
+            last = [logits[-1] for logits in self.run(shares)]
+        return [tokens[len(prompt) :] for tokens, prompt in zip(sequences, prompts, strict=True)]

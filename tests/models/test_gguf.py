@@ -10,7 +10,8 @@ from gguf import GGMLQuantizationType
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf import GGUFFile
 from sarathid.models.gguf_model import read_gguf_config, undo_rope_permutation
-from sarathid.models.model_config import ModelConfig, RopeConfig
+from sarathid.models.model_config import ModelConfig
+from sarathid.models.rope_config import RopeConfig
 
 QUANTIZATIONS = [
     GGMLQuantizationType.F32,
@@ -143,7 +144,7 @@ def test_rope_permutation_of_llama_cpp_is_undone(name: str, num_heads: int) -> N
         num_heads=6,
         num_kv_heads=2,
         head_dim=4,
-        rms_norm_eps=1e-5,
+        norm_eps=1e-5,
         rope=RopeConfig(theta=10_000.0),
         max_position_embeddings=8,
         is_tied=True,

@@ -9,22 +9,39 @@ import transformers
 
 from sarathid.models.model_files import resolve
 from tests.models.paged_model import PagedModel, Share
-from tests.models.tiny import LLAMA3_ROPE, VOCAB_SIZE, save_tiny_model
+from tests.models.tiny import LLAMA3_ROPE, VOCAB_SIZE, YARN_ROPE, save_tiny_model
 
 TOLERANCE = 1e-4
 
+LINEAR_ROPE = {"rope_type": "linear", "rope_theta": 1000.0, "factor": 4.0}
+DYNAMIC_ROPE = {"rope_type": "dynamic", "rope_theta": 1000.0, "factor": 4.0}
+WINDOW = {"sliding_window": 24, "attn_implementation": "eager"}
+
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama": ("Llama", {}),
-    "tied": ("Llama", {"tie_word_embeddings": True}),
+    "smollm2": ("Llama", {"tie_word_embeddings": True}),
+    "yi": ("Llama", {"hidden_size": 112, "num_attention_heads": 14, "head_dim": 16}),
     "one KV head": ("Llama", {"num_key_value_heads": 1}),
     "no grouping": ("Llama", {"num_key_value_heads": 6}),
     "odd head size": ("Llama", {"head_dim": 20}),
+    "head size 80": ("Llama", {"head_dim": 80}),
     "biases": ("Llama", {"attention_bias": True, "mlp_bias": True}),
     "llama3 rope": ("Llama", {"rope_parameters": LLAMA3_ROPE}),
-    "linear rope": ("Llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 1000.0, "factor": 4.0}}),
-    "mistral": ("Mistral", {"sliding_window": 24, "attn_implementation": "eager"}),
+    "linear rope": ("Llama", {"rope_parameters": LINEAR_ROPE}),
+    "dynamic rope": ("Llama", {"rope_parameters": DYNAMIC_ROPE}),
+    "yarn rope": ("Llama", {"rope_parameters": YARN_ROPE}),
+    "mistral": ("Mistral", WINDOW),
     "qwen2": ("Qwen2", {"tie_word_embeddings": True}),
+    "qwen2 window": ("Qwen2", {"use_sliding_window": True, "max_window_layers": 0, **WINDOW}),
+    "qwen3": ("Qwen3", {"tie_word_embeddings": True}),
+    "qwen3 biases": ("Qwen3", {"attention_bias": True, "num_attention_heads": 10}),
+    "falcon 7B": ("Falcon", {}),
+    "falcon 40B": ("Falcon", {"new_decoder_architecture": True}),
+    "falcon 11B": ("Falcon", {"new_decoder_architecture": True, "num_ln_in_parallel_attn": 1}),
+    "falcon biases": ("Falcon", {"new_decoder_architecture": True, "bias": True, "tie_word_embeddings": False}),
+    "falcon without sharing": ("Falcon", {"multi_query": False, "bias": True, "num_kv_heads": 6}),
 }
+NUM_GREEDY = 64
 
 
 def random_sequences() -> list[list[int]]:
@@ -48,6 +65,17 @@ def test_logits_match_whatever_the_chunks(kind: str, tmp_path: Path, kernel_dire
     for chunk_len in (1, 7, 64, 101):
         for found, wanted in zip(paged.run_chunked(sequences, chunk_len), expected, strict=True):
             torch.testing.assert_close(found, wanted, atol=TOLERANCE, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_greedy_tokens_are_those_of_transformers(kind: str, tmp_path: Path, kernel_directory: Path) -> None:
+    name, changes = KINDS[kind]
+    oracle = save_tiny_model(tmp_path, name, **changes)
+    prompts = random_sequences()
+    paged = PagedModel(tmp_path, kernel_directory, block_size=16)
+    for prompt, tokens in zip(prompts, paged.run_greedy(prompts, 7, NUM_GREEDY), strict=True):
+        best = hf_logits(oracle, [*prompt, *tokens])[len(prompt) - 1 : -1].argmax(dim=-1)
+        assert tokens == best.tolist()
 
 
 @pytest.mark.parametrize("attention", ["cpu", "torch", "reference"])

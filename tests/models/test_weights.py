@@ -9,11 +9,11 @@ from safetensors.torch import load_file, save_file
 from sarathi_kernels.layers import TorchLayers
 
 from sarathid.errors import ModelRefused
+from sarathid.models.decoder import Decoder
 from sarathid.models.layers.context import LayerContext
-from sarathid.models.llama import LlamaForCausalLM
 from sarathid.models.model_files import resolve
 from sarathid.models.registry import build_model
-from sarathid.models.weights import load_weights, open_weights
+from sarathid.models.weights import fill_dummy, load_weights, open_weights
 from tests.models.tiny import save_tiny_model
 
 WEIGHTS = "model.safetensors"
@@ -26,11 +26,24 @@ def directory(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load(directory: Path) -> LlamaForCausalLM:
-    files = resolve(str(directory))
-    model = build_model(files.config, 8, LayerContext(torch.device("cpu"), torch.float32, TorchLayers()))
-    load_weights(model.checkpoint_tensors(), open_weights(files), 2)
+def make_model(directory: Path) -> Decoder:
+    config = resolve(str(directory)).config
+    return build_model(config, 8, LayerContext(torch.device("cpu"), torch.float32, TorchLayers()))
+
+
+def load(directory: Path) -> Decoder:
+    model = make_model(directory)
+    load_weights(model.checkpoint_tensors(), open_weights(resolve(str(directory))), 2)
     return model
+
+
+def read_back(directory: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors of the loaded model, all of which lie as the checkpoint has them."""
+    loaded = {}
+    for name, destination in load(directory).checkpoint_tensors():
+        assert isinstance(destination, torch.Tensor)
+        loaded[name] = destination
+    return loaded
 
 
 def change(directory: Path, **tensors: torch.Tensor | None) -> None:
@@ -40,7 +53,7 @@ def change(directory: Path, **tensors: torch.Tensor | None) -> None:
 
 
 def test_every_tensor_arrives(directory: Path) -> None:
-    loaded = dict(load(directory).checkpoint_tensors())
+    loaded = read_back(directory)
     saved = load_file(directory / WEIGHTS)
     assert loaded.keys() == saved.keys()
     assert all(torch.equal(loaded[name], saved[name]) for name in saved)
@@ -54,14 +67,14 @@ def test_shards_are_put_together(directory: Path) -> None:
         save_file({name: whole[name] for name in whole if weight_map[name] == shard}, directory / shard)
     index_file = directory / "model.safetensors.index.json"
     index_file.write_text(json.dumps({"weight_map": weight_map}), encoding="utf-8")
-    loaded = dict(load(directory).checkpoint_tensors())
+    loaded = read_back(directory)
     assert all(torch.equal(loaded[name], whole[name]) for name in whole)
 
 
 def test_half_precision_is_widened(directory: Path) -> None:
     saved = {name: tensor.bfloat16() for name, tensor in load_file(directory / WEIGHTS).items()}
     save_file(saved, directory / WEIGHTS)
-    assert all(torch.equal(tensor, saved[name].float()) for name, tensor in load(directory).checkpoint_tensors())
+    assert all(torch.equal(tensor, saved[name].float()) for name, tensor in read_back(directory).items())
 
 
 def test_a_missing_tensor_is_named(directory: Path) -> None:
@@ -79,6 +92,54 @@ def test_a_wrong_shape_is_named(directory: Path) -> None:
 def test_a_tensor_that_nobody_uses_is_named(directory: Path) -> None:
     change(directory, **{"model.layers.0.self_attn.q_norm.weight": torch.zeros(32)})
     with pytest.raises(ModelRefused, match=r"q_norm\.weight, which this architecture does not use"):
+        load(directory)
+
+
+@pytest.mark.parametrize("damage", [torch.nan, torch.inf])
+def test_a_number_that_is_none_is_refused(directory: Path, damage: float) -> None:
+    weight = load_file(directory / WEIGHTS)[NAME]
+    weight[3, 5] = damage
+    change(directory, **{NAME: weight})
+    with pytest.raises(ModelRefused, match=f"{NAME} holds numbers that are not finite"):
+        load(directory)
+
+
+def test_whole_numbers_are_refused(directory: Path) -> None:
+    change(directory, **{NAME: torch.ones(64, 96, dtype=torch.int32)})
+    with pytest.raises(ModelRefused, match=rf"{NAME} is of torch\.int32"):
+        load(directory)
+
+
+def test_progress_adds_up_to_the_model(directory: Path) -> None:
+    files = resolve(str(directory))
+    model = make_model(directory)
+    loaded: list[int] = []
+    load_weights(model.checkpoint_tensors(), open_weights(files), 2, loaded.append)
+    assert sum(loaded) == sum(destination.nbytes for _, destination in model.checkpoint_tensors())
+
+
+def test_dummy_weights_are_finite_small_and_the_same_again(directory: Path) -> None:
+    models = make_model(directory), make_model(directory)
+    for model in models:
+        fill_dummy(model.checkpoint_tensors())
+    first, second = (dict(model.checkpoint_tensors()) for model in models)
+    for name in first:
+        one, other = first[name], second[name]
+        assert isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
+        assert torch.equal(one, other) and 0.0 < one.abs().max() < 0.2
+
+
+@pytest.mark.parametrize("index", ["{", '{"weight_map": [1]}', "{}"])
+def test_a_broken_index_is_refused(directory: Path, index: str) -> None:
+    (directory / "model.safetensors.index.json").write_text(index, encoding="utf-8")
+    with pytest.raises(ModelRefused, match=r"model\.safetensors\.index\.json"):
+        load(directory)
+
+
+def test_a_missing_shard_is_named(directory: Path) -> None:
+    index = {"weight_map": {NAME: "part-7.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(ModelRefused, match=r"part-7\.safetensors"):
         load(directory)
 
 

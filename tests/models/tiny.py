@@ -17,25 +17,32 @@ LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+YARN_ROPE = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+
+
+_FALCON: dict[str, Any] = {"layer_norm_epsilon": 1e-5, "ffn_hidden_size": 80, "num_kv_heads": 2}
+_LLAMA: dict[str, Any] = {
+    "intermediate_size": 80,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "rms_norm_eps": 1e-5,
+    "tie_word_embeddings": False,
+}
 
 
 def save_tiny_model(directory: Path, kind: str = "Llama", **changes: Any) -> transformers.PreTrainedModel:
-    """Write a random model of `kind` (Llama, Mistral, Qwen2) to `directory` and return it."""
+    """Write a random model of `kind` (Llama, Mistral, Qwen2, Qwen3, Falcon) to `directory` and return it."""
     settings: dict[str, Any] = {
         "vocab_size": VOCAB_SIZE,
         "hidden_size": 96,
-        "intermediate_size": 80,
         "num_hidden_layers": 3,
         "num_attention_heads": 6,
-        "num_key_value_heads": 2,
-        "head_dim": 32,
         "max_position_embeddings": MAX_POSITIONS,
         "initializer_range": 0.2,
-        "rms_norm_eps": 1e-5,
-        "tie_word_embeddings": False,
         "bos_token_id": 1,
         "eos_token_id": 2,
         "pad_token_id": None,
+        **(_FALCON if kind == "Falcon" else _LLAMA),
         **changes,
     }
     torch.manual_seed(0)

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
 from torch import Tensor
 
+from sarathid.models.layers.checkpoint import CheckpointTensor
 from sarathid.models.layers.context import LayerContext
-from sarathid.models.layers.linear import CheckpointTensor, Linear
+from sarathid.models.layers.linear import Linear
+from sarathid.models.layers.norm import RMSNorm
 from sarathid.models.model_config import ModelConfig
 
 
@@ -19,8 +21,9 @@ class Attention:
         self._head_dim = config.head_dim
         self._kernels = context.kernels
         q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-        self._qkv_proj = Linear(config.hidden_size, (q_size, kv_size, kv_size), config.has_qkv_bias, context)
-        self._o_proj = Linear(q_size, (config.hidden_size,), config.has_output_bias, context)
+        self.qkv_proj = Linear(config.hidden_size, (q_size, kv_size, kv_size), config.has_qkv_bias, context)
+        self.o_proj = Linear(q_size, (config.hidden_size,), config.has_output_bias, context)
+        self._qk_norm = _QKNorm(config, context) if config.has_qk_norm else None
 
     def __call__(
         self,
@@ -31,13 +34,34 @@ class Attention:
         backend: AttentionBackend,
     ) -> Tensor:
         """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
-        heads = self._qkv_proj(x).view(len(x), -1, self._head_dim)
+        heads = self.qkv_proj(x).view(len(x), -1, self._head_dim)
         first_k, first_v = self._num_heads, self._num_heads + self._num_kv_heads
+        if self._qk_norm is not None:
+            self._qk_norm(heads[:, :first_k], heads[:, first_k:first_v])
         self._kernels.rotate(heads[:, :first_v], *rotation)
         backend.store(heads[:, first_k:first_v], heads[:, first_v:], cache, metadata)
-        return self._o_proj(backend.attend(heads[:, :first_k], cache, metadata).flatten(1))
+        return self.o_proj(backend.attend(heads[:, :first_k], cache, metadata).flatten(1))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
-        """Yield this layer's tensors by the checkpoint's names."""
-        yield from self._qkv_proj.checkpoint_tensors(*(f"{prefix}.{name}_proj" for name in "qkv"))
-        yield from self._o_proj.checkpoint_tensors(f"{prefix}.o_proj")
+        """Yield this layer's tensors by the names of Llama's checkpoints."""
+        yield from self.qkv_proj.checkpoint_tensors(*(f"{prefix}.{name}_proj" for name in "qkv"))
+        yield from self.o_proj.checkpoint_tensors(f"{prefix}.o_proj")
+        if self._qk_norm is not None:
+            yield from self._qk_norm.checkpoint_tensors(prefix)
+
+
+class _QKNorm:
+    """Normalizes every head of q and of k on its own (Qwen3)."""
+
+    def __init__(self, config: ModelConfig, context: LayerContext) -> None:
+        self._q_norm = RMSNorm(config.head_dim, config.norm_eps, context)
+        self._k_norm = RMSNorm(config.head_dim, config.norm_eps, context)
+
+    def __call__(self, q: Tensor, k: Tensor) -> None:
+        """Change `q` and `k` [num_tokens, num_heads, head_dim] in place."""
+        for norm, heads in ((self._q_norm, q), (self._k_norm, k)):
+            heads.copy_(norm(heads.flatten(0, 1)).view(heads.shape))
+
+    def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
+        yield from self._q_norm.checkpoint_tensors(f"{prefix}.q_norm")
+        yield from self._k_norm.checkpoint_tensors(f"{prefix}.k_norm")

@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from sarathid.models.layers.checkpoint import CheckpointTensor
 from sarathid.models.layers.context import LayerContext
-
-CheckpointTensor = tuple[str, Tensor]
 
 
 class Linear:
@@ -27,10 +26,17 @@ class Linear:
         product = self._kernels.multiply(x, self._weight)
         return product if self._bias is None else product.add_(self._bias)
 
+    def weights(self) -> Sequence[Tensor]:
+        """Return each projection's rows, as views into the stacked ones."""
+        return torch.split(self._weight, self._out_features)
+
+    def biases(self) -> Sequence[Tensor]:
+        """Return each projection's biases, as views into the stacked ones; none where there are none."""
+        return () if self._bias is None else torch.split(self._bias, self._out_features)
+
     def checkpoint_tensors(self, *names: str) -> Iterator[CheckpointTensor]:
-        """Yield each projection's tensors by the checkpoint's names, as views into the stacked ones."""
-        for name, rows in zip(names, torch.split(self._weight, self._out_features), strict=True):
+        """Yield each projection's tensors by the checkpoint's names."""
+        for name, rows in zip(names, self.weights(), strict=True):
             yield f"{name}.weight", rows
-        if self._bias is not None:
-            for name, values in zip(names, torch.split(self._bias, self._out_features), strict=True):
-                yield f"{name}.bias", values
+        for name, values in zip(names, self.biases(), strict=False):
+            yield f"{name}.bias", values

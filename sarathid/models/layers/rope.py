@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from sarathid.models.model_config import RopeConfig
+from sarathid.models.rope_config import RopeConfig
 
 
 class Rope:
@@ -15,8 +15,8 @@ class Rope:
         if config.frequency_factors is not None:
             frequencies = frequencies / torch.tensor(config.frequency_factors)
         angles = torch.outer(torch.arange(max_positions, dtype=torch.float32), frequencies)
-        self._cos = angles.cos().to(device)  # [max_positions, head_dim // 2] float32
-        self._sin = angles.sin().to(device)  # [max_positions, head_dim // 2] float32
+        self._cos = (angles.cos() * config.amplitude).to(device)  # [max_positions, head_dim // 2] float32
+        self._sin = (angles.sin() * config.amplitude).to(device)  # [max_positions, head_dim // 2] float32
 
     def at(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosines and sines [num_tokens, head_dim // 2] for `positions` [num_tokens] int64."""

@@ -1,0 +1,53 @@
+"""Where the tensors of a checkpoint go: into a layer's weights, some of which the checkpoint lays out otherwise."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Destination(Protocol):
+    """Takes one tensor of a checkpoint; a weight that lies as the checkpoint has it is one itself."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What the checkpoint's tensor must have."""
+        ...
+
+    @property
+    def nbytes(self) -> int:
+        """What the weight takes once it is loaded."""
+        ...
+
+    def copy_(self, source: Tensor, /) -> object:
+        """Take over `source`, of that shape, in any number format."""
+        ...
+
+
+CheckpointTensor = tuple[str, Destination]
+
+
+class FusedHeads:
+    """Rows of q, k and v out of one tensor that has them by KV head: its query heads, its key, its value.
+
+    That is [num_kv_heads, group + 2, head_dim] rows, of which q takes the first `group` of each.
+    """
+
+    def __init__(self, q: Destination, k: Destination, v: Destination, num_kv_heads: int, head_dim: int) -> None:
+        self._q, self._k, self._v = q, k, v
+        self._num_kv_heads = num_kv_heads
+        self._head_dim = head_dim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        num_rows = self._q.shape[0] + self._k.shape[0] + self._v.shape[0]
+        return (num_rows, *self._q.shape[1:])
+
+    @property
+    def nbytes(self) -> int:
+        return self._q.nbytes + self._k.nbytes + self._v.nbytes
+
+    def copy_(self, source: Tensor, /) -> None:
+        heads = source.view(self._num_kv_heads, -1, self._head_dim, *source.shape[1:])
+        self._q.copy_(heads[:, :-2].flatten(0, 2))
+        self._k.copy_(heads[:, -2].flatten(0, 1))
+        self._v.copy_(heads[:, -1].flatten(0, 1))
