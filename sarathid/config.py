@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from sarathid.errors import ConfigError
+from sarathid.protocol.slo import BudgetChoice
 
 DEFAULT_MODEL = "smollm2-135m"
 
@@ -17,8 +18,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `block_size` None is what suits the device, `kv_memory_bytes` None what is free, within reason, and
     `num_threads` None the cores that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a
-    multiple of the isolated decode iteration (`"5x"`). With `simulate`, the name of a cost profile, no
-    model runs: the engine takes that profile's time and gives meaningless tokens.
+    multiple of the isolated decode iteration (`"5x"`). A `token_budget` of `"auto"` follows it. With
+    `simulate`, the name of a cost profile, no model runs: the engine takes that profile's time and gives
+    meaningless tokens.
     """
 
     model: str = DEFAULT_MODEL
@@ -30,7 +32,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_model_len: Annotated[int, Meta(ge=1)] | None = None
     max_num_seqs: Annotated[int, Meta(ge=1, le=4096)] = 128
     policy: str = "stall-free"
-    token_budget: Annotated[int, Meta(ge=1)] = 128
+    token_budget: BudgetChoice = "auto"
     min_token_budget: Annotated[int, Meta(ge=1)] = 16
     max_token_budget: Annotated[int, Meta(ge=1, le=1 << 20)] = 8192
     slo_tbt: str | None = "5x"

@@ -106,11 +106,11 @@ def restored(control: ControlClient, before: EngineSettings) -> Iterator[None]:
     try:
         yield
     finally:
-        apply(control, Setting(before.policy, before.token_budget), before)
+        apply(control, Setting(before.policy, before.budget), before)
 
 
 def apply(control: ControlClient, setting: Setting, before: EngineSettings) -> None:
     """Put a setting in force; one without a budget gets the one that the daemon had."""
-    num_tokens = before.token_budget if setting.token_budget is None else setting.token_budget
+    budget = before.budget if setting.budget is None else setting.budget
     control.request(SetPolicy(policy=setting.policy), Retuned)
-    control.request(SetBudget(num_tokens=num_tokens), Retuned)
+    control.request(SetBudget(budget=budget), Retuned)

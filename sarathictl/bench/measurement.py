@@ -6,27 +6,31 @@ from dataclasses import dataclass
 
 from sarathictl.bench.trace import LoadTrace, Role
 from sarathid.errors import ConfigError
+from sarathid.protocol.slo import BudgetChoice, read_budget
 from sarathid.protocol.stats import IterationStats
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What is compared: a policy and the token budget it ran with (None: the one that the daemon has)."""
+    """What is compared: a policy and the budget it ran with (None: the one that the daemon has)."""
 
     policy: str
-    token_budget: int | None = None
+    budget: BudgetChoice | None = None
 
     @property
     def label(self) -> str:
-        return self.policy if self.token_budget is None else f"{self.policy}:{self.token_budget}"
+        return self.policy if self.budget is None else f"{self.policy}:{self.budget}"
 
 
 def parse_setting(text: str) -> Setting:
     """Return the setting that `"stall-free"` or `"stall-free:128"` names, or raise `ConfigError`."""
     policy, separator, budget = text.partition(":")
-    if not policy or (separator and not budget.isdecimal()):
-        raise ConfigError(f"{text!r} is not a policy; write stall-free or stall-free:128")
-    return Setting(policy, int(budget) if separator else None)
+    try:
+        if not policy:
+            raise ValueError("a policy has a name")
+        return Setting(policy, read_budget(budget) if separator else None)
+    except ValueError:
+        raise ConfigError(f"{text!r} is not a policy; write stall-free, stall-free:128 or stall-free:auto") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from sarathictl import units
 from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode
+from sarathictl.state.retuning import budget_in_words
 from sarathid.protocol.control import DaemonState, GetStatus, Percentiles, Status
 from sarathid.protocol.slo import SLO
 
@@ -44,7 +45,7 @@ def _describe(found: Status) -> Iterator[tuple[str, str]]:
         yield "KV cache", f"{units.size(engine.kv_cache_bytes)}, {_blocks(found)}"
     if settings := found.settings:
         limits = f" of {engine.min_token_budget} to {engine.max_token_budget}" if engine else ""
-        yield "budget", f"{units.tokens(settings.token_budget)} an iteration{limits} (revision {settings.revision})"
+        yield "budget", f"{budget_in_words(settings)} tokens an iteration{limits} (revision {settings.revision})"
         yield "policy", settings.policy
         yield "TBT", _against(found.tbt, settings.slo.tbt_s)
         yield "TTFT", _against(found.ttft, settings.slo.ttft_s)

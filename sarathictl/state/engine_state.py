@@ -173,14 +173,16 @@ class EngineState:
     def _adopt_settings(self, record: IterationStats) -> None:
         """Follow a retuning whose own record was lost on the way."""
         if self._settings is not None and record.revision > self._settings.revision:
-            self._settings = msgspec.structs.replace(
-                self._settings, revision=record.revision, token_budget=record.token_budget, policy=record.policy
-            )
+            self._settings = msgspec.structs.replace(self._settings, revision=record.revision, policy=record.policy)
 
     def _fold_settings(self, record: SettingsChanged) -> None:
         self._changes.append(record)
         self._settings = EngineSettings(
-            revision=record.revision, token_budget=record.token_budget, policy=record.policy, slo=record.slo
+            revision=record.revision,
+            token_budget=record.token_budget,
+            policy=record.policy,
+            slo=record.slo,
+            budget_mode=record.budget_mode,
         )
 
     def _fold_life_cycle(self, record: LifeCycle) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from sarathictl import units
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import Retuned
-from sarathid.protocol.stats import EngineSettings
+from sarathid.protocol.slo import BudgetMode
+from sarathid.protocol.stats import EngineSettings, SettingsChanged
 
 _OFF = "off"
 _FIELD_OF_TARGET = {"tbt": "tbt_s", "tbt.p99": "tbt_s", "ttft": "ttft_s", "ttft.p95": "ttft_s"}
@@ -29,6 +30,13 @@ def read_targets(targets: Sequence[str]) -> dict[str, float | None]:
     return dict(map(_read_target, targets))
 
 
+def budget_in_words(settings: EngineSettings | SettingsChanged) -> str:
+    """Return `"512"`, `"512, profiled"` or `"auto"`."""
+    if settings.budget_mode is BudgetMode.ADAPTIVE:
+        return "auto"
+    return str(settings.token_budget) + (", profiled" if settings.budget_mode is BudgetMode.PROFILED else "")
+
+
 def _read_target(text: str) -> tuple[str, float | None]:
     name, _, value = text.partition("=")
     if name not in _FIELD_OF_TARGET or not value:
@@ -38,7 +46,7 @@ def _read_target(text: str) -> tuple[str, float | None]:
 
 def _described(settings: EngineSettings) -> dict[str, str]:
     return {
-        "token budget": str(settings.token_budget),
+        "token budget": budget_in_words(settings),
         "policy": settings.policy,
         "TBT target": _target(settings.slo.tbt_s),
         "TTFT target": _target(settings.slo.ttft_s),

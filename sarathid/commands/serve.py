@@ -49,7 +49,8 @@ def serve(
     max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,
     policy: Annotated[str | None, _option("NAME", "stall-free or prefill-first [stall-free].")] = None,
     token_budget: Annotated[
-        str | None, _option("N", "Tokens an iteration [128].", "--token-budget", "--budget")
+        str | None,
+        _option("N|auto|profiled", "Tokens an iteration [auto: what the target allows].", "--token-budget", "--budget"),
     ] = None,
     min_budget: Annotated[str | None, _option("N", "The least that may be set while it runs [16].")] = None,
     max_budget: Annotated[str | None, _option("N", "The most that may be set while it runs [8192].")] = None,

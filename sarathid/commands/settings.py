@@ -12,6 +12,7 @@ from typing import Any, Literal
 from sarathid import paths
 from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s
 from sarathid.errors import ConfigError
+from sarathid.protocol.slo import read_budget
 
 _BYTES_PER_UNIT = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
@@ -89,7 +90,7 @@ SETTINGS = (
     Setting("engine", "max_model_len", "max_model_len", read_count),
     Setting("engine", "max_num_seqs", "max_num_seqs", read_count),
     Setting("engine", "policy", "policy", str),
-    Setting("engine", "token_budget", "token_budget", read_count),
+    Setting("engine", "token_budget", "token_budget", read_budget),
     Setting("engine", "min_budget", "min_token_budget", read_count),
     Setting("engine", "max_budget", "max_token_budget", read_count),
     Setting("engine", "slo_tbt", "slo_tbt", read_target),

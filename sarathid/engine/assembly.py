@@ -4,16 +4,20 @@ from collections.abc import Callable
 
 from sarathid.clock import Clock
 from sarathid.config import EngineConfig, resolve_target_s
-from sarathid.costmodel.predictor import CostModel
+from sarathid.costmodel.correction import CorrectedCostModel
+from sarathid.costmodel.predictor import CostModel, OnlineCostModel
 from sarathid.engine.core import EngineCore
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLO, mode_of
 from sarathid.protocol.stats import EngineInfo, EngineSettings
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler, SchedulerLimits
 from sarathid.slo.controller import BudgetBounds, SLOController
+from sarathid.slo.profiled_budget import WorstCase
 from sarathid.telemetry.recorder import StatsRecorder
+
+START_TOKEN_BUDGET = 128
 
 
 def initial_settings(config: EngineConfig, isolated_decode_s: float) -> EngineSettings:
@@ -22,19 +26,21 @@ def initial_settings(config: EngineConfig, isolated_decode_s: float) -> EngineSe
     Raises `ConfigError` when the budget lies outside its bounds or the policy is unknown.
     """
     find_policy(config.policy)
-    if not config.min_token_budget <= config.token_budget <= config.max_token_budget:
+    budget, least, most = config.token_budget, config.min_token_budget, config.max_token_budget
+    if isinstance(budget, int) and not least <= budget <= most:
         raise ConfigError(
-            f"a token budget of {config.token_budget} is outside {config.min_token_budget} to "
+            f"a token budget of {budget} is outside {config.min_token_budget} to "
             f"{config.max_token_budget}; change it, --min-budget or --max-budget"
         )
     return EngineSettings(
         revision=0,
-        token_budget=config.token_budget,
+        token_budget=budget if isinstance(budget, int) else min(max(START_TOKEN_BUDGET, least), most),
         policy=config.policy,
         slo=SLO(
             tbt_s=None if config.slo_tbt is None else resolve_target_s(config.slo_tbt, isolated_decode_s),
             ttft_s=None if config.slo_ttft is None else resolve_target_s(config.slo_ttft, isolated_decode_s),
         ),
+        budget_mode=mode_of(budget),
     )
 
 
@@ -45,8 +51,14 @@ def build_core(
     clock: Clock,
     gc_total_s: Callable[[], float] = lambda: 0.0,
     cost_model: CostModel | None = None,
+    tile: int = 1,
 ) -> EngineCore:
-    """Return a core with nothing to do yet; `found` is what `executor.start()` returned."""
+    """Return a core with nothing to do yet; `found` is what `executor.start()` returned.
+
+    `cost_model` says what iterations take, to be corrected by what they took; without one, one is learned. `tile` is
+    the number of tokens that the device rounds an iteration up to.
+    """
+    corrected = CorrectedCostModel(OnlineCostModel() if cost_model is None else cost_model)
     settings = initial_settings(config, found.isolated_decode_s)
     limits = SchedulerLimits(
         num_blocks=found.num_blocks,
@@ -60,11 +72,22 @@ def build_core(
     return EngineCore(
         executor,
         Scheduler(limits, find_policy(settings.policy)),
-        SLOController(settings, BudgetBounds(config.min_token_budget, config.max_token_budget)),
+        SLOController(
+            settings,
+            BudgetBounds(config.min_token_budget, config.max_token_budget),
+            corrected,
+            WorstCase(
+                num_decodes=config.max_num_seqs,
+                decode_context=min(found.num_blocks * found.block_size, config.max_num_seqs * found.max_model_len),
+                max_model_len=found.max_model_len,
+            ),
+            tile=tile,
+            num_stages=executor.max_batches_in_flight,
+        ),
         StatsRecorder(found.isolated_decode_s),
         clock,
+        corrected,
         gc_total_s=gc_total_s,
-        cost_model=cost_model,
     )
 
 

@@ -13,7 +13,7 @@ from sarathid.errors import ControlRefused, EngineFailed, QueueFull, RequestRefu
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
 from sarathid.protocol.requests import FinishReason, Request, SamplingParams
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
@@ -154,7 +154,7 @@ class EngineClient:
     async def change_settings(
         self,
         *,
-        token_budget: int | None = None,
+        budget: BudgetChoice | None = None,
         policy: str | None = None,
         slo: SLO | None = None,
         changed_by: str = "",
@@ -165,7 +165,7 @@ class EngineClient:
         """
         if self.info is None or not self.is_ready:
             raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready", "ask again when it is")
-        change = ChangeSettings(change_id=self._next_change_id, token_budget=token_budget, policy=policy, slo=slo)
+        change = ChangeSettings(change_id=self._next_change_id, budget=budget, policy=policy, slo=slo)
         check_change(change, BudgetBounds(self.info.min_token_budget, self.info.max_token_budget))
         self._next_change_id += 1
         applied: asyncio.Future[SettingsApplied] = asyncio.get_running_loop().create_future()
@@ -300,6 +300,7 @@ class EngineClient:
                 policy=applied.new.policy,
                 slo=applied.new.slo,
                 changed_by=changed_by,
+                budget_mode=applied.new.budget_mode,
             )
         )
 

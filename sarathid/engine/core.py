@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sarathid.clock import Clock
 from sarathid.costmodel.features import IterationFeatures
-from sarathid.costmodel.predictor import CostModel, OnlineCostModel
+from sarathid.costmodel.predictor import CostModel
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import ChunkStats, EngineSettings, IterationScheduled
@@ -34,8 +34,8 @@ class LaunchedBatch:
 class EngineCore:
     """The engine without its surroundings: no tensor, no socket, no wall clock of its own.
 
-    `gc_total_s` tells how long the garbage collector has paused this process so far. Without a
-    `cost_model`, one is learned from the iterations that run.
+    `gc_total_s` tells how long the garbage collector has paused this process so far. `cost_model` predicts each
+    iteration and learns from it; it is the one that the controller plans with.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class EngineCore:
         controller: SLOController,
         recorder: StatsRecorder,
         clock: Clock,
+        cost_model: CostModel,
         *,
         first_iteration: int = 0,
         gc_total_s: Callable[[], float] = lambda: 0.0,
-        cost_model: CostModel | None = None,
     ) -> None:
         self._executor = executor
         self._scheduler = scheduler
@@ -56,11 +56,15 @@ class EngineCore:
         self._recorder = recorder
         self._clock = clock
         self._gc_total_s = gc_total_s
-        self._cost_model = OnlineCostModel() if cost_model is None else cost_model
+        self._cost_model = cost_model
         self._in_flight: deque[LaunchedBatch] = deque()
         self._next_iteration = first_iteration
         self._busy_since_s: float | None = None
         self._gc_seen_s = 0.0
+
+    @property
+    def settings(self) -> EngineSettings:
+        return self._controller.settings
 
     @property
     def has_work(self) -> bool:
@@ -104,7 +108,7 @@ class EngineCore:
         if len(self._in_flight) >= self._executor.max_batches_in_flight:
             return None
         start_s = self._clock.now_s()
-        batch = self._scheduler.schedule(self._controller.grant())
+        batch = self._scheduler.schedule(self._controller.grant(start_s))
         if not batch:
             assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
             return None
@@ -161,6 +165,7 @@ class EngineCore:
             self._scheduler,
             launched.predicted_decode_s,
         )
+        self._controller.observe(recorded.stats)
         self._busy_since_s = timing.updated_s
         if not self.has_work:
             self._rest()

@@ -20,7 +20,7 @@ from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
-from sarathid.engine.assembly import build_core, engine_info, initial_settings
+from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
 from sarathid.executor.base import Executor
@@ -71,7 +71,7 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
         gc.freeze()
         meter.start()
         info = engine_info(config, found, os.getpid())
-        send(socket, EngineReady(info=info, settings=initial_settings(config, found.isolated_decode_s)))
+        send(socket, EngineReady(info=info, settings=core.settings))
         EngineHost(core, socket, sys.stdin.fileno()).run()
     finally:
         executor.close()

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from sarathid.protocol.codec import PROTOCOL_VERSION
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
@@ -52,9 +52,9 @@ class ListRequests(ControlRequest, tag="requests", frozen=True, kw_only=True):
 
 
 class SetBudget(ControlRequest, tag="set-budget", frozen=True, kw_only=True):
-    """Tokens an iteration, decodes and prefill together; answered by `Retuned`."""
+    """Tokens an iteration, decodes and prefill together, or who chooses them; answered by `Retuned`."""
 
-    num_tokens: int
+    budget: BudgetChoice
 
 
 class SetPolicy(ControlRequest, tag="set-policy", frozen=True, kw_only=True):

@@ -1,6 +1,10 @@
-"""The latency objective that an operator states."""
+"""The latency objective that an operator states, and how the token budget follows it."""
+
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 
 class SLO(msgspec.Struct, frozen=True, kw_only=True):
@@ -12,3 +16,33 @@ class SLO(msgspec.Struct, frozen=True, kw_only=True):
 
     tbt_s: float | None = None
     ttft_s: float | None = None
+
+
+class BudgetMode(StrEnum):
+    """Who sets the token budget: the operator, the cost profile once, or each iteration's predicted time."""
+
+    FIXED = "fixed"
+    PROFILED = "profiled"
+    ADAPTIVE = "adaptive"
+
+
+BudgetChoice: TypeAlias = Annotated[int, Meta(ge=1)] | Literal["auto", "profiled"]
+"""A token budget as it is asked for: a number pins it, `auto` is adaptive."""
+
+
+def read_budget(text: str) -> BudgetChoice:
+    """Return the budget that `"512"`, `"auto"` or `"profiled"` asks for; raises `ValueError` for anything else."""
+    if text == "auto":
+        return "auto"
+    if text == "profiled":
+        return "profiled"
+    if not text.isdecimal():
+        raise ValueError("write a number of tokens, auto or profiled")
+    return int(text)
+
+
+def mode_of(choice: BudgetChoice) -> BudgetMode:
+    """Return the mode that a choice stands for."""
+    if isinstance(choice, int):
+        return BudgetMode.FIXED
+    return BudgetMode.ADAPTIVE if choice == "auto" else BudgetMode.PROFILED

@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from sarathid.protocol.requests import FinishReason
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode
 
 
 class Topic(StrEnum):
@@ -175,6 +175,7 @@ class SettingsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="settings")
     policy: str
     slo: SLO
     changed_by: str
+    budget_mode: BudgetMode = BudgetMode.FIXED
 
 
 class LifeCycle(msgspec.Struct, frozen=True, kw_only=True, tag="life-cycle"):
@@ -193,12 +194,24 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be changed while the engine runs."""
+    """What can be changed while the engine runs.
+
+    `token_budget` is in force when the mode is fixed or profiled. Adaptive, it is what iterations get while
+    there is no target or not enough is known to predict their time.
+    """
 
     revision: int
     token_budget: int
     policy: str
     slo: SLO
+    budget_mode: BudgetMode = BudgetMode.FIXED
+
+    @property
+    def budget(self) -> BudgetChoice:
+        """The choice that these settings came from."""
+        if self.budget_mode is BudgetMode.FIXED:
+            return self.token_budget
+        return "auto" if self.budget_mode is BudgetMode.ADAPTIVE else "profiled"
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):

@@ -5,7 +5,7 @@ from typing import TypeAlias
 import msgspec
 
 from sarathid.protocol.requests import FinishReason, Request
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
@@ -53,7 +53,7 @@ class ChangeSettings(msgspec.Struct, frozen=True, kw_only=True, tag="change-sett
     """Retune from the next iteration on; None leaves a setting as it is."""
 
     change_id: int
-    token_budget: int | None = None
+    budget: BudgetChoice | None = None
     policy: str | None = None
     slo: SLO | None = None
 

@@ -46,13 +46,15 @@ class BatchPlan:
 
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, whatever the budget has left."""
+        taken: list[Sequence] = []
         for sequence in tuple(self._running):
             if sequence.is_in_flight or not sequence.is_decoding:
                 continue
             if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
                 continue
-            budget.charge_decode(sequence)
+            taken.append(sequence)
             self._decodes.append(sequence.schedule_decode())
+        budget.charge_decodes(taken)
 
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet, oldest first."""

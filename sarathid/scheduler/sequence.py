@@ -10,12 +10,14 @@ class Sequence:
 
     There is no phase: `num_computed_tokens` catches up with `num_tokens`, by chunks while it is far
     behind, by one token an iteration when it has caught up. Preemption sets it back to zero.
+    `last_token_s` is the monotonic moment of its newest output token, noted by whoever keeps time.
     """
 
     __slots__ = (
         "block_table",
         "cancel_reason",
         "is_in_flight",
+        "last_token_s",
         "max_num_tokens",
         "needs_history",
         "num_computed_tokens",
@@ -39,6 +41,7 @@ class Sequence:
         self.num_preemptions = 0
         self.num_recomputed_tokens = 0
         self.is_in_flight = False
+        self.last_token_s: float | None = None
         self.cancel_reason: FinishReason | None = None
         self.needs_history = request.sampling.needs_history  # asked for each token, and slow to tell
         max_tokens = request.sampling.max_tokens

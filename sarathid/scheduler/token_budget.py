@@ -13,8 +13,8 @@ class TokenBudget(Protocol):
         """Whether no prompt token will be granted any more."""
         ...
 
-    def charge_decode(self, sequence: Sequence) -> None:
-        """Count a decode, which is never refused."""
+    def charge_decodes(self, sequences: list[Sequence]) -> None:
+        """Count the iteration's decodes, which are never refused; called once, before any `take`."""
         ...
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
@@ -32,8 +32,8 @@ class FixedBudget:
     def is_spent(self) -> bool:
         return self._num_left <= 0
 
-    def charge_decode(self, sequence: Sequence) -> None:
-        self._num_left -= 1
+    def charge_decodes(self, sequences: list[Sequence]) -> None:
+        self._num_left -= len(sequences)
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         num_granted = max(0, min(num_wanted, self._num_left))
@@ -52,7 +52,7 @@ class WholePromptBudget:
     def is_spent(self) -> bool:
         return self._num_taken >= self._num_tokens
 
-    def charge_decode(self, sequence: Sequence) -> None:
+    def charge_decodes(self, sequences: list[Sequence]) -> None:
         pass
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:

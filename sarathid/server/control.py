@@ -33,7 +33,7 @@ from sarathid.protocol.control import (
     SetPolicy,
     SetSLO,
 )
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.server.peer import Peer
 from sarathid.server.status import StatusReporter
 
@@ -117,8 +117,8 @@ class ControlServer:
                 return self._reporter.snapshot(num_iterations)
             case ListRequests():
                 return RequestList(requests=self._engine.list_requests(self._clock.now_s()))
-            case SetBudget(num_tokens=num_tokens):
-                return await self._change(peer, token_budget=num_tokens)
+            case SetBudget(budget=budget):
+                return await self._change(peer, budget=budget)
             case SetPolicy(policy=policy):
                 return await self._change(peer, policy=policy)
             case SetSLO(slo=slo):
@@ -130,7 +130,7 @@ class ControlServer:
         raise AssertionError(f"no handler for {op}")
 
     async def _change(
-        self, peer: str, *, token_budget: int | None = None, policy: str | None = None, slo: SLO | None = None
+        self, peer: str, *, budget: BudgetChoice | None = None, policy: str | None = None, slo: SLO | None = None
     ) -> Retuned:
         if self._num_changing >= MAX_CONCURRENT_CHANGES:
             raise ControlRefused(
@@ -138,9 +138,7 @@ class ControlServer:
             )
         self._num_changing += 1
         try:
-            applied = await self._engine.change_settings(
-                token_budget=token_budget, policy=policy, slo=slo, changed_by=peer
-            )
+            applied = await self._engine.change_settings(budget=budget, policy=policy, slo=slo, changed_by=peer)
         finally:
             self._num_changing -= 1
         return Retuned(old=applied.old, new=applied.new, iteration=applied.iteration)

@@ -33,7 +33,6 @@ class RequestTimeline:
         self._sequence = sequence
         self.scheduled_s: float | None = None
         self.first_token_s: float | None = None
-        self.last_token_s: float | None = None
         self.num_stalls = 0
         self._gaps = LatencyHistogram()
 
@@ -43,7 +42,7 @@ class RequestTimeline:
 
     def mark_token(self, now_s: float) -> float | None:
         """Note a token; return its TBT, or None for the first token that this engine made."""
-        previous_s, self.last_token_s = self.last_token_s, now_s
+        previous_s, self._sequence.last_token_s = self._sequence.last_token_s, now_s
         if previous_s is None:
             if not self._sequence.request.output_token_ids:
                 self.first_token_s = now_s

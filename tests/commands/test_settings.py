@@ -25,7 +25,7 @@ def test_a_flag_goes_before_the_environment_before_the_file_before_the_default(t
     assert value_and_source(flags, environment, file) == (100, "--token-budget")
     assert value_and_source({}, environment, file) == (200, "SARATHID_TOKEN_BUDGET")
     assert value_and_source({}, {}, file) == (300, "sarathid.toml")
-    assert value_and_source({}, {}, write(tmp_path, "")) == (128, "default")
+    assert value_and_source({}, {}, write(tmp_path, "")) == ("auto", "default")
 
 
 def test_every_field_of_the_configuration_can_be_set() -> None:

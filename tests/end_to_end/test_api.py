@@ -94,10 +94,10 @@ def test_a_waiting_client_that_goes_away_frees_its_blocks_too(daemon: RunningDae
 def test_a_new_budget_is_in_force_from_the_iteration_that_its_answer_names(daemon: RunningDaemon) -> None:
     body = {"prompt": list(range(1000, 1400)), "max_tokens": 1, "temperature": 0}
     with daemon.records() as records, daemon.http() as client:
-        retuned = daemon.ask(SetBudget(num_tokens=32), Retuned)
+        retuned = daemon.ask(SetBudget(budget=32), Retuned)
         client.post("/v1/completions", json=body)
         chunked = first_of(records, IterationStats, lambda stats: stats.sequence_number == retuned.iteration)
-        daemon.ask(SetBudget(num_tokens=128), Retuned)
+        daemon.ask(SetBudget(budget=128), Retuned)
 
     assert (retuned.old.token_budget, retuned.new.token_budget) == (128, 32)
     assert chunked.token_budget == 32

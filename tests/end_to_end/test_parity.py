@@ -104,9 +104,9 @@ def test_greedy_text_is_that_of_transformers_at_any_budget(
 ) -> None:
     prompts = make_prompts()
     Random(token_budget).shuffle(prompts)
-    daemon.ask(SetBudget(num_tokens=token_budget), Retuned)
+    daemon.ask(SetBudget(budget=token_budget), Retuned)
     judge.check(complete_all(daemon, prompts))
-    daemon.ask(SetBudget(num_tokens=128), Retuned)
+    daemon.ask(SetBudget(budget=128), Retuned)
 
 
 def test_greedy_text_is_that_of_transformers_without_batch_mates_and_under_another_policy(

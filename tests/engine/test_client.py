@@ -148,7 +148,7 @@ def test_an_operator_cancels_by_id(tmp_path: Path) -> None:
 def test_a_change_is_answered_with_old_new_and_the_iteration(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1,) * 200, GREEDY)
-        applied = await session.client.change_settings(token_budget=64, changed_by="uid 0")
+        applied = await session.client.change_settings(budget=64, changed_by="uid 0")
         assert (applied.old.token_budget, applied.new.token_budget, applied.new.revision) == (16, 64, 1)
         await read(stream)
         stream.close()
@@ -156,7 +156,7 @@ def test_a_change_is_answered_with_old_new_and_the_iteration(tmp_path: Path) -> 
             assert stats.token_budget == (64 if stats.sequence_number >= applied.iteration else 16)
         assert [change.changed_by for change in session.of(SettingsChanged)] == ["uid 0"]
         with pytest.raises(ControlRefused, match="outside 1 to 4096"):
-            await session.client.change_settings(token_budget=5000)
+            await session.client.change_settings(budget=5000)
 
     with_engine(tmp_path, body)
 
@@ -196,7 +196,7 @@ def test_nothing_is_taken_before_an_engine_was_ready() -> None:
         with pytest.raises(QueueFull):
             client.submit((1,), GREEDY)
         with pytest.raises(ControlRefused):
-            await client.change_settings(token_budget=64)
+            await client.change_settings(budget=64)
         await client.close()
 
     asyncio.run(body())
@@ -209,7 +209,7 @@ def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token(tmp_p
         session = Session(EngineClient())
         client = session.client
         async with running(client, tmp_path / "first.sock", Engine(token_budget=16)):
-            await client.change_settings(token_budget=24)
+            await client.change_settings(budget=24)
             streams = [client.submit(request.prompt_token_ids, request.sampling) for request in requests]
             readers = [asyncio.create_task(read(stream)) for stream in streams]
             await session.until(lambda: len(streams[1].output_token_ids) > 5)
@@ -307,7 +307,7 @@ def test_a_change_under_way_is_refused_when_the_engine_is_gone() -> None:
         client = EngineClient()
         client.is_ready = True
         client.info = Engine.info()
-        change = asyncio.create_task(client.change_settings(token_budget=64))
+        change = asyncio.create_task(client.change_settings(budget=64))
         await asyncio.sleep(0)
         client.disconnected()
         with pytest.raises(ControlRefused, match="restarted"):

@@ -93,7 +93,7 @@ def test_a_budget_change_is_in_force_from_the_iteration_it_names() -> None:
     engine = Engine(token_budget=4)
     engine.add(make_request(num_prompt_tokens=100))
     engine.step()
-    applied = engine.core.change_settings(ChangeSettings(change_id=7, token_budget=32))
+    applied = engine.core.change_settings(ChangeSettings(change_id=7, budget=32))
     assert (applied.old.token_budget, applied.new.token_budget, applied.new.revision) == (4, 32, 1)
     engine.step()
     first, second = engine.iterations
@@ -105,11 +105,11 @@ def test_a_budget_change_is_in_force_from_the_iteration_it_names() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        ChangeSettings(change_id=1, token_budget=0),
-        ChangeSettings(change_id=1, token_budget=5000),
+        ChangeSettings(change_id=1, budget=0),
+        ChangeSettings(change_id=1, budget=5000),
         ChangeSettings(change_id=1, policy="fastest"),
         ChangeSettings(change_id=1, slo=SLO(tbt_s=-1.0)),
-        ChangeSettings(change_id=1, token_budget=64, slo=SLO(ttft_s=float("inf"))),
+        ChangeSettings(change_id=1, budget=64, slo=SLO(ttft_s=float("inf"))),
     ],
 )
 def test_a_refused_change_changes_nothing(change: ChangeSettings) -> None:
@@ -138,7 +138,7 @@ def test_a_new_engine_goes_on_behind_the_tokens_already_sent() -> None:
     request = make_request(num_prompt_tokens=9, max_tokens=10)
     whole = expected_output(request, 10)
     engine = Engine(token_budget=5)
-    engine.core.resume(1000, engine.core.change_settings(ChangeSettings(change_id=1, token_budget=5)).new)
+    engine.core.resume(1000, engine.core.change_settings(ChangeSettings(change_id=1, budget=5)).new)
     engine.add(make_request(num_prompt_tokens=9, max_tokens=10, output_token_ids=tuple(whole[:4])))
     engine.run()
     assert engine.outputs[1] == whole

@@ -25,8 +25,8 @@ def test_what_is_encoded_is_decoded_the_same(request: Request) -> None:
 
 
 def test_an_operation_is_told_by_its_op() -> None:
-    body = msgpack.packb({"v": 1, "id": 3, "op": "set-budget", "num_tokens": 512})
-    assert decode(body, ControlOp) == SetBudget(id=3, num_tokens=512)
+    body = msgpack.packb({"v": 1, "id": 3, "op": "set-budget", "budget": 512})
+    assert decode(body, ControlOp) == SetBudget(id=3, budget=512)
 
 
 @given(st.binary(max_size=200))

@@ -36,9 +36,10 @@ from tests.sarathictl.stub_daemon import StubDaemon
 
 
 def set_budget(op: SetBudget) -> Retuned:
-    if not 16 <= op.num_tokens <= 8192:
-        raise ControlRefused(ErrorCode.OUT_OF_RANGE, f"{op.num_tokens} is not in 16..8192", "give 16 to 8192 tokens")
-    return Retuned(old=make_settings(), new=make_settings(op.num_tokens, revision=2), iteration=88390)
+    assert isinstance(op.budget, int)
+    if not 16 <= op.budget <= 8192:
+        raise ControlRefused(ErrorCode.OUT_OF_RANGE, f"{op.budget} is not in 16..8192", "give 16 to 8192 tokens")
+    return Retuned(old=make_settings(), new=make_settings(op.budget, revision=2), iteration=88390)
 
 
 def cancel(op: Cancel) -> Cancelled:

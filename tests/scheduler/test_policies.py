@@ -32,7 +32,7 @@ def test_stall_free_runs_every_decode_even_above_the_budget() -> None:
     for i in range(1, 5):
         engine.add(make_request(i, num_prompt_tokens=3, max_tokens=50))
     assert shape(engine) == (0, [(1, 0, 3), (2, 0, 3), (3, 0, 3), (4, 0, 3)])
-    engine.core.change_settings(ChangeSettings(change_id=1, token_budget=2))
+    engine.core.change_settings(ChangeSettings(change_id=1, budget=2))
     engine.add(make_request(5))
     assert shape(engine) == (4, [])
 

@@ -77,7 +77,7 @@ def run_random_schedule(random: Random) -> None:
         if random.random() < 0.05:
             policy = random.choice(("stall-free", *POLICIES))
             budget = random.choice((1, 3, 16, 64))
-            engine.core.change_settings(ChangeSettings(change_id=0, token_budget=budget, policy=policy))
+            engine.core.change_settings(ChangeSettings(change_id=0, budget=budget, policy=policy))
         if not engine.core.has_work:
             if not num_left:
                 break

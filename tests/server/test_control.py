@@ -89,7 +89,7 @@ def test_status_and_snapshot_tell_of_a_daemon_with_nothing_to_do(tmp_path: Path)
 
 def test_a_new_budget_is_answered_with_both_and_bears_the_operators_name(tmp_path: Path) -> None:
     async def use(operator: Operator) -> None:
-        reply = await operator.ask("set-budget", num_tokens=64)
+        reply = await operator.ask("set-budget", budget=64)
         assert reply.id == 7
         assert (reply.ok["old"]["token_budget"], reply.ok["new"]["token_budget"]) == (128, 64)
         (event,) = operator.board.events
@@ -101,7 +101,7 @@ def test_a_new_budget_is_answered_with_both_and_bears_the_operators_name(tmp_pat
 
 def test_a_budget_out_of_range_is_refused_with_the_range(tmp_path: Path) -> None:
     async def use(operator: Operator) -> None:
-        error = (await operator.ask("set-budget", num_tokens=5)).error
+        error = (await operator.ask("set-budget", budget=5)).error
         assert error is not None
         assert error.code is ErrorCode.OUT_OF_RANGE
         assert "16" in error.message
@@ -116,7 +116,7 @@ def test_changes_that_wait_for_an_engine_that_hangs_hold_up_nobody_else(tmp_path
         operator.engine.subscribe(lambda record: is_busy.set() if isinstance(record, IterationScheduled) else None)
         operator.engine.submit((1, 2, 3), SamplingParams(temperature=0.0))
         await is_busy.wait()
-        body = msgpack.packb({"op": "set-budget", "num_tokens": 64})
+        body = msgpack.packb({"op": "set-budget", "budget": 64})
         for _ in range(MAX_CONCURRENT_CHANGES):
             await operator.dealer.send(body)
         reply = await operator.send(body)
@@ -169,7 +169,7 @@ def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:
         ([b"\x81\xa2op" + b"\x91" * 1000 + b"\x01"], ErrorCode.UNKNOWN_OP),
         ([msgpack.packb({"op": "set-policy", "policy": "x" * 65})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-budget"})], ErrorCode.MALFORMED),
-        ([msgpack.packb({"op": "set-budget", "num_tokens": "many"})], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "set-budget", "budget": "many"})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "drain", "timeout_s": -1})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-policy", "policy": "nope"})], ErrorCode.OUT_OF_RANGE),
     ],
@@ -196,7 +196,7 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-_FIELDS = ("num_tokens", "policy", "slo", "request_id", "timeout_s", "num_iterations", "v", "id")
+_FIELDS = ("budget", "policy", "slo", "request_id", "timeout_s", "num_iterations", "v", "id")
 _OPS = ("status", "requests", "set-budget", "set-policy", "set-slo", "cancel", "drain", "snapshot")
 
 

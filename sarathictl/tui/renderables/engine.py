@@ -7,6 +7,7 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.retuning import budget_in_words
 from sarathictl.state.sentences import running_words
 from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
@@ -98,6 +99,6 @@ def _now(view: EngineView, look: Look) -> Iterator[Piece]:
 def _change(change: SettingsChanged, look: Look, wall_offset_s: float) -> Iterator[Piece]:
     clock = units.clock_time(change.time_s + wall_offset_s)
     yield f"r{change.revision}   ", look.plain
-    yield f"{clock} budget {change.token_budget}, {change.policy}", look.faint
+    yield f"{clock} budget {budget_in_words(change)}, {change.policy}", look.faint
     if change.changed_by:
         yield f" by {units.printable(change.changed_by)}", look.faint

@@ -15,9 +15,10 @@ from textual.worker import get_current_worker
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.retuning import describe_change, read_targets
+from sarathictl.state.retuning import budget_in_words, describe_change, read_targets
 from sarathid.errors import ConfigError, ControlRefused, SarathiError
 from sarathid.protocol.control import ControlRequest, Retuned, SetBudget, SetPolicy, SetSLO
+from sarathid.protocol.slo import read_budget
 
 Reply = TypeVar("Reply")
 
@@ -44,9 +45,11 @@ def budget_form(view: EngineView) -> Form:
     """Return the form for the token budget."""
     assert view.settings is not None
     limits = f"allowed {view.info.min_token_budget} to {view.info.max_token_budget}" if view.info else ""
-    now = view.settings.token_budget
-    facts = f"tokens an iteration, decodes and prefill together\nnow {now} (r{view.settings.revision})   {limits}"
-    return Form("TOKEN BUDGET", facts, str(now), _read_budget)
+    now = budget_in_words(view.settings)
+    facts = (
+        f"tokens an iteration, decodes and prefill together, or auto\nnow {now} (r{view.settings.revision})   {limits}"
+    )
+    return Form("TOKEN BUDGET", facts, str(view.settings.budget), _read_budget)
 
 
 def policy_form(view: EngineView) -> Form:
@@ -140,9 +143,9 @@ class RetuneScreen(ModalScreen[str | None]):
 
 def _read_budget(text: str) -> ControlRequest:
     try:
-        return SetBudget(num_tokens=int(text))
-    except ValueError:
-        raise ConfigError(f"{text!r} is not a number of tokens") from None
+        return SetBudget(budget=read_budget(text.strip()))
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a budget; {error}") from None
 
 
 def _read_policy(text: str) -> ControlRequest:

@@ -56,7 +56,7 @@ def daemon(tmp_path: Path) -> Iterator[StubDaemon]:
         GetSnapshot: lambda op: make_snapshot(),
         ListRequests: lambda op: RequestList(requests=()),
         SetPolicy: set_policy,
-        SetBudget: lambda op: Retuned(old=make_settings(), new=make_settings(op.num_tokens), iteration=1),
+        SetBudget: lambda op: Retuned(old=make_settings(), new=make_settings(op.budget), iteration=1),
     }
     with StubDaemon(tmp_path, answers) as daemon:
         yield daemon
@@ -76,7 +76,7 @@ def run(directory: Path, api: StubAPI | None = None, settings: tuple[Setting, ..
 def changes(daemon: StubDaemon) -> list[str | int]:
     """Return what the daemon was set to, in order."""
     return [
-        op.policy if isinstance(op, SetPolicy) else op.num_tokens
+        op.policy if isinstance(op, SetPolicy) else op.budget
         for op in daemon.asked
         if isinstance(op, SetPolicy | SetBudget)
     ]

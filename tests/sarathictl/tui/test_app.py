@@ -168,7 +168,7 @@ async def test_a_budget_is_applied_when_the_stream_shows_it(bench: Bench) -> Non
         screen = bench.app.screen
         assert isinstance(screen, RetuneScreen)
         await until(pilot, lambda: "accepted as r2" in answer_of(screen))
-        assert bench.operator.asked == [SetBudget(num_tokens=64)]
+        assert bench.operator.asked == [SetBudget(budget=64)]
         bench.source.post(_changed(make_settings(64, revision=2)))
         bench.app.tick()
         await until(pilot, lambda: isinstance(bench.app.screen, LiveScreen))
@@ -188,7 +188,7 @@ async def test_what_cannot_be_read_is_never_sent(bench: Bench) -> None:
     async with bench.app.run_test(size=(80, 24)) as pilot:
         await pilot.press("b")
         await type_answer(pilot, "many")
-        assert "not a number of tokens" in answer_of(bench.app.screen)
+        assert "write a number of tokens, auto or profiled" in answer_of(bench.app.screen)
         assert bench.operator.asked == []
 
 

@@ -1,0 +1,97 @@
+"""Corrects a cost model by what iterations really took."""
+
+import math
+from collections import deque
+from statistics import median
+from typing import NamedTuple
+
+from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.predictor import CostModel
+
+_FIRST_SPREAD = 0.1
+_LEAST_SPREAD = 0.01
+_SPREAD_GAIN = 1.0 / 32.0
+_LEAST_OFFSET_GAIN = 1.0 / 32.0
+_OUTLIER_SPREADS = 3.0
+_NUM_TO_SHIFT = 4
+_LEAST_SHIFT = 0.15
+_SHIFT_SPREADS = 2.0
+_MAX_CORRECTION = math.log(16.0)
+
+
+class Regime(NamedTuple):
+    """Iterations that are off by a similar factor: with decodes or without, and prefill tokens to a power of two."""
+
+    has_decodes: bool
+    prefill_bits: int
+
+    @classmethod
+    def of(cls, features: IterationFeatures) -> "Regime":
+        return cls(features.num_decodes > 0, features.num_prefill_tokens.bit_length())
+
+
+class _Offset:
+    """A regime's log-factor beside the level that all share: a mean that turns into a slow moving average."""
+
+    __slots__ = ("num_samples", "value")
+
+    def __init__(self) -> None:
+        self.value = 0.0
+        self.num_samples = 0
+
+    def move(self, residual: float) -> None:
+        self.num_samples += 1
+        self.value += residual * max(1.0 / (self.num_samples + 1), _LEAST_OFFSET_GAIN)
+
+
+class CorrectedCostModel:
+    """Multiplies the base model's prediction by a level, common to all, and a factor of its regime.
+
+    Residuals are differences of logarithms. One that is over three times the usual spread counts as three times:
+    an outlier hardly moves anything. Four in a row, all far off to the same side, are no outliers but another device
+    speed (a throttled clock, a neighbour gone): their median moves the level at once. The base model learns from
+    what is left when the level is taken out.
+    """
+
+    def __init__(self, base: CostModel) -> None:
+        self.base = base
+        self.spread = _FIRST_SPREAD
+        self._level = 0.0
+        self._offsets: dict[Regime, _Offset] = {}
+        self._recent: deque[float] = deque(maxlen=_NUM_TO_SHIFT)
+
+    def predict(self, features: IterationFeatures) -> float | None:
+        """Return the expected seconds of an iteration, or None where the base model knows none."""
+        seconds = self.base.predict(features)
+        return None if seconds is None else seconds * self.factor(features)
+
+    def factor(self, features: IterationFeatures) -> float:
+        """Return what the base model's prediction is multiplied by."""
+        offset = self._offsets.get(Regime.of(features))
+        return math.exp(self._level + (0.0 if offset is None else offset.value))
+
+    def observe(self, features: IterationFeatures, seconds: float) -> None:
+        """Learn that an iteration with these features took `seconds`."""
+        base_s = self.base.predict(features)
+        self.base.observe(features, seconds * math.exp(-self._level))
+        if not base_s or seconds <= 0.0:
+            return
+        offset = self._offsets.setdefault(Regime.of(features), _Offset())
+        residual = math.log(seconds / base_s) - self._level - offset.value
+        self._recent.append(residual)
+        if self._has_shifted():
+            self._level = _bounded(self._level + median(self._recent), _MAX_CORRECTION)
+            self._recent.clear()
+            return
+        residual = _bounded(residual, _OUTLIER_SPREADS * self.spread)
+        self.spread = max(_LEAST_SPREAD, self.spread + _SPREAD_GAIN * (abs(residual) - self.spread))
+        offset.move(residual)
+
+    def _has_shifted(self) -> bool:
+        least = max(_LEAST_SHIFT, _SHIFT_SPREADS * self.spread)
+        recent = self._recent
+        return len(recent) == _NUM_TO_SHIFT and (min(recent) > least or max(recent) < -least)
+
+
+def _bounded(value: float, limit: float) -> float:
+    return max(-limit, min(limit, value))
