@@ -9,8 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
-from gguf.quants import dequantize
+from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, quants
 from numpy.typing import NDArray
 
 from sarathid.errors import ModelRefused
@@ -57,7 +56,7 @@ class GGUFFile:
         tensor = self.tensors[name]
         raw = np.frombuffer(self._data, np.uint8, tensor.num_bytes, tensor.offset)
         try:
-            return _dequantize(raw, tensor.quantization).reshape(tensor.shape)
+            return dequantize(raw, tensor.quantization).reshape(tensor.shape)
         except NotImplementedError as error:
             raise ModelRefused(f"{self.path}: {name} is {tensor.quantization.name}, which is not served") from error
 
@@ -81,7 +80,7 @@ class GGUFFile:
         self.tensors = {entry.name: entry.locate(start, len(self._data)) for entry in entries}
 
 
-def _dequantize(raw: NDArray[np.uint8], quantization: GGMLQuantizationType) -> NDArray[np.float32]:
+def dequantize(raw: NDArray[np.uint8], quantization: GGMLQuantizationType) -> NDArray[np.float32]:
     """Return the float32 values of quantized bytes.
 
     The package takes 16 rows at a time, and a row is what it is told: rows of _BYTES_AT_ONCE take 0.4
@@ -92,7 +91,7 @@ def _dequantize(raw: NDArray[np.uint8], quantization: GGMLQuantizationType) -> N
     step = max(1, _BYTES_AT_ONCE // block_bytes)
     for first in range(0, len(raw) // block_bytes, step):
         piece = raw[first * block_bytes : (first + step) * block_bytes]
-        values[first * block_len : (first + step) * block_len] = dequantize(piece.reshape(1, -1), quantization)
+        values[first * block_len : (first + step) * block_len] = quants.dequantize(piece.reshape(1, -1), quantization)
     return values
 
 
@@ -112,6 +111,8 @@ class _TensorEntry:
         if num_dimensions > _MAX_DIMENSIONS:
             raise ValueError(f"{name} has {num_dimensions} dimensions")
         shape = tuple(reversed([cursor.scalar("<Q") for _ in range(num_dimensions)]))
+        if 0 in shape:
+            raise ValueError(f"{name} has the shape {shape}")
         return cls(name, shape, GGMLQuantizationType(cursor.scalar("<I")), cursor.scalar("<Q"))
 
     def locate(self, start: int, file_bytes: int) -> GGUFTensor:

@@ -1,5 +1,7 @@
 """GGUF files: every value as written, every tensor as the gguf package dequantizes it, broken files refused."""
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 import gguf
@@ -8,10 +10,11 @@ import pytest
 from gguf import GGMLQuantizationType
 
 from sarathid.errors import ModelRefused
-from sarathid.models.gguf import GGUFFile
+from sarathid.models.gguf import GGUFFile, dequantize
 from sarathid.models.gguf_model import read_gguf_config, undo_rope_permutation
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.rope_config import RopeConfig
+from tests.models.k_quants import q4_k, q5_k, q6_k, random_blocks
 
 QUANTIZATIONS = [
     GGMLQuantizationType.F32,
@@ -23,6 +26,8 @@ QUANTIZATIONS = [
     GGMLQuantizationType.Q5_0,
     GGMLQuantizationType.Q5_1,
 ]
+
+K_QUANTS = {GGMLQuantizationType.Q4_K: q4_k, GGMLQuantizationType.Q5_K: q5_k, GGMLQuantizationType.Q6_K: q6_k}
 
 
 def write_gguf(path: Path) -> dict[str, np.ndarray]:
@@ -64,6 +69,52 @@ def test_tensors_are_dequantized(tmp_path: Path, quantization: GGMLQuantizationT
     np.testing.assert_array_equal(file.read(quantization.name), expected)
 
 
+@pytest.mark.parametrize("quantization", K_QUANTS, ids=lambda quantization: quantization.name)
+def test_k_quants_are_dequantized_as_ggml_does_it(tmp_path: Path, quantization: GGMLQuantizationType) -> None:
+    blocks = random_blocks(quantization, num_blocks=6)
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    writer.add_tensor("weight", blocks.reshape(3, -1), raw_dtype=quantization)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    found = GGUFFile(tmp_path / "model.gguf").read("weight")
+    assert found.shape == (3, 512)
+    expected = [list(K_QUANTS[quantization](block)) for block in blocks]
+    np.testing.assert_allclose(found.reshape(6, 256), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found.reshape(3, -1), gguf.quants.dequantize(blocks.reshape(3, -1), quantization))
+
+
+@pytest.mark.parametrize("num_blocks", [1, 15, 16, 17, 100])
+def test_pieces_of_a_large_tensor_are_put_together(monkeypatch: pytest.MonkeyPatch, num_blocks: int) -> None:
+    monkeypatch.setattr("sarathid.models.gguf._BYTES_AT_ONCE", 16 * 144)
+    blocks = random_blocks(GGMLQuantizationType.Q4_K, num_blocks)
+    expected = gguf.quants.dequantize(blocks, GGMLQuantizationType.Q4_K).ravel()
+    np.testing.assert_array_equal(dequantize(blocks.ravel(), GGMLQuantizationType.Q4_K), expected)
+
+
+@pytest.mark.parametrize("shape", [(1 << 40, 1 << 40), (0, 32), (33,), (1,) * 5], ids=str)
+def test_absurd_dimensions_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    path = tmp_path / "model.gguf"
+    name = b"token_embd.weight"
+    head = b"GGUF" + struct.pack("<IQQ", 3, 1, 0)
+    tensor = struct.pack("<Q", len(name)) + name + struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+    path.write_bytes(head + tensor + struct.pack("<IQ", GGMLQuantizationType.Q8_0, 0) + bytes(4096))
+    with pytest.raises(ModelRefused, match=r"not a whole GGUF file: .*token_embd\.weight"):
+        GGUFFile(path)
+
+
+def test_a_kind_that_is_not_dequantized_is_named(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    writer.add_tensor("weight", np.arange(32, dtype=np.int32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(ModelRefused, match="weight is I32, which is not served"):
+        GGUFFile(tmp_path / "model.gguf").read("weight")
+
+
 def test_every_cut_of_a_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write_gguf(path)
@@ -102,11 +153,19 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
 
 
 def write_fields(
-    path: Path, fields: dict[str, int], architecture: str = "llama", tensor: str = "token_embd.weight"
+    path: Path,
+    fields: Mapping[str, float],
+    architecture: str = "llama",
+    tensor: str = "token_embd.weight",
+    rope_scaling: str = "none",
 ) -> GGUFFile:
     writer = gguf.GGUFWriter(path, architecture)
     for name, value in fields.items():
-        writer.add_uint32(name, value)
+        if isinstance(value, int):
+            writer.add_uint32(name, value)
+        else:
+            writer.add_float32(name, value)
+    writer.add_string("llama.rope.scaling.type", rope_scaling)
     writer.add_tensor(tensor, np.zeros((8, 32), np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -125,6 +184,24 @@ def test_metadata_that_describe_no_llama_are_refused_in_words(tmp_path: Path) ->
         read_gguf_config(write_fields(path, {}))
     with pytest.raises(ModelRefused, match=r"llama\.block_count"):
         read_gguf_config(write_fields(path, {"llama.block_count": 0}))
+
+
+SMALLEST_LLAMA = {
+    "llama.block_count": 1,
+    "llama.embedding_length": 32,
+    "llama.feed_forward_length": 32,
+    "llama.attention.head_count": 2,
+    "llama.attention.layer_norm_rms_epsilon": 1e-5,
+    "llama.context_length": 64,
+}
+
+
+def test_linear_rope_scaling_is_read_and_others_are_refused(tmp_path: Path) -> None:
+    scaling = {"llama.rope.scaling.factor": 4.0}
+    found = read_gguf_config(write_fields(tmp_path / "a.gguf", SMALLEST_LLAMA | scaling, rope_scaling="linear"))
+    assert found.rope.frequency_factors == (4.0,) * 8
+    with pytest.raises(ModelRefused, match="'yarn' is not served in GGUF"):
+        read_gguf_config(write_fields(tmp_path / "b.gguf", SMALLEST_LLAMA | scaling, rope_scaling="yarn"))
 
 
 @pytest.mark.parametrize("alignment", [0, 1 << 31])
