@@ -28,14 +28,14 @@ class ChunkStats(msgspec.Struct, frozen=True):
     num_tokens: int
 
 
-class TokenGap(msgspec.Struct, frozen=True):
+class TokenGap(msgspec.Struct, frozen=True, gc=False):
     """One request's TBT: seconds between its previous token and the one of this iteration."""
 
     request_id: int
     tbt_s: float
 
 
-class FirstToken(msgspec.Struct, frozen=True):
+class FirstToken(msgspec.Struct, frozen=True, gc=False):
     """One request's TTFT: seconds from arrival to its first token, never overwritten later."""
 
     request_id: int

@@ -127,11 +127,12 @@ class Scheduler:
         for scheduled in batch.sequences:
             sequence = self._sequences[scheduled.request_id]
             sequence.is_in_flight = False
-            sequence.num_computed_tokens += scheduled.num_tokens
-            token_id = next(tokens) if scheduled.sampling is not None else None
+            sequence.num_computed_tokens += len(scheduled.token_ids)
+            samples = scheduled.sampling is not None
+            token_id = next(tokens) if samples else None
             if sequence.cancel_reason is not None:
                 deltas.append(self._end(sequence, sequence.cancel_reason))
-            elif scheduled.sampling is not None:
+            elif samples:
                 deltas.append(self._advance(sequence, token_id))
         return tuple(deltas)
 

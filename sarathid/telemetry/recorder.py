@@ -118,10 +118,9 @@ class StatsRecorder:
             if delta.token_id is None:
                 continue
             timeline = self._timelines[delta.request_id]
-            is_first = timeline.ttft_s is None
             gap_s = timeline.mark_token(now_s)
             if gap_s is not None:
                 gaps.append(TokenGap(delta.request_id, gap_s))
-            elif is_first and timeline.ttft_s is not None:
+            elif timeline.ttft_s is not None:
                 first_tokens.append(FirstToken(delta.request_id, timeline.ttft_s))
         return tuple(gaps), tuple(first_tokens)

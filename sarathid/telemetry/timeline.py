@@ -1,6 +1,8 @@
 """The moments of one request, each set once, from which TTFT, TBT and its final record follow."""
 
-from sarathid.histogram import LatencyHistogram
+from array import array
+from statistics import median_low
+
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import RequestStats
 from sarathid.scheduler.sequence import Sequence
@@ -27,14 +29,14 @@ def refused_stats(request: Request, now_s: float) -> RequestStats:
 
 
 class RequestTimeline:
-    """Monotonic seconds of arrival, first schedule, first and last token; TBTs as a histogram."""
+    """Monotonic seconds of arrival, first schedule, first and last token; every TBT."""
 
     def __init__(self, sequence: Sequence) -> None:
         self._sequence = sequence
         self.scheduled_s: float | None = None
         self.first_token_s: float | None = None
         self.num_stalls = 0
-        self._gaps = LatencyHistogram()
+        self._gaps_s = array("d")
 
     def mark_scheduled(self, now_s: float) -> None:
         if self.scheduled_s is None:
@@ -48,7 +50,7 @@ class RequestTimeline:
                 self.first_token_s = now_s
             return None
         gap_s = now_s - previous_s
-        self._gaps.record(gap_s)
+        self._gaps_s.append(gap_s)
         return gap_s
 
     @property
@@ -71,6 +73,6 @@ class RequestTimeline:
             num_preemptions=sequence.num_preemptions,
             num_recomputed_tokens=sequence.num_recomputed_tokens,
             num_stalls=self.num_stalls,
-            tbt_p50_s=self._gaps.percentile(0.5),
-            tbt_max_s=self._gaps.max_s,
+            tbt_p50_s=median_low(self._gaps_s) if self._gaps_s else None,
+            tbt_max_s=max(self._gaps_s, default=None),
         )
