@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -92,35 +92,49 @@ class SimulationJob:
 Job: TypeAlias = CapacityJob | SimulationJob
 
 
+def merge(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Return each different job once; searches that differ in their targets alone become one, which shares trials."""
+    targets_s: dict[Served, set[float]] = {}
+    for job in jobs:
+        if isinstance(job, CapacityJob):
+            targets_s.setdefault(job.served, set()).update(job.targets_s)
+    return tuple(
+        dict.fromkeys(
+            CapacityJob(job.served, tuple(sorted(targets_s[job.served]))) if isinstance(job, CapacityJob) else job
+            for job in jobs
+        )
+    )
+
+
 class Results:
-    """What the jobs printed."""
+    """What merged jobs printed."""
 
     def __init__(self, outputs: Mapping[Job, bytes]) -> None:
         self._outputs = outputs
+        self._searches = {job.served: job for job in outputs if isinstance(job, CapacityJob)}
 
     def capacity(self, job: CapacityJob, target_s: float) -> FoundCapacity:
-        answer = msgspec.json.decode(self._outputs[job], type=CapacityAnswer)
-        return answer.capacities[job.targets_s.index(target_s)]
+        search = self._searches[job.served]
+        answer = msgspec.json.decode(self._outputs[search], type=CapacityAnswer)
+        return answer.capacities[search.targets_s.index(target_s)]
 
     def report(self, job: SimulationJob) -> SimulationReport:
         return msgspec.json.decode(self._outputs[job], type=SimulationReport)
 
 
-def run_jobs(jobs: Iterable[Job], on_done: Callable[[str], None]) -> Results:
-    """Run each different job once and return what they printed; `on_done` is told of each.
+def run_jobs(jobs: Sequence[Job], on_done: Callable[[str], None]) -> Results:
+    """Run the jobs, merged, and return what they printed; `on_done` is told of each.
 
     Raises `SarathiError` with the last words of a child that failed; those that run are waited for.
     """
-    different = tuple(dict.fromkeys(jobs))
+    merged = merge(jobs)
     outputs: dict[Job, bytes] = {}
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        futures = {pool.submit(_run, job): job for job in different}
+        futures = {pool.submit(_run, job): job for job in merged}
         for future in as_completed(futures):
             job = futures[future]
             outputs[job] = future.result()
-            on_done(
-                f"{len(outputs)} of {len(different)}: {job.served.profile} {job.served.policy} {job.served.workload}"
-            )
+            on_done(f"{len(outputs)} of {len(merged)}: {job.served.profile} {job.served.policy} {job.served.workload}")
     return Results(outputs)
 
 

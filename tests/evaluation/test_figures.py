@@ -13,7 +13,7 @@ from sarathid.errors import ConfigError, SarathiError
 from sarathid.evaluation.catalog import FIGURES, choose
 from sarathid.evaluation.cost_figures import chunking_overhead
 from sarathid.evaluation.figure import FULL, QUICK
-from sarathid.evaluation.jobs import CapacityJob, Served, run_jobs
+from sarathid.evaluation.jobs import CapacityJob, Job, Served, SimulationJob, merge, run_jobs
 from sarathid.evaluation.setups import FALCON, MIXED_WHOLE, PREFILL_FIRST, STALL_FREE, YI
 
 
@@ -43,6 +43,30 @@ def test_a_policy_that_reserves_whole_contexts_gets_few_sequences() -> None:
 
     assert options["--max-num-seqs"] == "8"
     assert options["--max-batched-tokens"] == str(8 * 8192)
+
+
+def test_searches_that_differ_in_their_targets_alone_are_one() -> None:
+    served = Served.by(YI, PREFILL_FIRST, 512, "sharegpt4", 16)
+    other = Served.by(FALCON, PREFILL_FIRST, 512, "sharegpt4", 16)
+    run = SimulationJob(served, 1.0)
+    jobs: list[Job] = [
+        CapacityJob(served, (1.0,)),
+        run,
+        CapacityJob(other, (1.0,)),
+        CapacityJob(served, (0.2, 1.0)),
+        run,
+    ]
+
+    assert merge(jobs) == (CapacityJob(served, (0.2, 1.0)), run, CapacityJob(other, (1.0,)))
+
+
+def test_a_merged_search_answers_each_of_those_who_asked() -> None:
+    served = Served.by(YI, STALL_FREE, 512, "sharegpt4", 16)
+    strict, both = CapacityJob(served, (0.2,)), CapacityJob(served, (1.0, 0.2))
+    results = run_jobs([strict, both], lambda _: None)
+
+    assert results.capacity(strict, 0.2) == results.capacity(both, 0.2)
+    assert (results.capacity(both, 0.2).slo_tbt_s, results.capacity(both, 1.0).slo_tbt_s) == (0.2, 1.0)
 
 
 def test_a_search_runs_as_a_child_and_is_read_back() -> None:
