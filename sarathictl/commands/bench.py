@@ -2,10 +2,11 @@
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
+from typer.core import TyperGroup
 
 from sarathictl.bench.capacity import CapacityBench, CapacityPlan
 from sarathictl.bench.capacity import describe as describe_capacity
@@ -19,7 +20,16 @@ from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode
 from sarathid.workload_catalog import FORMS, load_requests, parse_scale
 
-bench = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+class Benchmarks(TyperGroup):
+    """Takes a benchmark's name as an option too: `bench --capacity` is `bench capacity`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        name = args[0].removeprefix("--") if args else ""
+        return super().parse_args(ctx, [name, *args[1:]] if name in self.commands else args)
+
+
+bench = typer.Typer(cls=Benchmarks, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
 
 @bench.callback()
