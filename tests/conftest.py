@@ -6,6 +6,10 @@ import pytest
 
 from sarathid.config import DEFAULT_MODEL
 from sarathid.models.model_files import resolve
+from tests.kernels.interpreter import triton_interpreter
+
+with triton_interpreter() as import_triton:
+    import_triton()  # before transformers imports it, and what it defines is meant for a GPU
 
 
 @pytest.fixture(scope="session")

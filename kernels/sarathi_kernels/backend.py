@@ -22,7 +22,8 @@ class AttentionMetadata:
     position `context_lens[s]` - 1; query i attends to every position up to its own, and with a
     `sliding_window` w only to the last w of them, itself included. Position p of a sequence lies in
     block `block_tables[s, p // block_size]`, at p % block_size. A token's own key and value go to
-    `slot_mapping`, block * block_size + offset.
+    `slot_mapping`, block * block_size + offset. The first `num_decodes` sequences have one query each;
+    a backend that treats decodes apart learns of them here, with no look at what lies on the device.
     """
 
     query_start: Tensor  # [num_seqs + 1] int32
@@ -32,6 +33,7 @@ class AttentionMetadata:
     max_query_len: int
     max_context_len: int
     sliding_window: int | None = None
+    num_decodes: int = 0
 
 
 class AttentionBackend(Protocol):

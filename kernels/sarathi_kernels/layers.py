@@ -27,6 +27,10 @@ class LayerKernels(Protocol):
         """Return `x / sqrt(mean(x^2) + eps) * weight` by row of `x` [num_rows, size]."""
         ...
 
+    def add_and_normalize(self, x: Tensor, update: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        """Return `x + update` and its `normalize`, all [num_rows, size]."""
+        ...
+
     def gate(self, gate_up: Tensor) -> Tensor:
         """Return `silu(gate) * up` [num_rows, size]; a row of `gate_up` [num_rows, 2 * size] is gate, then up."""
         ...
@@ -47,6 +51,10 @@ class TorchLayers(LayerKernels):
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, eps)
+
+    def add_and_normalize(self, x: Tensor, update: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        total = x + update
+        return total, self.normalize(total, weight, eps)
 
     def gate(self, gate_up: Tensor) -> Tensor:
         gate, up = gate_up.chunk(2, dim=-1)

@@ -9,11 +9,13 @@ import torch
 
 from sarathi_kernels.backend import AttentionBackend
 from sarathi_kernels.cpu import CPUAttention
+from sarathi_kernels.flash_attn import FlashAttention, find_flash_attn
 from sarathi_kernels.layers import CPULayers, LayerKernels, TorchLayers
 from sarathi_kernels.native import NativeUnavailable
+from sarathi_kernels.probe import BackendUnavailable, check, check_layers, make_probe
 from sarathi_kernels.reference import ReferenceAttention
 from sarathi_kernels.torch_sdpa import TorchAttention
-from sarathi_kernels.torch_varlen import VarlenAttention, VarlenUnavailable
+from sarathi_kernels.torch_varlen import VarlenAttention
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ def _select_attention(name: str, needs: KernelNeeds) -> tuple[AttentionBackend, 
         raise KernelUnavailable(f"attention backend {name!r} is not one of auto, {', '.join(_BUILDERS)}")
     try:
         return _BUILDERS[name](needs), None
-    except (NativeUnavailable, VarlenUnavailable) as error:
+    except (NativeUnavailable, BackendUnavailable) as error:
         raise KernelUnavailable(f"attention backend {name!r} can't run here: {error}") from error
 
 
@@ -69,19 +71,27 @@ def _fastest_on_cpu(needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
 
 
 def _fastest_on_cuda(needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
-    try:
-        return _build_varlen(needs), None
-    except VarlenUnavailable as error:
-        return ReferenceAttention(), f"attention is the slow reference: {error}"
+    """Return the first backend that is there and agrees with the reference: ours, which splits long decodes, first."""
+    refusals = []
+    for name in _CUDA_BACKENDS:
+        try:
+            backend = _BUILDERS[name](needs)
+        except BackendUnavailable as error:
+            refusals.append(str(error))
+        else:
+            return backend, f"attention is not the fastest: {'; '.join(refusals)}" if refusals else None
+    return ReferenceAttention(), f"attention is the slow reference: {'; '.join(refusals)}"
 
 
 def _select_layers(needs: KernelNeeds) -> tuple[LayerKernels, str | None]:
-    if needs.device.type != "cpu" or needs.dtype != torch.float32:
-        return TorchLayers(), None
     try:
-        return CPULayers(needs.directory), None
-    except NativeUnavailable as error:
+        if needs.device.type == "cuda":
+            return _build_triton_layers(needs), None
+        if needs.dtype == torch.float32:
+            return CPULayers(needs.directory), None
+    except (NativeUnavailable, BackendUnavailable) as error:
         return TorchLayers(), f"decodes are slower, every layer running on torch: {error}"
+    return TorchLayers(), None
 
 
 def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
@@ -90,13 +100,53 @@ def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
     return CPUAttention(needs.directory)
 
 
+def _build_triton(needs: KernelNeeds) -> AttentionBackend:
+    _check_cuda("triton", needs)
+    try:
+        # Deferred: Triton is only where torch was built for CUDA, and takes a third of a second to load.
+        from sarathi_kernels.triton_attention import TritonAttention
+    except ImportError as error:
+        raise BackendUnavailable(f"Triton can't be imported: {error}") from error
+    return _checked(TritonAttention(), needs)
+
+
+def _build_triton_layers(needs: KernelNeeds) -> LayerKernels:
+    try:
+        # Deferred, as above.
+        from sarathi_kernels.triton_layers import TritonLayers
+    except ImportError as error:
+        raise BackendUnavailable(f"Triton can't be imported: {error}") from error
+    layers = TritonLayers()
+    check_layers(layers, needs.device, needs.dtype, needs.head_dim)
+    return layers
+
+
+def _build_flash_attn(needs: KernelNeeds) -> AttentionBackend:
+    _check_cuda("flash-attn", needs)
+    return _checked(FlashAttention(find_flash_attn()), needs)
+
+
 def _build_varlen(needs: KernelNeeds) -> AttentionBackend:
-    return VarlenAttention(needs.device, needs.dtype, needs.head_dim, needs.block_size)
+    _check_cuda("torch-varlen", needs)
+    return _checked(VarlenAttention(), needs)
 
 
+def _check_cuda(name: str, needs: KernelNeeds) -> None:
+    if needs.device.type != "cuda":
+        raise BackendUnavailable(f"{name} runs on CUDA, not on {needs.device}")
+
+
+def _checked(backend: AttentionBackend, needs: KernelNeeds) -> AttentionBackend:
+    check(backend, make_probe(needs.device, needs.dtype, needs.head_dim, needs.block_size))
+    return backend
+
+
+_CUDA_BACKENDS = ("triton", "flash-attn", "torch-varlen")
 _BUILDERS: Mapping[str, Callable[[KernelNeeds], AttentionBackend]] = MappingProxyType(
     {
         "cpu": _build_cpu,
+        "triton": _build_triton,
+        "flash-attn": _build_flash_attn,
         "torch-varlen": _build_varlen,
         "torch": lambda _: TorchAttention(),
         "reference": lambda _: ReferenceAttention(),

@@ -61,6 +61,7 @@ def build_input_batch(
             max_query_len=int(lengths.max()),
             max_context_len=int(context_lens.max()),
             sliding_window=sliding_window,
+            num_decodes=len(batch.decodes),
         ),
         sampling=tuple(s.sampling for s in sequences if s.sampling is not None),
     )

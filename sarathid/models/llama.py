@@ -65,8 +65,9 @@ class LlamaBlock:
         backend: AttentionBackend,
     ) -> Tensor:
         """Return the residual stream [num_tokens, hidden_size] behind this block."""
-        hidden = hidden + self._attention(self._attention_norm(hidden), rotation, cache, metadata, backend)
-        return hidden + self._mlp(self._mlp_norm(hidden))
+        attended = self._attention(self._attention_norm(hidden), rotation, cache, metadata, backend)
+        hidden, normalized = self._mlp_norm.add(hidden, attended)
+        return hidden + self._mlp(normalized)
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this block's tensors by the checkpoint's names."""

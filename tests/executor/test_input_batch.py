@@ -36,7 +36,7 @@ def test_a_mixed_batch_is_flattened_decodes_first() -> None:
     assert metadata.block_tables.tolist() == [[9, 3, 0], [2, 0, 0], [5, 1, 6], [8, 0, 0]]
     assert found.sample_rows.tolist() == [0, 1, 6]
     assert found.sampling == (SAMPLING,) * 3
-    assert (metadata.max_query_len, metadata.max_context_len) == (3, 9)
+    assert (metadata.max_query_len, metadata.max_context_len, metadata.num_decodes) == (3, 9, 2)
     assert metadata.query_start.dtype == metadata.context_lens.dtype == metadata.block_tables.dtype == torch.int32
     assert found.token_ids.dtype == found.positions.dtype == metadata.slot_mapping.dtype == torch.int64
 

@@ -39,10 +39,11 @@ def test_a_named_backend_is_taken(needs: KernelNeeds, name: str) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_names_there_are(needs: KernelNeeds) -> None:
-    with pytest.raises(KernelUnavailable, match="auto, cpu, torch-varlen, torch, reference"):
+    with pytest.raises(KernelUnavailable, match="auto, cpu, triton, flash-attn, torch-varlen, torch, reference"):
         select_kernels("quick", needs)
 
 
-def test_varlen_on_cpu_is_refused(needs: KernelNeeds) -> None:
-    with pytest.raises(KernelUnavailable, match="runs on CUDA"):
-        select_kernels("torch-varlen", needs)
+@pytest.mark.parametrize("name", ["triton", "flash-attn", "torch-varlen"])
+def test_cuda_kernels_on_cpu_are_refused(needs: KernelNeeds, name: str) -> None:
+    with pytest.raises(KernelUnavailable, match=f"{name} runs on CUDA"):
+        select_kernels(name, needs)

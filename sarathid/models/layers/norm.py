@@ -33,6 +33,10 @@ class RMSNorm(Norm):
     def __call__(self, x: Tensor) -> Tensor:
         return self._kernels.normalize(x, self._weight, self._eps)
 
+    def add(self, x: Tensor, update: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `x + update` and that, normalized, all [num_tokens, size]."""
+        return self._kernels.add_and_normalize(x, update, self._weight, self._eps)
+
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         yield f"{prefix}.weight", self._weight
 

@@ -1,0 +1,52 @@
+"""Compiles every Triton kernel to machine code of a GPU that need not be there; run as a program of its own.
+
+The interpreter takes code that no GPU could run. What is compiled here is what a model of 32 query heads
+over 8 KV heads of 128 in bfloat16 launches.
+"""
+
+import sys
+from typing import Any
+
+from sarathi_kernels import triton_layers, triton_store
+from sarathi_kernels.triton_chunks import attend_chunks
+from sarathi_kernels.triton_decodes import attend_spans, join_spans
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+INT32 = ("query_start", "context_lens", "block_tables")
+INT64 = ("slot_mapping",)
+FLOAT32 = ("partial_out", "partial_max", "partial_sum", "cos", "sin")
+BFLOAT16 = ("q", "k", "v", "out", "k_cache", "v_cache", "x", "update", "weight", "total", "normalized")
+POINTERS = {
+    **dict.fromkeys(INT32, "*i32"),
+    **dict.fromkeys(INT64, "*i64"),
+    **dict.fromkeys(FLOAT32, "*fp32"),
+    **dict.fromkeys((*BFLOAT16, "gate_up", "gated", "heads"), "*bf16"),
+}
+NUMBERS = {"scale": "fp32", "eps": "fp32"}
+HEADS = {"HEAD_DIM": 128, "PADDED_DIM": 128}
+TILES = {"GROUP": 4, **HEADS, "COLUMNS": 64}
+KERNELS: tuple[tuple[Any, dict[str, int]], ...] = (
+    (attend_chunks, {**TILES, "ROWS": 64}),
+    (attend_spans, {**TILES, "ROWS": 16, "SPAN": 256}),
+    (join_spans, {**HEADS, "SPAN": 256}),
+    (triton_store._store_token, {**HEADS, "PADDED_HEADS": 8}),
+    (triton_layers._normalize, {"PADDED_SIZE": 4096}),
+    (triton_layers._add_and_normalize, {"PADDED_SIZE": 4096}),
+    (triton_layers._gate, {"COLUMNS": 1024}),
+    (triton_layers._rotate, {"PADDED_HEADS": 64, "PADDED_HALF": 64}),
+)
+
+
+def compile_kernel(kernel: Any, constants: dict[str, int], capability: int) -> int:
+    """Return how many bytes of machine code the kernel is."""
+    types = {**POINTERS, **NUMBERS, **dict.fromkeys(constants, "constexpr")}
+    signature = {name: types.get(name, "i32") for name in kernel.arg_names}
+    places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+    source = ASTSource(kernel, signature=signature, constexprs=places)
+    return len(compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"])
+
+
+if __name__ == "__main__":
+    for kernel, constants in KERNELS:
+        print(kernel.__name__, compile_kernel(kernel, constants, int(sys.argv[1])))
