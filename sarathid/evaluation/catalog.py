@@ -5,10 +5,11 @@ from sarathid.evaluation.capacity_figures import CAPACITY_FIGURES
 from sarathid.evaluation.cost_figures import COST_FIGURES
 from sarathid.evaluation.figure import Figure
 from sarathid.evaluation.latency_figures import LATENCY_FIGURES
+from sarathid.evaluation.sequence_figure import SEQUENCE_FIGURES
 
-FIGURES = (*CAPACITY_FIGURES, *LATENCY_FIGURES, *COST_FIGURES)
+FIGURES = (*CAPACITY_FIGURES, *SEQUENCE_FIGURES, *LATENCY_FIGURES, *COST_FIGURES)
 # What the headline needs: the figures that --quick leaves out take minutes.
-_LEFT_OUT_QUICK = {"fig12", "fig13b"}
+_LEFT_OUT_QUICK = {"fig12", "fig13b", "sequences"}
 
 
 def choose(names: list[str], is_quick: bool) -> tuple[Figure, ...]:

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sarathid.cli import main
@@ -13,8 +14,9 @@ from sarathid.errors import ConfigError, SarathiError
 from sarathid.evaluation.catalog import FIGURES, choose
 from sarathid.evaluation.cost_figures import chunking_overhead
 from sarathid.evaluation.figure import FULL, QUICK
-from sarathid.evaluation.jobs import CapacityJob, Job, Served, SimulationJob, merge, run_jobs
-from sarathid.evaluation.setups import FALCON, MIXED_WHOLE, PREFILL_FIRST, STALL_FREE, YI
+from sarathid.evaluation.jobs import CapacityJob, Job, Results, Served, SimulationJob, merge, run_jobs
+from sarathid.evaluation.setups import FALCON, MIXED_WHOLE, PREFILL_FIRST, SETUPS, STALL_FREE, YI
+from sarathid.simulator.capacities import CapacityAnswer, FoundCapacity
 
 
 def test_quick_keeps_the_headline_models_and_fewer_requests() -> None:
@@ -98,6 +100,49 @@ def test_chunks_of_512_cost_at_most_a_quarter_and_of_2048_next_to_nothing() -> N
     assert chunking_overhead(cost, 2048, 512) <= 0.25
     assert chunking_overhead(cost, 4096, 512) <= 0.25
     assert chunking_overhead(cost, 4096, 2048) <= 0.05
+
+
+def answer_of(job: Job, rate_per_s: float) -> bytes:
+    """Return what a search prints that found one rate, under one target."""
+    assert isinstance(job, CapacityJob)
+    (target_s,) = job.targets_s
+    found = FoundCapacity(
+        slo_tbt_s=target_s, scheduling_delay_s=2.0, rate_per_s=rate_per_s, lowest_failing_per_s=9.0, trials=()
+    )
+    served = job.served
+    return msgspec.json.encode(
+        CapacityAnswer(
+            profile=served.profile,
+            policy=served.policy,
+            token_budget=served.budget,
+            workload=served.workload,
+            num_requests=served.num_requests,
+            capacities=(found,),
+        )
+    )
+
+
+def test_the_gain_of_more_sequences_stands_beside_the_cache_that_each_has() -> None:
+    figure = next(figure for figure in FIGURES if figure.name == "sequences")
+    outputs = {job: answer_of(job, 1.5 if job.served.max_num_seqs == 256 else 1.0) for job in figure.jobs(QUICK)}
+    rows = figure.result(QUICK, Results(outputs)).rows
+    tokens = {row.system: row.ours for row in rows if row.model == YI.model and row.unit.startswith("tokens")}
+    gains = {row.model: row.ours for row in rows if row.baseline == "stall-free, 128 sequences"}
+
+    assert gains == {setup.model: 1.5 for setup in SETUPS}
+    assert tokens == {"stall-free, 128 sequences": 328048 / 128, "stall-free, 256 sequences": 328048 / 256}
+
+
+def test_the_tail_of_tbt_stays_flat_without_stalls_alone() -> None:
+    figure = next(figure for figure in FIGURES if figure.name == "fig1b")
+    rows = figure.result(QUICK, Results({})).rows
+    p99_s = {(row.system, row.slo): row.ours for row in rows if row.unit == "s, P99 TBT"}
+    stalled, smooth = (
+        [p99_s[system, f"{rate} requests/s"] or 0.0 for rate in (0.55, 1.0)] for system in (PREFILL_FIRST, STALL_FREE)
+    )
+
+    assert stalled[1] > 2.0 * stalled[0]
+    assert smooth[1] < 1.1 * smooth[0]
 
 
 def test_reproduce_writes_rows_beside_the_papers(
