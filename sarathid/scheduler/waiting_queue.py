@@ -7,10 +7,11 @@ from sarathid.scheduler.sequence import Sequence
 
 
 class WaitingQueue:
-    """Sequences by arrival, oldest first."""
+    """Sequences by arrival, oldest first; `num_preempted` counts those that have run before."""
 
     def __init__(self) -> None:
         self._sequences: list[Sequence] = []
+        self.num_preempted = 0
 
     def __len__(self) -> int:
         return len(self._sequences)
@@ -22,16 +23,16 @@ class WaitingQueue:
     def head(self) -> Sequence | None:
         return self._sequences[0] if self._sequences else None
 
-    @property
-    def num_preempted(self) -> int:
-        return sum(sequence.num_preemptions > 0 for sequence in self._sequences)
-
     def add(self, sequence: Sequence) -> None:
         insort(self._sequences, sequence, key=lambda waiting: waiting.order)
+        self.num_preempted += sequence.num_preemptions > 0
 
     def pop(self) -> Sequence:
         """Remove and return the oldest."""
-        return self._sequences.pop(0)
+        oldest = self._sequences[0]
+        self.remove(oldest)
+        return oldest
 
     def remove(self, sequence: Sequence) -> None:
         self._sequences.remove(sequence)
+        self.num_preempted -= sequence.num_preemptions > 0
