@@ -1,5 +1,6 @@
 """Small problems on which kernels must agree with the reference before they are taken."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
 from sarathi_kernels.layers import LayerKernels, TorchLayers
 from sarathi_kernels.reference import ReferenceAttention
+from sarathi_kernels.sampling import DrawKernel, DrawParameters
 
 _TOLERANCE = 2e-2  # of a half-precision kernel against the float32 softmax of the reference
 _NUM_QUERIES = (1, 5, 3)
@@ -83,3 +85,31 @@ def check_layers(layers: LayerKernels, device: torch.device, dtype: torch.dtype,
     for ours, expected in zip(found, results(TorchLayers()), strict=True):
         if not torch.allclose(ours, expected, atol=_TOLERANCE, rtol=_TOLERANCE):
             raise BackendUnavailable("a layer's kernels give wrong results")
+
+
+def check_draw(draw: DrawKernel, device: torch.device) -> None:
+    """Raise `BackendUnavailable` when a kernel that draws fails, or draws what it must not.
+
+    Where one token holds 0.9 of the weight, greedy, top-k 1 and top-p 0.5 all draw that one.
+    """
+    logits = torch.zeros(4, 1000, device=device)
+    best = torch.tensor([7, 0, 999, 500], device=device)
+    logits.scatter_(1, best.unsqueeze(1), math.log(9000.0))
+    logits[3, 3] = torch.nan
+
+    def tensor(*values: float) -> Tensor:
+        return torch.tensor(values, device=device)
+
+    parameters = DrawParameters(
+        temperature=tensor(0.0, 1.0, 1.0, 1.0),
+        top_k=torch.tensor([1000, 1, 1000, 1000], dtype=torch.int32, device=device),
+        top_p=tensor(1.0, 1.0, 0.5, 1.0),
+        min_p=tensor(0.0, 0.0, 0.0, 0.0),
+        share=tensor(0.5, 0.99, 0.99, 0.5),
+    )
+    try:
+        token_ids, is_number = draw(logits, parameters)
+    except RuntimeError as error:
+        raise BackendUnavailable(f"the drawing kernel fails: {str(error).partition(chr(10))[0]}") from error
+    if token_ids[:3].tolist() != best[:3].tolist() or is_number.tolist() != [True, True, True, False]:
+        raise BackendUnavailable("the drawing kernel gives wrong tokens")

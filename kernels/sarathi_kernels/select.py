@@ -12,8 +12,9 @@ from sarathi_kernels.cpu import CPUAttention
 from sarathi_kernels.flash_attn import FlashAttention, find_flash_attn
 from sarathi_kernels.layers import CPULayers, LayerKernels, TorchLayers
 from sarathi_kernels.native import NativeUnavailable
-from sarathi_kernels.probe import BackendUnavailable, check, check_layers, make_probe
+from sarathi_kernels.probe import BackendUnavailable, check, check_draw, check_layers, make_probe
 from sarathi_kernels.reference import ReferenceAttention
+from sarathi_kernels.sampling import DrawKernel
 from sarathi_kernels.torch_sdpa import TorchAttention
 from sarathi_kernels.torch_varlen import VarlenAttention
 
@@ -31,10 +32,14 @@ class KernelNeeds:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The chosen kernels; `notes` say where one is not the fastest there could be."""
+    """The chosen kernels; `notes` say where one is not the fastest there could be.
+
+    Where `draw` is None, tokens are drawn on the host.
+    """
 
     attention: AttentionBackend
     layers: LayerKernels
+    draw: DrawKernel | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -49,7 +54,9 @@ def select_kernels(attention_backend: str, needs: KernelNeeds) -> Kernels:
     """
     attention, attention_note = _select_attention(attention_backend, needs)
     layers, layers_note = _select_layers(needs)
-    return Kernels(attention, layers, tuple(note for note in (attention_note, layers_note) if note))
+    draw, draw_note = _select_draw(needs)
+    notes = tuple(note for note in (attention_note, layers_note, draw_note) if note)
+    return Kernels(attention, layers, draw, notes)
 
 
 def _select_attention(name: str, needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
@@ -94,6 +101,15 @@ def _select_layers(needs: KernelNeeds) -> tuple[LayerKernels, str | None]:
     return TorchLayers(), None
 
 
+def _select_draw(needs: KernelNeeds) -> tuple[DrawKernel | None, str | None]:
+    if needs.device.type != "cuda":
+        return None, None
+    try:
+        return _build_triton_draw(needs), None
+    except BackendUnavailable as error:
+        return None, f"logits of drawn tokens are copied to the host: {error}"
+
+
 def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
     if needs.device.type != "cpu" or not CPUAttention.supports(needs.head_dim, needs.dtype):
         raise NativeUnavailable(f"no kernel for heads of {needs.head_dim} in {needs.dtype} on {needs.device}")
@@ -119,6 +135,16 @@ def _build_triton_layers(needs: KernelNeeds) -> LayerKernels:
     layers = TritonLayers()
     check_layers(layers, needs.device, needs.dtype, needs.head_dim)
     return layers
+
+
+def _build_triton_draw(needs: KernelNeeds) -> DrawKernel:
+    try:
+        # Deferred, as above.
+        from sarathi_kernels.triton_sampling import draw
+    except ImportError as error:
+        raise BackendUnavailable(f"Triton can't be imported: {error}") from error
+    check_draw(draw, needs.device)
+    return draw
 
 
 def _build_flash_attn(needs: KernelNeeds) -> AttentionBackend:

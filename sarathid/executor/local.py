@@ -130,7 +130,7 @@ class LocalExecutor:
             progress = LoadProgress(files.name, placement.num_weight_bytes)
             load_weights(model.checkpoint_tensors(), open_weights(files), num_threads, progress)
         storage = KVStorage(files.config, plan.num_blocks, block_size, placement.device, placement.dtype)
-        return ModelRunner(model, storage, kernels.attention, placement.device)
+        return ModelRunner(model, storage, kernels, placement.device)
 
     def _measure_isolated_decode_s(
         self, runner: ModelRunner, placement: Placement, plan: KVPlan, block_size: int

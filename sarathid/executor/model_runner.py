@@ -1,7 +1,7 @@
 """Runs one scheduled batch through the model: tensors in, sampled tokens out."""
 
 import torch
-from sarathi_kernels.backend import AttentionBackend
+from sarathi_kernels.select import Kernels
 
 from sarathid.executor.input_batch import build_input_batch
 from sarathid.executor.kv_storage import KVStorage
@@ -11,12 +11,12 @@ from sarathid.scheduler.batch import ScheduledBatch
 
 
 class ModelRunner:
-    """A model with its KV cache and its attention backend."""
+    """A model with its KV cache and its kernels."""
 
-    def __init__(self, model: Decoder, storage: KVStorage, backend: AttentionBackend, device: torch.device) -> None:
+    def __init__(self, model: Decoder, storage: KVStorage, kernels: Kernels, device: torch.device) -> None:
         self._model = model
         self._storage = storage
-        self._backend = backend
+        self._kernels = kernels
         self._device = device
 
     @property
@@ -28,8 +28,9 @@ class ModelRunner:
         """Return one token id for each row that samples, None where its logits are not numbers."""
         inputs = build_input_batch(batch, self._storage.block_size, self._model.config.sliding_window, self._device)
         hidden = self._model.forward(
-            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._backend
+            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._kernels.attention
         )
         if not inputs.sampling:
             return ()
-        return sample(self._model.logits(hidden[inputs.sample_rows]), inputs.sampling)
+        logits = self._model.logits(hidden[inputs.sample_rows])
+        return sample(logits, inputs.sampling, self._kernels.draw)

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sarathi_kernels.sampling import DrawKernel, DrawParameters
 from torch import Tensor
 
 from sarathid.protocol.requests import SamplingParams
@@ -19,15 +20,46 @@ _FIRST_NUCLEUS = 64
 _SUM_BLOCK = 256
 
 
-def sample(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None, ...]:
+def sample(
+    logits: Tensor, inputs: Sequence[SamplingInput], draw_kernel: DrawKernel | None = None
+) -> tuple[int | None, ...]:
     """Return one token id for each row of `logits` [num_rows, vocab_size] float32, which may be changed in place.
 
     None stands for a row whose logits hold a NaN, or whose largest is infinite. A row's token depends
-    on nothing but the row, its parameters and the count of tokens before it.
+    on nothing but the row, its parameters and the count of tokens before it. `draw_kernel` draws where
+    the logits lie; without it they come to the host, and the same seed may draw another token.
     """
     for row, request in zip(logits, inputs, strict=True):
         if _edits_logits(request.params):
             _edit_logits(row, request)
+    return _sample_on_host(logits, inputs) if draw_kernel is None else _sample_by_kernel(logits, inputs, draw_kernel)
+
+
+def _sample_by_kernel(
+    logits: Tensor, inputs: Sequence[SamplingInput], draw_kernel: DrawKernel
+) -> tuple[int | None, ...]:
+    """Draw all rows at once; what comes back to the host is two numbers a row."""
+    params = [request.params for request in inputs]
+    vocab_size = logits.shape[1]
+
+    def tensor(values: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.tensor(values, dtype=dtype).to(logits.device, non_blocking=True)
+
+    token_ids, is_number = draw_kernel(
+        logits,
+        DrawParameters(
+            temperature=tensor([p.temperature for p in params]),
+            top_k=tensor([vocab_size if p.top_k is None else p.top_k for p in params], torch.int32),
+            top_p=tensor([p.top_p for p in params]),
+            min_p=tensor([p.min_p for p in params]),
+            share=tensor([_uniform(request) for request in inputs]),
+        ),
+    )
+    drawn = zip(token_ids.tolist(), is_number.tolist(), strict=True)
+    return tuple(token_id if is_good else None for token_id, is_good in drawn)
+
+
+def _sample_on_host(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None, ...]:
     best = _argmax(logits)  # a NaN in a row is its maximum
     best_logits = logits.gather(1, best.unsqueeze(1)).flatten().tolist()
     token_ids = [

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sarathi_kernels.sampling import DrawParameters
 
 from sarathid.executor.sampler import sample
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput
+from tests.kernels.interpreter import HAS_TRITON, triton_interpreter
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
 
@@ -139,3 +141,37 @@ def test_a_wide_nucleus_is_found_whole() -> None:
     assert shares[500:].sum() == 0.0
     assert np.count_nonzero(shares) <= np.ceil(kept)
     assert np.count_nonzero(shares) > 0.9 * kept
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+def test_a_kernel_draws_what_the_host_draws_where_both_keep_the_vocabularys_order() -> None:
+    with triton_interpreter():
+        from sarathi_kernels.triton_sampling import draw  # deferred: defined under the interpreter
+    rows = torch.randn(4, 300, generator=torch.Generator().manual_seed(0))
+    rows[3, 7] = torch.nan
+    inputs = [
+        make_input(temperature=0.0),
+        make_input(4, seed=3, temperature=0.8),
+        make_input(2, (5,), (9,), seed=1, min_p=0.05, logit_bias={5: 3.0}, repetition_penalty=1.3),
+        make_input(0),
+    ]
+    drawn = sample(rows.clone(), inputs, draw)
+    assert drawn == sample(rows.clone(), inputs)
+    assert drawn[0] is not None and drawn[3] is None
+
+
+def test_a_kernel_is_told_each_rows_parameters() -> None:
+    told: list[DrawParameters] = []
+
+    def draw(logits: torch.Tensor, parameters: DrawParameters) -> tuple[torch.Tensor, torch.Tensor]:
+        told.append(parameters)
+        return logits.argmax(1), torch.tensor([True, False])
+
+    inputs = [make_input(temperature=0.5, top_k=3, top_p=0.9, min_p=0.1, seed=5), make_input(temperature=0.0)]
+    assert sample(LOGITS.repeat(2, 1), inputs, draw) == (0, None)
+    (parameters,) = told
+    assert parameters.temperature.tolist() == [0.5, 0.0]
+    assert parameters.top_k.tolist() == [3, len(LOGITS)]
+    assert parameters.top_p.tolist() == pytest.approx([0.9, 1.0])
+    assert parameters.min_p.tolist() == pytest.approx([0.1, 0.0])
+    assert ((parameters.share >= 0.0) & (parameters.share < 1.0)).all()

@@ -7,20 +7,23 @@ over 8 KV heads of 128 in bfloat16 launches.
 import sys
 from typing import Any
 
-from sarathi_kernels import triton_layers, triton_store
+from sarathi_kernels import triton_layers, triton_sampling, triton_store
 from sarathi_kernels.triton_chunks import attend_chunks
 from sarathi_kernels.triton_decodes import attend_spans, join_spans
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
 
 INT32 = ("query_start", "context_lens", "block_tables")
-INT64 = ("slot_mapping",)
-FLOAT32 = ("partial_out", "partial_max", "partial_sum", "cos", "sin")
+INT64 = ("slot_mapping", "token_ids")
+FLOAT32 = ("partial_out", "partial_max", "partial_sum", "cos", "sin", "logits")
+PER_ROW = ("temperatures", "top_ps", "min_ps", "shares")
 BFLOAT16 = ("q", "k", "v", "out", "k_cache", "v_cache", "x", "update", "weight", "total", "normalized")
 POINTERS = {
     **dict.fromkeys(INT32, "*i32"),
     **dict.fromkeys(INT64, "*i64"),
-    **dict.fromkeys(FLOAT32, "*fp32"),
+    **dict.fromkeys((*FLOAT32, *PER_ROW), "*fp32"),
+    "top_ks": "*i32",
+    "is_number": "*i1",
     **dict.fromkeys((*BFLOAT16, "gate_up", "gated", "heads"), "*bf16"),
 }
 NUMBERS = {"scale": "fp32", "eps": "fp32"}
@@ -34,6 +37,7 @@ KERNELS: tuple[tuple[Any, dict[str, int]], ...] = (
     (triton_layers._normalize, {"PADDED_SIZE": 4096}),
     (triton_layers._add_and_normalize, {"PADDED_SIZE": 4096}),
     (triton_layers._gate, {"COLUMNS": 1024}),
+    (triton_sampling._draw_row, {"COLUMNS": 4096}),
     (triton_layers._rotate, {"PADDED_HEADS": 64, "PADDED_HALF": 64}),
 )
 
