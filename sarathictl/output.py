@@ -23,14 +23,17 @@ class ExitCode(IntEnum):
     CONFLICT = 6
     REFUSED = 7
     BAD_ANSWER = 8
+    REVERTED = 9
     TIMED_OUT = 124
 
 
 _CODE_OF_FAULT = {
+    "malformed": ExitCode.USAGE,
     "not-found": ExitCode.NO_SUCH_OBJECT,
     "not-permitted": ExitCode.NOT_PERMITTED,
     "conflict": ExitCode.CONFLICT,
     "out-of-range": ExitCode.REFUSED,
+    "guard": ExitCode.REFUSED,
     "unavailable": ExitCode.REFUSED,
 }
 

@@ -9,20 +9,20 @@ from sarathid.errors import ConfigError
 _GIB = 1 << 30
 _MIB = 1 << 20
 _DAY_S = 86_400.0
-_SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(us|ms|s|m)")
+_SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(us|ms|s|m|h)")
 
 ABSENT = "—"
 
 
 def parse_duration_s(text: str) -> float:
-    """Return the seconds in `"100ms"`, `"2s"` or `"1.5m"`; the unit is not optional.
+    """Return the seconds in `"100ms"`, `"2s"`, `"1.5m"` or `"1h"`; the unit is not optional.
 
     Raises `ConfigError` when it is none of these, or not a time between 0 and a day.
     """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ConfigError(f"{text!r} is not a duration; write 100ms, 2s or 1.5m")
+        raise ConfigError(f"{text!r} is not a duration; write 100ms, 2s, 1.5m or 1h")
     seconds = float(match[1]) * _SECONDS_PER_UNIT[match[2]]
     if not 0.0 < seconds <= _DAY_S:
         raise ConfigError(f"{text!r} is not a duration between 0 and a day")
@@ -70,6 +70,11 @@ def clock_time(wall_s: float, *, has_tenths: bool = False) -> str:
     """Return local wall-clock time of seconds since the epoch, as `"14:32:06"` or `"14:32:06.9"`."""
     text = time.strftime("%H:%M:%S", time.localtime(wall_s))
     return f"{text}.{int(wall_s % 1.0 * 10)}" if has_tenths else text
+
+
+def calendar_time(wall_s: float) -> str:
+    """Return local date and time of seconds since the epoch, as `"2026-11-23 14:32:06"`."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(wall_s))
 
 
 def printable(text: str) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 import signal
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -15,17 +16,20 @@ from sarathid.clock import MonotonicClock
 from sarathid.config import DaemonConfig
 from sarathid.engine.client import EngineClient
 from sarathid.models.model_files import ModelFiles
-from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
+from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_state_dir
 from sarathid.protocol.control import DaemonState, Draining
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
 from sarathid.server.availability import Availability
 from sarathid.server.control import ControlServer
 from sarathid.server.http import HTTPServer
+from sarathid.server.kept_settings import KeptSettings
 from sarathid.server.openai.app import OpenAIServer
+from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.status import StatusReporter
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.supervisor import EngineSupervisor
+from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
@@ -42,8 +46,17 @@ log = logging.getLogger(__name__)
 class Daemon:
     """All parts of one daemon in one runtime directory, which its caller holds."""
 
-    def __init__(self, config: DaemonConfig, files: ModelFiles, directory: RuntimeDirectory) -> None:
-        """Open the sockets; raises `ModelRefused` when the model's tokenizer or chat template is broken."""
+    def __init__(
+        self,
+        config: DaemonConfig,
+        files: ModelFiles,
+        directory: RuntimeDirectory,
+        kept: frozenset[str],
+    ) -> None:
+        """Open the sockets; `kept` names the settings of `config` that an earlier daemon left.
+
+        Raises `ModelRefused` when the model's tokenizer or chat template is broken.
+        """
         self._tokenizer = load_tokenizer(files)
         self._config = config
         self._directory = directory
@@ -58,7 +71,14 @@ class Daemon:
         self._engine = EngineClient(config.server.max_queue_len)
         self._board = Board()
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
-        for observer in (self._board.observe, self._publisher.publish, log_record, self._note_idleness):
+        self._retuner = self._make_retuner(kept)
+        for observer in (
+            self._board.observe,
+            self._retuner.observe,
+            self._publisher.publish,
+            log_record,
+            self._note_idleness,
+        ):
             self._engine.subscribe(observer)
         self._supervisor = self._make_supervisor()
         self._reporter = StatusReporter(
@@ -74,6 +94,7 @@ class Daemon:
             directory.listen(CONTROL_SOCKET),
             self._engine,
             self._reporter,
+            self._retuner,
             self.drain,
             self._clock,
         )
@@ -94,6 +115,7 @@ class Daemon:
             asyncio.create_task(self._supervisor.run()),
             asyncio.create_task(self._http.serve(sockets=[self._directory.listen(API_SOCKET)])),
             asyncio.create_task(self._control.run()),
+            asyncio.create_task(self._retuner.run()),
             asyncio.create_task(self._publisher.beat(lambda: self._availability.state)),
         ]
         try:
@@ -173,6 +195,7 @@ class Daemon:
         info, settings = self._engine.info, self._engine.settings
         assert info is not None
         assert settings is not None
+        self._retuner.begin(settings)
         for line in introduction(info, settings):
             log.info("%s", line)
         self._become(DaemonState.READY, f"ready in {self._clock.now_s() - self._started_s:.1f} s")
@@ -180,6 +203,11 @@ class Daemon:
     def _on_engine_down(self, reason: str) -> None:
         self._started_s = self._clock.now_s()
         self._become(DaemonState.RESTARTING, f"{reason}; starting another one")
+
+    def _make_retuner(self, kept: frozenset[str]) -> Retuner:
+        directory = daemon_state_dir(self._directory.path)
+        store = KeptSettings(directory)
+        return Retuner(self._engine, self._board, AuditLog(directory), store, kept, self._clock, time.time)
 
     def _make_supervisor(self) -> EngineSupervisor:
         server = self._config.server

@@ -1,5 +1,6 @@
 """Where the daemon keeps its sockets, state and cache: XDG directories, ours alone, mode 0700."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -28,6 +29,12 @@ def runtime_dir(flag: Path | None = None) -> Path:
 def state_dir() -> Path:
     """Return where audit logs, recordings and settings in force are kept."""
     return _xdg("XDG_STATE_HOME", ".local/state")
+
+
+def daemon_state_dir(runtime_dir: Path) -> Path:
+    """Return where the daemon with this runtime directory, and its successors, keep theirs."""
+    path = runtime_dir.absolute()
+    return state_dir() / f"{path.name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:12]}"
 
 
 def cache_dir() -> Path:

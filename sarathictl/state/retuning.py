@@ -1,33 +1,92 @@
-"""A change of settings in words: targets as an operator writes them, and what a change replaced."""
+"""A change of settings in words: what an operator writes, what a change replaced, and what became of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from sarathictl import units
 from sarathid.errors import ConfigError
+from sarathid.protocol.changes import Figures
 from sarathid.protocol.control import Retuned
-from sarathid.protocol.slo import BudgetMode
+from sarathid.protocol.revisions import AuditEntry, AuditEvent, Revision, RevisionState
+from sarathid.protocol.slo import BudgetChoice, BudgetMode, SLOChange, read_budget
 from sarathid.protocol.stats import EngineSettings, SettingsChanged
 
 _OFF = "off"
 _FIELD_OF_TARGET = {"tbt": "tbt_s", "tbt.p99": "tbt_s", "ttft": "ttft_s", "ttft.p95": "ttft_s"}
+_OUTCOMES = {
+    RevisionState.ON_PROBATION: "on probation",
+    RevisionState.KEPT: "kept",
+    RevisionState.EXPIRED: "taken back",
+    RevisionState.GUARDED: "taken back",
+    RevisionState.UNDONE: "undone",
+    RevisionState.REPLACED: "replaced",
+}
 
 
 def describe_change(retuned: Retuned) -> str:
-    """Return `"token budget 128 -> 512 (revision 7), in force from iteration 88390"`."""
-    since = f"(revision {retuned.new.revision}), in force from iteration {retuned.iteration}"
-    before, after = _described(retuned.old), _described(retuned.new)
+    """Return `"token budget 128 -> 512 (revision 7), in force from iteration 88390"`, or what would change."""
+    words = differences(retuned.old, retuned.new)
+    if retuned.iteration is None:
+        return f"would change: {words} (revision {retuned.new.revision})"
+    return f"{words} (revision {retuned.new.revision}), in force from iteration {retuned.iteration}"
+
+
+def describe_outcome(revision: Revision) -> str:
+    """Return `"revision 7 taken back: tbt.p99 < 120ms fails: 0.268 s"`."""
+    return f"revision {revision.revision} {_OUTCOMES[revision.state]}{_because(revision.verdict)}"
+
+
+def revision_line(revision: Revision) -> str:
+    """Return `"r7  2026-11-23 14:05:12  token budget 128 -> 512  by 0/17/bash: why  [kept]"`."""
+    what = settings_in_words(revision.new) if revision.old == revision.new else differences(revision.old, revision.new)
+    facts = [f"r{revision.revision}", units.calendar_time(revision.time_s), what + _by(revision)]
+    return "  ".join([*facts, f"[{_OUTCOMES[revision.state]}{_because(revision.verdict)}]"])
+
+
+def audit_line(entry: AuditEntry) -> str:
+    """Return one entry of the audit log in words."""
+    revision = entry.revision
+    match entry.event:
+        case AuditEvent.STARTED:
+            words = f"began: {settings_in_words(revision.new)}"
+        case AuditEvent.CHANGED:
+            words = differences(revision.old, revision.new) + _by(revision)
+        case AuditEvent.ENDED:
+            words = f"{_OUTCOMES[revision.state]} by {units.printable(entry.by)}{_because(revision.verdict)}"
+        case AuditEvent.MEASURED:
+            words = "; ".join(_said_and_measured(revision))
+    return f"{units.calendar_time(entry.time_s)}  r{revision.revision}  {words}"
+
+
+def differences(old: EngineSettings, new: EngineSettings) -> str:
+    """Return `"token budget 128 -> 512, policy stall-free -> prefill-first"`."""
+    before, after = _described(old), _described(new)
     changes = [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
-    return f"{', '.join(changes) or 'nothing changed'} {since}"
+    return ", ".join(changes) or "nothing changed"
 
 
-def read_targets(targets: Sequence[str]) -> dict[str, float | None]:
-    """Return the fields of `SLO` that `["tbt=100ms", "ttft=off"]` or `["off"]` change.
+def settings_in_words(settings: EngineSettings) -> str:
+    """Return every setting with its value."""
+    return ", ".join(f"{name} {value}" for name, value in _described(settings).items())
+
+
+def read_budget_choice(text: str) -> BudgetChoice:
+    """Return the budget that an operator writes; raises `ConfigError` when it cannot be read."""
+    try:
+        return read_budget(text)
+    except ValueError as error:
+        raise ConfigError(f"{text!r} is not a budget; {error}") from None
+
+
+def read_targets(targets: Sequence[str]) -> SLOChange:
+    """Return what `["tbt=100ms", "ttft=off"]` or `["off"]` change.
 
     Raises `ConfigError` when one of them cannot be read.
     """
     if list(targets) == [_OFF]:
-        return {"tbt_s": None, "ttft_s": None}
-    return dict(map(_read_target, targets))
+        return SLOChange(tbt_s=None, ttft_s=None)
+    return msgspec.convert(dict(map(_read_target, targets)), SLOChange)
 
 
 def budget_in_words(settings: EngineSettings | SettingsChanged) -> str:
@@ -55,3 +114,26 @@ def _described(settings: EngineSettings) -> dict[str, str]:
 
 def _target(target_s: float | None) -> str:
     return _OFF if target_s is None else units.duration(target_s)
+
+
+def _by(revision: Revision) -> str:
+    who = f" by {units.printable(revision.changed_by)}" if revision.changed_by else ""
+    return f"{who}{_because(revision.reason)}"
+
+
+def _because(words: str) -> str:
+    return f": {units.printable(words)}" if words else ""
+
+
+def _said_and_measured(revision: Revision) -> Iterator[str]:
+    for verb, figures in (("expected", revision.predicted), ("measured", revision.measured)):
+        if figures is not None:
+            yield f"{verb} {_figures(figures)}"
+
+
+def _figures(figures: Figures) -> str:
+    return (
+        f"TBT p99 {units.duration(figures.tbt_p99_s)}, TTFT p50 {units.duration(figures.ttft_p50_s)} "
+        f"p95 {units.duration(figures.ttft_p95_s)}, {figures.tokens_per_s:.0f} tokens/s "
+        f"over {units.duration(figures.window_s)}"
+    )

@@ -1,25 +1,37 @@
 """`sarathid serve`: settle what is meant, then run the daemon until it ends."""
 
 import asyncio
+import logging
 import os
 import resource
 import stat
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from sarathid.commands.settings import Effective, resolve, to_config
+from sarathid.commands.settings import KEPT, Effective, resolve, to_config, with_kept
 from sarathid.config import DaemonConfig, EngineConfig
 from sarathid.costmodel.library import find_profile
 from sarathid.daemon import ENGINE_SOCKET, Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.models import catalog, fetch, model_files
-from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_not_shared, check_socket_path
+from sarathid.paths import (
+    API_SOCKET,
+    CONTROL_SOCKET,
+    STATS_SOCKET,
+    check_not_shared,
+    check_socket_path,
+    daemon_state_dir,
+)
+from sarathid.server.kept_settings import KeptSettings, KeptTexts
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.telemetry import log
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -70,7 +82,7 @@ def serve(
     """Serve a model on sockets in a private directory.
 
     A setting comes from its flag, else from SARATHID_NAME in the environment, else from the file,
-    else it has the default in brackets.
+    else the budget, policy and targets are those last set while it ran here, else it has the default in brackets.
     """
     flags = {
         "model": model,
@@ -97,25 +109,54 @@ def serve(
         "start_timeout": start_timeout,
         "max_engine_restarts": max_engine_restarts,
     }
-    settings = resolve(flags, os.environ, config)
-    daemon_config = to_config(settings)
-    initial_settings(daemon_config.engine, isolated_decode_s=1.0)  # refuses a budget, policy or target at once
+    log.configure(verbose)
+    settings = with_kept_if_valid(resolve(flags, os.environ, config))
+    daemon_config = checked_config(settings)
     if daemon_config.engine.simulate is not None:
         find_profile(daemon_config.engine.simulate)  # refuses an unknown one at once
     if check:
         report(daemon_config, settings)
     else:
-        log.configure(verbose)
-        raise typer.Exit(run(daemon_config))
+        raise typer.Exit(run(daemon_config, settings))
 
 
-def run(config: DaemonConfig) -> int:
+def with_kept_if_valid(settings: list[Effective]) -> list[Effective]:
+    """Return the settings with what an earlier daemon left for the same runtime directory, unless it can't be had."""
+    kept = KeptSettings(daemon_state_dir(to_config(settings).server.runtime_dir)).read()
+    if not kept:
+        return settings
+    try:
+        together = with_kept(settings, kept)
+        checked_config(together)
+    except ConfigError as error:
+        logger.warning("the kept settings are ignored: %s", error)
+        return settings
+    return together
+
+
+def checked_config(settings: list[Effective]) -> DaemonConfig:
+    """Return the configuration that the settings make; raises `ConfigError` for a budget, policy or target too."""
+    config = to_config(settings)
+    initial_settings(config.engine, isolated_decode_s=1.0)
+    return config
+
+
+def origins(settings: list[Effective]) -> Iterator[str]:
+    """Yield each setting that can be changed while the daemon runs, with its value and where that comes from."""
+    for effective in settings:
+        if effective.setting.name in KeptTexts.__struct_fields__:
+            yield f"{effective.setting.name} {_shown(effective.value)} ({effective.source})"
+
+
+def run(config: DaemonConfig, settings: list[Effective]) -> int:
     """Hold the runtime directory and serve; returns the exit code."""
     os.umask(0o077)
     _allow_many_connections()
+    logger.info("%s", ", ".join(origins(settings)))
+    kept = frozenset(found.setting.name for found in settings if found.source == KEPT)
     with RuntimeDirectory(config.server.runtime_dir) as directory:
         files = model_files.resolve(config.engine.model)
-        return asyncio.run(_serve(config, files, directory))
+        return asyncio.run(_serve(config, files, directory, kept))
 
 
 def _allow_many_connections() -> None:
@@ -124,8 +165,10 @@ def _allow_many_connections() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def _serve(config: DaemonConfig, files: model_files.ModelFiles, directory: RuntimeDirectory) -> int:
-    return await Daemon(config, files, directory).run()
+async def _serve(
+    config: DaemonConfig, files: model_files.ModelFiles, directory: RuntimeDirectory, kept: frozenset[str]
+) -> int:
+    return await Daemon(config, files, directory, kept).run()
 
 
 def report(config: DaemonConfig, settings: list[Effective]) -> None:
@@ -134,11 +177,14 @@ def report(config: DaemonConfig, settings: list[Effective]) -> None:
     Raises `ConfigError` or `ModelRefused` for what would keep a daemon from starting.
     """
     for effective in settings:
-        value = "-" if effective.value is None else effective.value
-        typer.echo(f"{effective.setting.name:<20} {value!s:<32} {effective.source}")
+        typer.echo(f"{effective.setting.name:<20} {_shown(effective.value):<32} {effective.source}")
     _check_directory(config.server.runtime_dir)
     if config.engine.simulate is None:
         _check_model(config.engine)
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)
 
 
 def _check_directory(path: Path) -> None:

@@ -14,6 +14,8 @@ from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, par
 from sarathid.errors import ConfigError
 from sarathid.protocol.slo import read_budget
 
+DEFAULT = "default"
+KEPT = "kept"
 _BYTES_PER_UNIT = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -113,6 +115,19 @@ def resolve(flags: Mapping[str, str | None], environment: Mapping[str, str], fil
     return [_effective(setting, flags, environment, in_file) for setting in SETTINGS]
 
 
+def with_kept(settings: list[Effective], kept: Mapping[str, str]) -> list[Effective]:
+    """Return the settings with those that an earlier daemon left in place of defaults.
+
+    Raises `ConfigError` when one of them can't be read.
+    """
+    return [
+        Effective(effective.setting, _read(effective.setting, KEPT, kept[effective.setting.name]), KEPT)
+        if effective.source == DEFAULT and effective.setting.name in kept
+        else effective
+        for effective in settings
+    ]
+
+
 def to_config(settings: list[Effective]) -> DaemonConfig:
     """Return the configuration that the settings make; raises `ConfigError` for a value out of range."""
     sections: dict[str, dict[str, Any]] = {"engine": {}, "server": {}}
@@ -139,7 +154,7 @@ def _effective(
     for source, text in candidates:
         if text is not None:
             return Effective(setting, _read(setting, source, text), source)
-    return Effective(setting, _default(setting), "default")
+    return Effective(setting, _default(setting), DEFAULT)
 
 
 def _read(setting: Setting, source: str, text: str) -> Any:

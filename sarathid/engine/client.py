@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import zmq
 import zmq.asyncio
 
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, EngineFailed, QueueFull, RequestRefused
+from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
 from sarathid.protocol.requests import FinishReason, Request, SamplingParams
-from sarathid.protocol.slo import SLO, BudgetChoice
+from sarathid.protocol.slo import SLO, BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
@@ -47,6 +50,15 @@ MAX_ENGINES_LOST = 3  # fewer than the restarts that the daemon allows, so that 
 Observer = Callable[[StreamRecord], None]
 
 
+@dataclass(frozen=True, slots=True)
+class SentChange:
+    """A change that the engine was sent and has not answered."""
+
+    change: ChangeSettings
+    note: ChangeNote
+    answer: asyncio.Future[SettingsApplied]
+
+
 class EngineClient:
     """Holds every request that has not ended, so that a new engine can carry all of them on.
 
@@ -64,10 +76,11 @@ class EngineClient:
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
-        self._changes: dict[int, tuple[asyncio.Future[SettingsApplied], str]] = {}
+        self._changes: dict[int, SentChange] = {}
         self._next_request_id = 1
         self._next_change_id = 1
         self._next_iteration = 0
+        self._in_force_from = 0
 
     @property
     def num_in_flight(self) -> int:
@@ -95,7 +108,8 @@ class EngineClient:
         assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
         self.info = message.info
         self.settings = self.settings or message.settings
-        self._tell(Resume(first_iteration=self._next_iteration, settings=self.settings))
+        first_iteration = max(self._next_iteration, self._in_force_from)
+        self._tell(Resume(first_iteration=first_iteration, settings=self.settings))
         for stream in tuple(self._streams.values()):
             if stream.finish_reason is None:
                 self._resume(stream)
@@ -156,22 +170,45 @@ class EngineClient:
         *,
         budget: BudgetChoice | None = None,
         policy: str | None = None,
-        slo: SLO | None = None,
-        changed_by: str = "",
+        slo: SLOChange | None = None,
+        if_revision: int | None = None,
+        note: ChangeNote | None = None,
     ) -> SettingsApplied:
         """Retune from the engine's next iteration on; returns when the engine has said from which.
 
-        Raises `ControlRefused` when a value is out of range or no engine is there.
+        Changes take effect in the order in which this is called. Raises `ControlRefused` when a value is out of range,
+        no engine is there, or the change would not follow `if_revision`, counting those that the engine has yet to
+        answer.
         """
-        if self.info is None or not self.is_ready:
-            raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready", "ask again when it is")
-        change = ChangeSettings(change_id=self._next_change_id, budget=budget, policy=policy, slo=slo)
-        check_change(change, BudgetBounds(self.info.min_token_budget, self.info.max_token_budget))
+        change = self.check_change(budget=budget, policy=policy, slo=slo, if_revision=if_revision)
         self._next_change_id += 1
-        applied: asyncio.Future[SettingsApplied] = asyncio.get_running_loop().create_future()
-        self._changes[change.change_id] = (applied, changed_by)
+        sent = SentChange(change, note or ChangeNote(), asyncio.get_running_loop().create_future())
+        self._changes[change.change_id] = sent
         self._tell(change)
-        return await applied
+        return await sent.answer
+
+    def check_change(
+        self,
+        *,
+        budget: BudgetChoice | None = None,
+        policy: str | None = None,
+        slo: SLOChange | None = None,
+        if_revision: int | None = None,
+    ) -> ChangeSettings:
+        """Return the change that the engine would be sent now; raises as `change_settings` does."""
+        if self.info is None or self.settings is None or not self.is_ready:
+            raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready", "ask again when it is")
+        newest = self.settings.revision + len(self._changes)
+        if if_revision is not None and if_revision != newest:
+            raise ControlRefused(
+                ErrorCode.CONFLICT,
+                f"the settings are at revision {newest}, not {if_revision}",
+                "`sarathictl history` shows who changed what",
+            )
+        targets = None if slo is None else slo.applied_to(self._newest_slo(self.settings.slo))
+        change = ChangeSettings(change_id=self._next_change_id, budget=budget, policy=policy, slo=targets)
+        check_change(change, BudgetBounds(self.info.min_token_budget, self.info.max_token_budget))
+        return change
 
     def list_requests(self, now_s: float) -> tuple[RequestStatus, ...]:
         """Return what every request that has not ended does now, oldest first."""
@@ -198,6 +235,11 @@ class EngineClient:
         ):
             if any(token_id not in vocabulary for token_id in token_ids):
                 raise RequestRefused(f"{name} holds a token id outside 0 to {self.info.vocab_size - 1}", param=name)
+
+    def _newest_slo(self, in_force: SLO) -> SLO:
+        """Return the targets that will be in force when the engine has answered all changes."""
+        sent = [sent.change.slo for sent in self._changes.values() if sent.change.slo is not None]
+        return sent[-1] if sent else in_force
 
     def _tell(self, command: EngineCommand) -> None:
         """Queue a command, encoded where the caller sees what cannot be."""
@@ -288,9 +330,8 @@ class EngineClient:
 
     def _take_settings(self, applied: SettingsApplied) -> None:
         self.settings = applied.new
-        answer, changed_by = self._changes.pop(applied.change_id)
-        if not answer.done():
-            answer.set_result(applied)
+        self._in_force_from = applied.iteration
+        sent = self._changes.pop(applied.change_id)
         self._publish(
             SettingsChanged(
                 time_s=time.monotonic(),
@@ -299,10 +340,12 @@ class EngineClient:
                 token_budget=applied.new.token_budget,
                 policy=applied.new.policy,
                 slo=applied.new.slo,
-                changed_by=changed_by,
                 budget_mode=applied.new.budget_mode,
+                **msgspec.structs.asdict(sent.note),
             )
         )
+        if not sent.answer.done():
+            sent.answer.set_result(applied)
 
     def _publish(self, record: StreamRecord) -> None:
         for observer in self._observers:
@@ -356,9 +399,9 @@ class EngineClient:
     def _disconnect(self) -> None:
         self.is_ready = False
         self._outbox = asyncio.Queue()
-        for answer, _ in self._changes.values():
-            if not answer.done():
-                answer.set_exception(
+        for sent in self._changes.values():
+            if not sent.answer.done():
+                sent.answer.set_exception(
                     ControlRefused(ErrorCode.UNAVAILABLE, "the engine restarted meanwhile", "ask again")
                 )
         self._changes.clear()

@@ -10,8 +10,10 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from sarathid.protocol.changes import Figures
 from sarathid.protocol.codec import PROTOCOL_VERSION
-from sarathid.protocol.slo import SLO, BudgetChoice
+from sarathid.protocol.revisions import AuditEntry, Revision
+from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
@@ -21,6 +23,8 @@ from sarathid.protocol.stats import (
 )
 
 MAX_HISTORY = 4096
+MAX_REVISIONS = 256
+MAX_AUDIT_ENTRIES = 1024
 
 
 class ErrorCode(StrEnum):
@@ -33,6 +37,7 @@ class ErrorCode(StrEnum):
     NOT_PERMITTED = "not-permitted"
     CONFLICT = "conflict"
     OUT_OF_RANGE = "out-of-range"
+    GUARD = "guard"
     UNAVAILABLE = "unavailable"
 
 
@@ -51,22 +56,74 @@ class ListRequests(ControlRequest, tag="requests", frozen=True, kw_only=True):
     """Answered by `RequestList`."""
 
 
-class SetBudget(ControlRequest, tag="set-budget", frozen=True, kw_only=True):
-    """Tokens an iteration, decodes and prefill together, or who chooses them; answered by `Retuned`."""
+class ChangeRequest(ControlRequest, frozen=True, kw_only=True):
+    """What every change of the settings may say beside the change; answered by `Retuned`.
+
+    It is refused as a conflict unless `if_revision` is the revision that it would follow. With `confirm_s` it is taken
+    back after so long unless `Keep` comes; with a `guard` (`"tbt.p99 < 120ms and stalls_per_s < 2"`), as soon as what
+    held holds no longer. `predicted` is noted beside what is measured later. A `dry_run` is checked, and not made.
+    """
+
+    if_revision: Annotated[int, Meta(ge=0)] | None = None
+    reason: Annotated[str, Meta(max_length=200)] = ""
+    confirm_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
+    guard: Annotated[str, Meta(max_length=200)] = ""
+    predicted: Figures | None = None
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.reason.isprintable():
+            raise ValueError("a reason is one line of printable text")
+
+
+class SetBudget(ChangeRequest, tag="set-budget", frozen=True, kw_only=True):
+    """Tokens an iteration, decodes and prefill together, or who chooses them."""
 
     budget: BudgetChoice
 
 
-class SetPolicy(ControlRequest, tag="set-policy", frozen=True, kw_only=True):
-    """Another scheduling policy, by name; answered by `Retuned`."""
+class SetPolicy(ChangeRequest, tag="set-policy", frozen=True, kw_only=True):
+    """Another scheduling policy, by name."""
 
     policy: Annotated[str, Meta(max_length=64)]
 
 
-class SetSLO(ControlRequest, tag="set-slo", frozen=True, kw_only=True):
-    """Other targets; answered by `Retuned`."""
+class SetSLO(ChangeRequest, tag="set-slo", frozen=True, kw_only=True):
+    """Other targets."""
 
-    slo: SLO
+    slo: SLOChange
+
+
+class Undo(ChangeRequest, tag="undo", frozen=True, kw_only=True):
+    """Put back what a revision replaced, by default the latest that was asked for and stands.
+
+    That of another user is refused as not permitted, unless `force` says that it is meant.
+    """
+
+    revision: Annotated[int, Meta(ge=0)] | None = None
+    force: bool = False
+
+
+class Keep(ControlRequest, tag="keep", frozen=True, kw_only=True):
+    """End the probation of a revision, by default the latest that is on probation: it stays; answered by `Kept`."""
+
+    revision: Annotated[int, Meta(ge=0)] | None = None
+
+
+class GetHistory(ControlRequest, tag="history", frozen=True, kw_only=True):
+    """The revisions of this daemon from a number on, of the latest `MAX_REVISIONS`; answered by `History`."""
+
+    since_revision: Annotated[int, Meta(ge=0)] = 0
+
+
+class GetAudit(ControlRequest, tag="audit", frozen=True, kw_only=True):
+    """The audit log since a moment (wall-clock time), of this daemon and those before it; answered by `AuditTrail`.
+
+    `by` is a user's id or a part of a peer's label.
+    """
+
+    since_s: float = 0.0
+    by: Annotated[str, Meta(max_length=64)] = ""
 
 
 class Cancel(ControlRequest, tag="cancel", frozen=True, kw_only=True):
@@ -87,7 +144,20 @@ class GetSnapshot(ControlRequest, tag="snapshot", frozen=True, kw_only=True):
     num_iterations: Annotated[int, Meta(ge=0, le=MAX_HISTORY)] = 512
 
 
-ControlOp: TypeAlias = GetStatus | ListRequests | SetBudget | SetPolicy | SetSLO | Cancel | Drain | GetSnapshot
+ControlOp: TypeAlias = (
+    GetStatus
+    | ListRequests
+    | SetBudget
+    | SetPolicy
+    | SetSLO
+    | Undo
+    | Keep
+    | GetHistory
+    | GetAudit
+    | Cancel
+    | Drain
+    | GetSnapshot
+)
 
 
 class RequestState(StrEnum):
@@ -161,11 +231,28 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings before and after; the new ones are in force from `iteration` on."""
+    """The settings before and after; the new ones are in force from `iteration` on, None where nothing was changed."""
 
     old: EngineSettings
     new: EngineSettings
-    iteration: int
+    iteration: int | None
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    revision: int
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Oldest first."""
+
+    revisions: tuple[Revision, ...]
+
+
+class AuditTrail(msgspec.Struct, frozen=True, kw_only=True):
+    """The latest entries that were asked for, oldest first; `num_left_out` older ones did not fit into one answer."""
+
+    entries: tuple[AuditEntry, ...]
+    num_left_out: int
 
 
 class Cancelled(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 
 class SLO(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,6 +16,20 @@ class SLO(msgspec.Struct, frozen=True, kw_only=True):
 
     tbt_s: float | None = None
     ttft_s: float | None = None
+
+
+class SLOChange(msgspec.Struct, frozen=True, kw_only=True):
+    """Other targets, as in `SLO`; one that is not set stays as it is."""
+
+    tbt_s: float | UnsetType | None = UNSET
+    ttft_s: float | UnsetType | None = UNSET
+
+    def applied_to(self, slo: SLO) -> SLO:
+        """Return the targets with these changes."""
+        return SLO(
+            tbt_s=slo.tbt_s if self.tbt_s is UNSET else self.tbt_s,
+            ttft_s=slo.ttft_s if self.ttft_s is UNSET else self.ttft_s,
+        )
 
 
 class BudgetMode(StrEnum):

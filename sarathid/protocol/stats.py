@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode
 
@@ -40,6 +41,16 @@ class FirstToken(msgspec.Struct, frozen=True, gc=False):
 
     request_id: int
     ttft_s: float
+
+
+class Blocker(StrEnum):
+    """Why the oldest waiting request was not started in an iteration."""
+
+    SEQUENCES = "sequences"
+    BLOCKS = "blocks"
+    PREEMPTION = "preemption"
+    BUDGET = "budget"
+    HOLD = "hold"
 
 
 class IterationScheduled(msgspec.Struct, frozen=True, kw_only=True, tag="scheduled"):
@@ -165,7 +176,7 @@ class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
         return self.victims[0].tbt_s
 
 
-class SettingsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="settings"):
+class SettingsChanged(ChangeNote, frozen=True, kw_only=True, tag="settings"):
     """A retuning, in force from `iteration` on."""
 
     time_s: float
@@ -174,8 +185,18 @@ class SettingsChanged(msgspec.Struct, frozen=True, kw_only=True, tag="settings")
     token_budget: int
     policy: str
     slo: SLO
-    changed_by: str
     budget_mode: BudgetMode = BudgetMode.FIXED
+
+    @property
+    def settings(self) -> "EngineSettings":
+        """The settings that it put in force."""
+        return EngineSettings(
+            revision=self.revision,
+            token_budget=self.token_budget,
+            policy=self.policy,
+            slo=self.slo,
+            budget_mode=self.budget_mode,
+        )
 
 
 class LifeCycle(msgspec.Struct, frozen=True, kw_only=True, tag="life-cycle"):

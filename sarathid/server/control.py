@@ -17,6 +17,7 @@ from sarathid.protocol.codec import MAX_CONTROL_BYTES, PROTOCOL_VERSION, decode,
 from sarathid.protocol.control import (
     Cancel,
     Cancelled,
+    ChangeRequest,
     ControlFault,
     ControlOp,
     ControlReply,
@@ -24,17 +25,17 @@ from sarathid.protocol.control import (
     Drain,
     Draining,
     ErrorCode,
+    GetAudit,
+    GetHistory,
     GetSnapshot,
     GetStatus,
+    Keep,
     ListRequests,
     RequestList,
     Retuned,
-    SetBudget,
-    SetPolicy,
-    SetSLO,
 )
-from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.server.peer import Peer
+from sarathid.server.retuning import Retuner
 from sarathid.server.status import StatusReporter
 
 MAX_CONCURRENT_REQUESTS = 64
@@ -55,6 +56,7 @@ class ControlServer:
         listener: socket.socket,
         engine: EngineClient,
         reporter: StatusReporter,
+        retuner: Retuner,
         drain: Callable[[float | None], Draining],
         clock: Clock,
     ) -> None:
@@ -67,6 +69,7 @@ class ControlServer:
         self._socket.bind(f"ipc://{endpoint}")
         self._engine = engine
         self._reporter = reporter
+        self._retuner = retuner
         self._drain = drain
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,31 +120,30 @@ class ControlServer:
                 return self._reporter.snapshot(num_iterations)
             case ListRequests():
                 return RequestList(requests=self._engine.list_requests(self._clock.now_s()))
-            case SetBudget(budget=budget):
-                return await self._change(peer, budget=budget)
-            case SetPolicy(policy=policy):
-                return await self._change(peer, policy=policy)
-            case SetSLO(slo=slo):
-                return await self._change(peer, slo=slo)
+            case ChangeRequest():
+                return await self._change(op, peer)
+            case Keep(revision=revision):
+                return self._retuner.keep(revision, peer)
+            case GetHistory(since_revision=number):
+                return self._retuner.history(number)
+            case GetAudit():
+                return await self._retuner.audit(op)
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Drain(timeout_s=timeout_s):
                 return self._drain(timeout_s)
         raise AssertionError(f"no handler for {op}")
 
-    async def _change(
-        self, peer: str, *, budget: BudgetChoice | None = None, policy: str | None = None, slo: SLO | None = None
-    ) -> Retuned:
+    async def _change(self, op: ChangeRequest, peer: str) -> Retuned:
         if self._num_changing >= MAX_CONCURRENT_CHANGES:
             raise ControlRefused(
                 ErrorCode.UNAVAILABLE, f"{self._num_changing} changes wait for the engine already", "ask again later"
             )
         self._num_changing += 1
         try:
-            applied = await self._engine.change_settings(budget=budget, policy=policy, slo=slo, changed_by=peer)
+            return await self._retuner.change(op, peer)
         finally:
             self._num_changing -= 1
-        return Retuned(old=applied.old, new=applied.new, iteration=applied.iteration)
 
     def _cancel(self, request_id: int) -> Cancelled:
         if not self._engine.cancel(request_id):

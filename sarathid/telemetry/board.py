@@ -15,6 +15,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.telemetry.recent_figures import RecentFigures
 
 WINDOW_S = 60.0
 MAX_EVENTS = 1024
@@ -39,8 +40,7 @@ class Board:
         self.iteration_seconds = LatencyHistogram()
         self.tbt_seconds = LatencyHistogram()
         self.ttft_seconds = LatencyHistogram()
-        self._tbt_window = LatencyWindow(WINDOW_S)
-        self._ttft_window = LatencyWindow(WINDOW_S)
+        self.recent = RecentFigures(WINDOW_S)
 
     @property
     def last(self) -> IterationStats | None:
@@ -49,6 +49,7 @@ class Board:
 
     def observe(self, record: StreamRecord) -> None:
         """Take a record in."""
+        self.recent.observe(record)
         match record:
             case IterationStats():
                 self._observe_iteration(record)
@@ -63,11 +64,11 @@ class Board:
 
     def tbt(self, now_s: float) -> Percentiles:
         """Return the times between tokens of the last minute."""
-        return _percentiles(self._tbt_window, now_s)
+        return _percentiles(self.recent.tbt, now_s)
 
     def ttft(self, now_s: float) -> Percentiles:
         """Return the times to first token of the last minute."""
-        return _percentiles(self._ttft_window, now_s)
+        return _percentiles(self.recent.ttft, now_s)
 
     def _observe_iteration(self, stats: IterationStats) -> None:
         self.iterations.append(stats)
@@ -78,10 +79,8 @@ class Board:
         self.iteration_seconds.record(stats.duration_s)
         for gap in stats.gaps:
             self.tbt_seconds.record(gap.tbt_s)
-            self._tbt_window.add(stats.end_s, gap.tbt_s)
         for first in stats.first_tokens:
             self.ttft_seconds.record(first.ttft_s)
-            self._ttft_window.add(stats.end_s, first.ttft_s)
 
 
 def _percentiles(window: LatencyWindow, now_s: float) -> Percentiles:

@@ -97,11 +97,14 @@ def first_of(records: Iterator[StreamRecord], type_: type[RecordT], accepts: Cal
 
 
 def launch(runtime_dir: Path, log_path: Path, *flags: str) -> RunningDaemon:
-    """Start a daemon without waiting for it."""
+    """Start a daemon without waiting for it; it keeps its state beside its runtime directory."""
     program = os.fspath(Path(sys.executable).with_name("sarathid"))
     command = (program, "serve", "--runtime-dir", os.fspath(runtime_dir), *flags)
+    environment = os.environ | {"XDG_STATE_HOME": os.fspath(runtime_dir.parent / "state")}
     with log_path.open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+        )
     return RunningDaemon(process, runtime_dir, log_path)
 
 

@@ -12,6 +12,7 @@ import pytest
 from sarathid.engine.client import MAX_ENGINES_LOST, EngineClient
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, QueueFull, RequestRefused
+from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.stats import (
     IterationScheduled,
@@ -148,7 +149,7 @@ def test_an_operator_cancels_by_id(tmp_path: Path) -> None:
 def test_a_change_is_answered_with_old_new_and_the_iteration(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1,) * 200, GREEDY)
-        applied = await session.client.change_settings(budget=64, changed_by="uid 0")
+        applied = await session.client.change_settings(budget=64, note=ChangeNote(changed_by="uid 0"))
         assert (applied.old.token_budget, applied.new.token_budget, applied.new.revision) == (16, 64, 1)
         await read(stream)
         stream.close()
@@ -307,6 +308,7 @@ def test_a_change_under_way_is_refused_when_the_engine_is_gone() -> None:
         client = EngineClient()
         client.is_ready = True
         client.info = Engine.info()
+        client.settings = Engine().core.settings
         change = asyncio.create_task(client.change_settings(budget=64))
         await asyncio.sleep(0)
         client.disconnected()

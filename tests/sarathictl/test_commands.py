@@ -30,7 +30,7 @@ from sarathid.protocol.control import (
     SetPolicy,
     SetSLO,
 )
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLOChange
 from tests.sarathictl.records import make_request_status, make_settings, make_status
 from tests.sarathictl.stub_daemon import StubDaemon
 
@@ -154,12 +154,12 @@ def test_set_policy_prints_old_and_new(daemon: StubDaemon, sarathictl: Any) -> N
 def test_set_slo_keeps_the_target_that_is_not_named(daemon: StubDaemon, sarathictl: Any) -> None:
     outcome = sarathictl("set-slo", "tbt=250ms")
     assert "TBT target 100 ms -> 250 ms" in outcome.out
-    assert daemon.asked[-1] == SetSLO(id=2, slo=SLO(tbt_s=0.25, ttft_s=2.0))
+    assert daemon.asked == [SetSLO(id=1, slo=SLOChange(tbt_s=0.25))]
 
 
 def test_set_slo_off_removes_both_targets(daemon: StubDaemon, sarathictl: Any) -> None:
     sarathictl("set-slo", "off")
-    assert daemon.asked[-1] == SetSLO(id=2, slo=SLO())
+    assert daemon.asked == [SetSLO(id=1, slo=SLOChange(tbt_s=None, ttft_s=None))]
 
 
 @pytest.mark.parametrize("target", ["tbt", "tbt=", "tbt=5x", "tbt=100", "speed=1s", "tbt=-1s", "tbt=9999m"])

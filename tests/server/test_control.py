@@ -20,8 +20,11 @@ from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.stats import IterationScheduled, SettingsChanged
 from sarathid.server.availability import Availability
 from sarathid.server.control import MAX_CONCURRENT_CHANGES, ControlServer, parse_op
+from sarathid.server.kept_settings import KeptSettings
+from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.status import StatusReporter
+from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.publisher import StatsPublisher
 from tests.server.scripted_engine import scripted_engine
@@ -56,8 +59,9 @@ def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], p
                 publisher = StatsPublisher(zmq.Context(context), run.listen("stats.sock"), clock)
                 engine.subscribe(board.observe)
                 reporter = StatusReporter(engine, board, publisher, Availability(), clock, lambda: 0)
+                retuner = make_retuner(engine, board, directory)
                 listener = run.listen("control.sock")
-                server = ControlServer(context, listener, engine, reporter, _drain, clock)
+                server = ControlServer(context, listener, engine, reporter, retuner, _drain, clock)
                 serving = asyncio.create_task(server.run())
                 with context.socket(zmq.DEALER) as dealer:
                     dealer.linger = 0
@@ -69,6 +73,16 @@ def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], p
         context.term()
 
     asyncio.run(main())
+
+
+def make_retuner(engine: EngineClient, board: Board, state_dir: Path) -> Retuner:
+    """Return the retuner of a daemon whose engine is ready."""
+    clock = MonotonicClock()
+    retuner = Retuner(engine, board, AuditLog(state_dir), KeptSettings(state_dir), frozenset(), clock, lambda: 1e9)
+    assert engine.settings is not None
+    retuner.begin(engine.settings)
+    engine.subscribe(retuner.observe)
+    return retuner
 
 
 def _drain(timeout_s: float | None) -> Draining:
@@ -196,8 +210,14 @@ _VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-_FIELDS = ("budget", "policy", "slo", "request_id", "timeout_s", "num_iterations", "v", "id")
-_OPS = ("status", "requests", "set-budget", "set-policy", "set-slo", "cancel", "drain", "snapshot")
+_FIELDS = (
+    *("budget", "policy", "slo", "if_revision", "reason", "confirm_s", "guard", "predicted", "dry_run", "revision"),
+    *("request_id", "timeout_s", "num_iterations", "since_revision", "force", "since_s", "by", "v", "id"),
+)
+_OPS = (
+    *("status", "requests", "set-budget", "set-policy", "set-slo", "undo", "keep", "history", "audit"),
+    *("cancel", "drain", "snapshot"),
+)
 
 
 @settings(max_examples=300)

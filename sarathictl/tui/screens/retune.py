@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
-import msgspec
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,10 +14,9 @@ from textual.worker import get_current_worker
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.retuning import budget_in_words, describe_change, read_targets
+from sarathictl.state.retuning import budget_in_words, describe_change, read_budget_choice, read_targets
 from sarathid.errors import ConfigError, ControlRefused, SarathiError
 from sarathid.protocol.control import ControlRequest, Retuned, SetBudget, SetPolicy, SetSLO
-from sarathid.protocol.slo import read_budget
 
 Reply = TypeVar("Reply")
 
@@ -71,7 +69,7 @@ def slo_form(view: EngineView) -> Form:
     facts = "tbt bounds the P99 of the time between tokens, ttft the P95 to the first\ntbt=100ms ttft=2s, or off"
 
     def read(text: str) -> ControlRequest:
-        return SetSLO(slo=msgspec.structs.replace(slo, **read_targets(text.split())))
+        return SetSLO(slo=read_targets(text.split()))
 
     return Form("LATENCY TARGETS", facts, now, read)
 
@@ -142,10 +140,7 @@ class RetuneScreen(ModalScreen[str | None]):
 
 
 def _read_budget(text: str) -> ControlRequest:
-    try:
-        return SetBudget(budget=read_budget(text.strip()))
-    except ValueError as error:
-        raise ConfigError(f"{text!r} is not a budget; {error}") from None
+    return SetBudget(budget=read_budget_choice(text.strip()))
 
 
 def _read_policy(text: str) -> ControlRequest:

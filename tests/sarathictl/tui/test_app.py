@@ -21,7 +21,7 @@ from sarathictl.tui.widgets.tape import TapePanel
 from sarathid.clock import VirtualClock
 from sarathid.errors import ControlRefused, SarathiError
 from sarathid.protocol.control import Cancel, Cancelled, ErrorCode, Retuned, SetBudget, SetPolicy, SetSLO
-from sarathid.protocol.slo import SLO
+from sarathid.protocol.slo import SLOChange
 from sarathid.protocol.stats import EngineSettings, SettingsChanged
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
@@ -196,8 +196,8 @@ async def test_what_cannot_be_read_is_never_sent(bench: Bench) -> None:
     ("key", "answer", "op"),
     [
         ("p", "prefill-first", SetPolicy(policy="prefill-first")),
-        ("o", "tbt=250ms", SetSLO(slo=SLO(tbt_s=0.25, ttft_s=2.0))),
-        ("o", "off", SetSLO(slo=SLO())),
+        ("o", "tbt=250ms", SetSLO(slo=SLOChange(tbt_s=0.25))),
+        ("o", "off", SetSLO(slo=SLOChange(tbt_s=None, ttft_s=None))),
     ],
 )
 async def test_policy_and_targets_have_a_dialog_too(bench: Bench, key: str, answer: str, op: Any) -> None:

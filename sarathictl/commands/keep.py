@@ -1,0 +1,24 @@
+"""`sarathictl keep [REV]`."""
+
+from typing import Annotated
+
+import msgspec
+import typer
+
+from sarathictl.client.control import ControlClient
+from sarathictl.invocation import JsonOption, invocation_of
+from sarathid.protocol.control import Keep, Kept
+
+
+def keep(
+    context: typer.Context,
+    revision: Annotated[
+        int | None, typer.Argument(min=0, metavar="REV", help="As `history` shows it [the latest on probation].")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Keep a change that is on probation."""
+    invocation = invocation_of(context, is_json=json)
+    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+        kept = client.request(Keep(revision=revision), Kept)
+    invocation.answer(msgspec.to_builtins(kept), f"kept revision {kept.revision}")
