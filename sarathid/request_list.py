@@ -2,6 +2,7 @@
 
 import csv
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,6 +69,11 @@ class RequestList:
         ]
         # Rounding up may add one token to each of the two lengths.
         return replace(self, requests=tuple(shorter), max_model_len=self.max_model_len // divisor + 2)
+
+    def within(self, duration_s: float) -> "RequestList":
+        """Return those that come in the first `duration_s` seconds, at least one."""
+        num_requests = bisect_right(self.requests, duration_s, key=lambda request: request.arrival_s)
+        return replace(self, requests=self.requests[: max(1, num_requests)])
 
     def first(self, num_requests: int) -> "RequestList":
         """Return the first `num_requests` of them; raises `ConfigError` when there are fewer."""

@@ -37,6 +37,15 @@ def test_a_timed_file_can_be_stretched_to_a_rate(tmp_path: Path) -> None:
     assert [request.arrival_s for request in listed.requests] == [0.25, 0.5]
 
 
+@pytest.mark.parametrize(("duration_s", "num_requests"), [(0.1, 1), (1.0, 1), (1.5, 1), (2.0, 2), (9.0, 3)])
+def test_those_that_come_within_a_time_are_kept_and_at_least_one(
+    tmp_path: Path, duration_s: float, num_requests: int
+) -> None:
+    listed = read_csv(written(tmp_path, TIMED + "1.0,1,1\n2.0,1,1\n3.0,1,1\n"))
+
+    assert listed.within(duration_s).requests == listed.requests[:num_requests]
+
+
 def test_requests_that_come_at_once_have_no_rate_to_stretch(tmp_path: Path) -> None:
     listed = read_csv(written(tmp_path, TIMED + "0.0,1,1\n0,1,1\n"))
 

@@ -1,5 +1,6 @@
 """`sarathid capacity`: the highest request rate that meets a TBT objective on devices described by a cost profile."""
 
+import math
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -30,6 +31,9 @@ def capacity(
         str, typer.Option(metavar="TIME", help="Median scheduling delay not to exceed.")
     ] = f"{SCHEDULING_DELAY_S:g}s",
     num_requests: simulation.NumRequests = None,
+    max_arrival: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Of these, those that come within this time [all].")
+    ] = None,
     scale: simulation.Scale = "1:1",
     burstiness: simulation.Burstiness = 1.0,
     seed: simulation.Seed = 0,
@@ -54,6 +58,7 @@ def capacity(
     )
     isolated_s = isolated_decode_s(IterationCostModel(found))
     delay_s = parse_duration_s(max_delay)
+    max_arrival_s = math.inf if max_arrival is None else parse_duration_s(max_arrival)
     objectives = [Objective(resolve_target_s(target, isolated_s), delay_s) for target in slo_tbt]
     answer = CapacityAnswer(
         profile=found.name,
@@ -61,7 +66,7 @@ def capacity(
         token_budget=serving.token_budget,
         workload=workload,
         num_requests=len(requests.requests),
-        capacities=find_capacities(found, serving, requests, objectives, _say),
+        capacities=find_capacities(found, serving, requests, objectives, _say, max_arrival_s),
     )
     typer.echo(msgspec.json.encode(answer).decode() if as_json else "\n".join(_lines(answer)))
 

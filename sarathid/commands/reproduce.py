@@ -25,9 +25,14 @@ _NAMES = ", ".join(figure.name for figure in FIGURES)
 @app.command()
 def reproduce(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where summary.json, REPORT.md and the pictures go.")],
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer cells and 256 requests a trial.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"Fewer cells and {QUICK.num_requests} requests a trial.")
+    ] = False,
     num_requests: Annotated[
-        int | None, typer.Option(metavar="N", help="Requests a capacity trial [1024, with --quick 256].")
+        int | None,
+        typer.Option(
+            metavar="N", help=f"A capacity trial's most [{FULL.num_requests}, with --quick {QUICK.num_requests}]."
+        ),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="NAME", help=f"Repeatedly, of {_NAMES}.")] = None,
 ) -> None:

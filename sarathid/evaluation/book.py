@@ -36,7 +36,8 @@ def _report(summary: Summary, scope: Scope, results: Sequence[FigureResult]) -> 
     yield f"sarathid {summary.version}, cost profiles `{summary.profiles_sha256}`."
     yield (
         "The real scheduler on simulated devices; true Poisson arrivals, "
-        f"{scope.num_requests} requests a capacity trial unless a row says otherwise."
+        f"at most {scope.num_requests} requests a capacity trial, those of its first half hour as in the paper. "
+        "Every row says how many its run had, a gain's the smaller of its two."
     )
     for result in results:
         yield ""

@@ -167,14 +167,14 @@ def gain_row(figure: str, cell: Cell, base: Cell, paper: float | None, scope: Sc
         ours=None if high.rate_per_s is None or at_most is None else high.rate_per_s / at_most,
         paper=paper,
         unit=_X,
-        num_requests=scope.num_requests,
+        num_requests=min(high.num_requests, low.num_requests),
         is_lower_bound=low.rate_per_s is None,
     )
 
 
 def rate_row(figure: str, cell: Cell, scope: Scope, results: Results) -> Row:
     """Return a capacity."""
-    is_published = cell.workload == "sharegpt4"
+    is_published, found = cell.workload == "sharegpt4", cell.found(scope, results)
     return Row(
         figure=figure,
         model=cell.setup.model,
@@ -182,10 +182,10 @@ def rate_row(figure: str, cell: Cell, scope: Scope, results: Results) -> Row:
         slo=cell.slo,
         system=cell.system,
         baseline=None,
-        ours=cell.found(scope, results).rate_per_s,
+        ours=found.rate_per_s,
         paper=_PAPER_RATES.get((cell.setup.model, cell.system, cell.slo)) if is_published else None,
         unit=_RATE,
-        num_requests=scope.num_requests,
+        num_requests=found.num_requests,
     )
 
 
@@ -216,13 +216,13 @@ def _fig12_jobs(scope: Scope) -> tuple[Job, ...]:
 
 
 def _fig12(scope: Scope, results: Results) -> FigureResult:
-    def rate(name: str, target_s: float) -> float | None:
+    def found(name: str, target_s: float) -> FoundCapacity:
         _, policy, budget, seqs = next(system for system in _FIG12_SYSTEMS if system[0] == name)
-        return results.capacity(_fig12_job(policy, budget, seqs, scope), target_s).rate_per_s
+        return results.capacity(_fig12_job(policy, budget, seqs, scope), target_s)
 
     def row(system: str, baseline: str | None, target_s: float, paper: float | None) -> Row:
-        ours, theirs = rate(system, target_s), None if baseline is None else rate(baseline, target_s)
-        value = ours if baseline is None else ours / theirs if ours and theirs else None
+        ours, theirs = found(system, target_s), found(baseline or system, target_s)
+        gain = ours.rate_per_s / theirs.rate_per_s if ours.rate_per_s and theirs.rate_per_s else None
         return Row(
             figure="fig12",
             model=YI.model,
@@ -230,10 +230,10 @@ def _fig12(scope: Scope, results: Results) -> FigureResult:
             slo=f"{target_s} s",
             system=system,
             baseline=baseline,
-            ours=value,
+            ours=ours.rate_per_s if baseline is None else gain,
             paper=paper,
             unit=_RATE if baseline is None else _X,
-            num_requests=scope.num_requests,
+            num_requests=min(ours.num_requests, theirs.num_requests),
         )
 
     vllm = "prefill-first, batch 128"

@@ -9,13 +9,13 @@ from sarathid.evaluation.row import FigureResult
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """How much is run: the requests of a capacity trial, and whether only the headline cells are."""
+    """How much is run: the most requests of a capacity trial, and whether only the headline cells are."""
 
     num_requests: int
     is_quick: bool
 
 
-FULL = Scope(num_requests=1024, is_quick=False)
+FULL = Scope(num_requests=2048, is_quick=False)  # the paper's number
 QUICK = Scope(num_requests=256, is_quick=True)
 
 

@@ -17,6 +17,7 @@ from sarathid.simulator.report import SimulationReport
 
 SEED = 42
 _MAX_NUM_SEQS = 128
+_MAX_ARRIVAL_S = 1800  # the paper's trials end after half an hour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ class CapacityJob:
     @property
     def arguments(self) -> tuple[str, ...]:
         targets = tuple(word for target_s in self.targets_s for word in ("--slo-tbt", f"{target_s}s"))
-        return ("capacity", "--json", *self.served.arguments, *targets)
+        return ("capacity", "--json", *self.served.arguments, "--max-arrival", f"{_MAX_ARRIVAL_S}s", *targets)
 
 
 @dataclass(frozen=True, slots=True)

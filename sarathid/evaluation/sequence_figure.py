@@ -58,10 +58,10 @@ def _rows(setup: Setup, scope: Scope, results: Results) -> Iterator[Row]:
 
     few, many = found(_FEW), found(_MANY)
     gain = many.rate_per_s / few.rate_per_s if many.rate_per_s and few.rate_per_s else None
-    yield row(_MANY, gain, "x", f"{STALL_FREE}, {_FEW} sequences", scope.num_requests)
+    yield row(_MANY, gain, "x", f"{STALL_FREE}, {_FEW} sequences", min(few.num_requests, many.num_requests))
     for num_seqs, one in ((_FEW, few), (_MANY, many)):
         report = one.at_capacity
-        yield row(num_seqs, None if report is None else report.tbt_p99_s, "s, P99 TBT", None, scope.num_requests)
+        yield row(num_seqs, None if report is None else report.tbt_p99_s, "s, P99 TBT", None, one.num_requests)
         num_tokens = find_profile(setup.profile).num_blocks(_BLOCK_SIZE) * _BLOCK_SIZE
         yield row(num_seqs, num_tokens / num_seqs, "tokens of KV cache a sequence")
 

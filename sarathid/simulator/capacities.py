@@ -1,5 +1,6 @@
 """The capacity of simulated devices under several objectives, and the form in which it is told."""
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
@@ -35,6 +36,12 @@ class FoundCapacity(msgspec.Struct, frozen=True, kw_only=True):
     trials: tuple[FoundTrial, ...]
 
     @property
+    def num_requests(self) -> int:
+        """How many requests the run at that rate had; where none holds, the run at the lowest rate."""
+        rate_per_s = self.lowest_failing_per_s if self.rate_per_s is None else self.rate_per_s
+        return next((trial.report.num_requests for trial in self.trials if trial.rate_per_s == rate_per_s), 0)
+
+    @property
     def at_capacity(self) -> SimulationReport | None:
         """What the run at the highest rate that holds showed."""
         return next((trial.report for trial in self.trials if trial.rate_per_s == self.rate_per_s), None)
@@ -57,11 +64,16 @@ def find_capacities(
     requests: RequestList,
     objectives: Sequence[Objective],
     on_trial: Callable[[float, SimulationReport], None],
+    max_arrival_s: float = math.inf,
 ) -> tuple[FoundCapacity, ...]:
-    """Return the capacity under each objective, one run serving all of them; `on_trial` is told of every run."""
+    """Return the capacity under each objective, one run serving all of them; `on_trial` is told of every run.
+
+    A run has those of `requests` that come, at its rate, within `max_arrival_s`, and ends when they are finished.
+    """
 
     def run_trial(rate_per_s: float, objective: Objective) -> SimulationReport:
-        report = simulate(profile, serving, requests.at_rate(rate_per_s).requests, give_up_on=objective)
+        arriving = requests.at_rate(rate_per_s).within(max_arrival_s)
+        report = simulate(profile, serving, arriving.requests, give_up_on=objective)
         on_trial(rate_per_s, report)
         return report
 

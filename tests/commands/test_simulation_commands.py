@@ -74,6 +74,16 @@ def test_capacity_prints_an_answer_for_each_objective() -> None:
     assert found["num_requests"] == 64
 
 
+def test_a_capacity_trial_can_be_held_to_those_that_come_within_a_time() -> None:
+    options = ["--workload", "constant:2000:20", "--num-requests", "512", "--slo-tbt", "10s", "--max-arrival", "5s"]
+    result = CliRunner().invoke(capacity.app, ["--profile", PROFILE, "--json", *options], catch_exceptions=False)
+    trials = json.loads(result.stdout)["capacities"][0]["trials"]
+    counts = [trial["report"]["num_requests"] for trial in sorted(trials, key=lambda trial: trial["rate_per_s"])]
+
+    assert 0 < counts[0] < counts[-1] < 512
+    assert counts == sorted(counts)
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

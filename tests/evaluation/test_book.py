@@ -72,7 +72,7 @@ def test_the_report_names_the_profiles_that_it_was_made_with(tmp_path: Path) -> 
     text = (tmp_path / "REPORT.md").read_text()
 
     assert "`abc`" in text
-    assert "256 requests a capacity trial" in text
+    assert "at most 256 requests a capacity trial" in text
     assert "## Figure 10" in text
 
 
