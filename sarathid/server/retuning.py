@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
@@ -31,22 +30,13 @@ from sarathid.slo.guard import GuardWatch, parse_guard
 from sarathid.slo.revisions import Probation, Retuning, Revisions, values_of
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
-from sarathid.telemetry.recent_figures import RecentFigures
+from sarathid.telemetry.revision_figures import RevisionFigures
 
 LOOK_EVERY_S = 1.0
 MEASURE_S = 300.0
 DAEMON = "daemon"
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Measuring:
-    """What is seen under one revision, until `until_s` (monotonic) at most."""
-
-    revision: int
-    until_s: float
-    figures: RecentFigures
 
 
 class Retuner:
@@ -75,7 +65,7 @@ class Retuner:
         self._revisions: Revisions | None = None
         self._start_texts: dict[str, str] = {}
         self._stored_texts: dict[str, str] = {}
-        self._measuring: Measuring | None = None
+        self._measuring: RevisionFigures | None = None
 
     def begin(self, settings: EngineSettings) -> None:
         """Take note of the settings that the first engine came up with; those of later engines are the same."""
@@ -83,7 +73,7 @@ class Retuner:
             self._revisions = Revisions(settings, self._wall_s())
             self._start_texts = texts_of(values_of(settings))
             self._stored_texts = self._texts_to_keep()
-            self._measure(settings.revision, self._clock.now_s())
+            self._measuring = RevisionFigures(settings.revision, self._clock.now_s(), MEASURE_S)
             self._write(AuditEvent.STARTED, self._revisions.newest, DAEMON)
 
     async def run(self) -> None:
@@ -135,9 +125,8 @@ class Retuner:
         match record:
             case SettingsChanged():
                 self._record(record)
-            case IterationStats(revision=revision):
-                if self._measuring is not None and self._measuring.revision == revision:
-                    self._measuring.figures.observe(record)
+            case IterationStats() if self._measuring is not None:
+                self._measuring.observe(record)
 
     async def look(self) -> None:
         """Take back or keep what is due, and note what was measured; to be called every second."""
@@ -178,7 +167,7 @@ class Retuner:
         watch = GuardWatch(parse_guard(changed.guard), self._board.recent.by_metric(changed.time_s))
         self._end_measuring()
         revision, *ended = self._known().record(changed, self._wall_s(), watch)
-        self._measure(revision.revision, changed.time_s)
+        self._measuring = RevisionFigures(revision.revision, changed.time_s, MEASURE_S)
         self._write(AuditEvent.CHANGED, revision, changed.changed_by)
         for earlier in ended:
             self._write(AuditEvent.ENDED, earlier, changed.changed_by)
@@ -213,16 +202,11 @@ class Retuner:
         self._keep_settled()
         return revision
 
-    def _measure(self, revision: int, since_s: float) -> None:
-        self._measuring = Measuring(revision, since_s + MEASURE_S, RecentFigures(MEASURE_S))
-
     def _end_measuring(self) -> None:
         """Write down what was seen under the newest revision, if anything was."""
         measuring, self._measuring = self._measuring, None
-        if measuring is None:
-            return
-        measured = measuring.figures.summary(min(self._clock.now_s(), measuring.until_s))
-        if measured is not None:
+        measured = None if measuring is None else measuring.summary(self._clock.now_s())
+        if measuring is not None and measured is not None:
             self._write(AuditEvent.MEASURED, self._known().measure(measuring.revision, measured), DAEMON)
 
     def _keep_settled(self) -> None:

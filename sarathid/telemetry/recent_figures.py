@@ -1,7 +1,6 @@
 """How requests were served lately: latencies and rates over a sliding window."""
 
 from sarathid.histogram import LatencyWindow
-from sarathid.protocol.changes import Figures
 from sarathid.protocol.stats import IterationStats, StallEvent, StreamRecord
 from sarathid.slo.guard import Metric
 
@@ -39,19 +38,6 @@ class RecentFigures:
                 if (value_s := histogram.percentile(share)) is not None:
                     values[Metric(f"{name}.{percentile}")] = value_s
         return values
-
-    def summary(self, now_s: float) -> Figures | None:
-        """Return the figures that changes are judged by, None before the first iteration."""
-        if self._since_s is None:
-            return None
-        tbt, ttft = self.tbt.histogram(now_s), self.ttft.histogram(now_s)
-        return Figures(
-            window_s=self._span_s(now_s),
-            tbt_p99_s=tbt.percentile(0.99),
-            ttft_p50_s=ttft.percentile(0.5),
-            ttft_p95_s=ttft.percentile(0.95),
-            tokens_per_s=self._tokens_per_s(now_s),
-        )
 
     def _observe_iteration(self, stats: IterationStats) -> None:
         if self._since_s is None:
