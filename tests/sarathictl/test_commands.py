@@ -1,9 +1,6 @@
 """The plain commands against a daemon that only talks, over real sockets."""
 
-import io
-import json
 import socket
-import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 import pytest
 import typer
 
-from sarathictl.cli import COMMANDS, main
+from sarathictl.cli import COMMANDS
 from sarathid.errors import ControlRefused
 from sarathid.paths import CONTROL_SOCKET
 from sarathid.protocol.control import (
@@ -61,34 +58,6 @@ def daemon(tmp_path: Path) -> Iterator[StubDaemon]:
     }
     with StubDaemon(tmp_path, answers) as daemon:
         yield daemon
-
-
-class Outcome:
-    """What one call printed and ended with."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def sarathictl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
-    monkeypatch.setenv("SARATHID_RUNTIME_DIR", str(tmp_path))
-    monkeypatch.setattr(sys, "stdin", io.StringIO())
-
-    def call(*arguments: str) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["sarathictl", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        printed = capsys.readouterr()
-        return Outcome(ended.value.code if isinstance(ended.value.code, int) else 0, printed.out, printed.err)
-
-    return call
 
 
 def test_status_says_what_runs_and_how_well(daemon: StubDaemon, sarathictl: Any) -> None:
