@@ -1,5 +1,6 @@
 """A daemon of one's own: started in a private runtime directory, waited for, and stopped for certain."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -44,9 +45,15 @@ def own_daemon(sarathid: str, arguments: Sequence[str]) -> Iterator[Endpoint]:
         endpoint = Endpoint(Path(directory, "run"))
         log = Path(directory, "log")
         command = [sarathid, "serve", "--runtime-dir", str(endpoint.runtime_dir), *arguments]
+        environment = os.environ | {"XDG_STATE_HOME": str(Path(directory, "state"))}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, process_group=0
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+                env=environment,
             )
         try:
             _wait_until_ready(process, endpoint, log)

@@ -24,13 +24,14 @@ def log_record(record: StreamRecord) -> None:
     match record:
         case SettingsChanged():
             log.info(
-                "revision %d by %s: budget %d, %s, %s from iteration %d on",
+                "revision %d by %s: budget %s, %s, %s from iteration %d on%s",
                 record.revision,
                 record.changed_by or "?",
-                record.token_budget,
+                record.settings.budget,
                 record.policy,
                 record.slo,
                 record.iteration,
+                f": {record.reason}" if record.reason else "",
             )
         case RequestStats():
             log.debug(

@@ -1,10 +1,14 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sarathid.commands.serve import with_kept_if_valid
 from sarathid.commands.settings import SETTINGS, resolve, to_config
 from sarathid.config import EngineConfig, ServerConfig
 from sarathid.errors import ConfigError
+from sarathid.paths import daemon_state_dir
+from sarathid.server.kept_settings import KeptSettings
 
 
 def write(directory: Path, text: str) -> Path:
@@ -75,3 +79,43 @@ def test_what_cannot_be_right_is_refused_with_its_name(tmp_path: Path, flags: di
 def test_a_file_with_unknown_settings_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         resolve({}, {}, write(tmp_path, text))
+
+
+def kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: dict[str, str], **texts: str
+) -> dict[str, tuple[Any, str]]:
+    """Return value and source of each setting for a daemon whose predecessor left `texts`."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SARATHID_RUNTIME_DIR", str(tmp_path / "run"))
+    KeptSettings(daemon_state_dir(tmp_path / "run")).write(texts)
+    settings = with_kept_if_valid(resolve(flags, {}, write(tmp_path, "[engine]\npolicy = 'prefill-first'\n")))
+    return {effective.setting.name: (effective.value, effective.source) for effective in settings}
+
+
+def test_what_was_kept_goes_before_the_default_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = {"token_budget": "512", "policy": "stall-free", "slo_tbt": "off", "slo_ttft": "2.0s"}
+    found = kept(tmp_path, monkeypatch, {"slo_ttft": "3s"}, **texts)
+
+    assert found["token_budget"] == (512, "kept")
+    assert found["policy"] == ("prefill-first", "sarathid.toml")
+    assert found["slo_tbt"] == (None, "kept")
+    assert found["slo_ttft"] == ("3s", "--slo-ttft")
+
+
+@pytest.mark.parametrize(
+    "texts", [{"token_budget": "512"}, {"token_budget": "many"}, {"slo_tbt": "soon"}, {"slo_ttft": "0s"}]
+)
+def test_what_was_kept_and_can_no_longer_be_is_told_of_and_ignored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, texts: dict[str, str]
+) -> None:
+    found = kept(tmp_path, monkeypatch, {"max_budget": "256"}, **texts)
+
+    assert "kept" not in {source for _value, source in found.values()}
+    (message,) = caplog.messages
+    assert "the kept settings are ignored" in message
+
+
+def test_another_runtime_directory_has_settings_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = kept(tmp_path, monkeypatch, {"runtime_dir": str(tmp_path / "other")}, token_budget="512")
+
+    assert found["token_budget"] == ("auto", "default")

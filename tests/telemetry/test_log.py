@@ -10,7 +10,14 @@ from tests.factories import make_iteration
 from tests.telemetry.test_board import make_ended, make_stall
 
 CHANGE = SettingsChanged(
-    time_s=1.0, iteration=7, revision=2, token_budget=64, policy="stall-free", slo=SLO(tbt_s=0.1), changed_by="0/1/me"
+    time_s=1.0,
+    iteration=7,
+    revision=2,
+    token_budget=64,
+    policy="stall-free",
+    slo=SLO(tbt_s=0.1),
+    changed_by="0/1/me",
+    reason="try it",
 )
 
 
@@ -20,7 +27,10 @@ def test_a_change_is_told_and_what_is_routine_only_when_asked(caplog: pytest.Log
         log_record(record)
 
     assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
-        ("INFO", "revision 2 by 0/1/me: budget 64, stall-free, SLO(tbt_s=0.1, ttft_s=None) from iteration 7 on"),
+        (
+            "INFO",
+            "revision 2 by 0/1/me: budget 64, stall-free, SLO(tbt_s=0.1, ttft_s=None) from iteration 7 on: try it",
+        ),
         ("DEBUG", "request 1 of ?: 8 + 4 tokens, length"),
         ("DEBUG", "iteration 1: 3 requests stalled, 0.500 s at worst, for prefill"),
     ]
