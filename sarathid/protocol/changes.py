@@ -31,8 +31,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 class ChangeNote(msgspec.Struct, frozen=True, kw_only=True):
     """Who changed the settings, why and on which terms.
 
-    `names` are the settings that it gives a value, the one they had already or another. `undoes` is the revision whose values are put back. `confirm_s` is after how long the change is taken back unless
-    somebody keeps it, `guard` what must go on holding, `predicted` what whoever asked was told to expect.
+    `names` are the settings that it gives a value, the one they had already or another. `undoes` is the revision whose
+    values are put back. `confirm_s` is after how long the change is taken back unless somebody keeps it, `guard` what
+    must go on holding, `predicted` what whoever asked was told to expect.
     """
 
     changed_by: str = ""

@@ -53,7 +53,7 @@ class AuditEvent(StrEnum):
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the audit log: what happened to a revision, when (wall-clock time), by whom, and how it stands then."""
+    """One line of the audit log: what happened to a revision, when (wall-clock time), by whom, how it stands then."""
 
     time_s: float
     event: AuditEvent
