@@ -27,6 +27,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     device: str = "auto"
     dtype: str = "auto"
     load_format: Literal["auto", "dummy"] = "auto"
+    quantize: Literal["int8", "int4"] | None = None
     block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_model_len: Annotated[int, Meta(ge=1)] | None = None

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sarathi_kernels import native
+from sarathi_kernels.quantized import QuantizedMatrix
 
 _STEP = 16
 # The kernel reads its rows again for every four columns, so they must stay in a core's cache. With AVX2 it is
@@ -21,6 +22,10 @@ class LayerKernels(Protocol):
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         """Return `x @ weight.T` [num_rows, num_columns]; `x` [num_rows, depth], `weight` [num_columns, depth]."""
+        ...
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
+        """Return `multiply` with the floats that `weight` stands for."""
         ...
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -48,6 +53,9 @@ class TorchLayers(LayerKernels):
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
+        return F.linear(x, weight.to_floats(x.dtype))
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, eps)
@@ -77,13 +85,16 @@ class CPULayers(TorchLayers):
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
         gemm = native.load("skinny_gemm.cpp", directory).sarathi_skinny_gemm
         gemm.argtypes, gemm.restype = (pointer, integer, pointer, pointer, integer, integer, integer), None
+        quantized = native.load("quantized_gemm.cpp", directory).sarathi_quantized_gemm
+        quantized.argtypes, quantized.restype = (pointer, integer, *(pointer,) * 4, integer, integer, integer), None
         norm = elementwise.sarathi_rms_norm
         norm.argtypes, norm.restype = (pointer, pointer, pointer, integer, integer, ctypes.c_float), None
         gate = elementwise.sarathi_gate
         gate.argtypes, gate.restype = (pointer, pointer, integer, integer), None
         rotate = elementwise.sarathi_rotate
         rotate.argtypes, rotate.restype = (pointer, pointer, pointer, integer, integer, integer, integer), None
-        self._skinny_gemm, self._rms_norm, self._gate, self._rotate = gemm, norm, gate, rotate
+        self._skinny_gemm, self._quantized_gemm = gemm, quantized
+        self._rms_norm, self._gate, self._rotate = norm, gate, rotate
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         num_rows, (num_columns, depth) = len(x), weight.shape
@@ -93,6 +104,27 @@ class CPULayers(TorchLayers):
         y = torch.empty(num_rows, num_columns)
         self._skinny_gemm(x.data_ptr(), x.stride(0), weight.data_ptr(), y.data_ptr(), num_rows, num_columns, depth)
         return y
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
+        num_rows, num_columns, depth = len(x), weight.num_rows, weight.depth
+        if depth % _STEP:
+            return super().multiply_quantized(x, weight)
+        is_skinny = num_rows * depth * x.itemsize <= _MAX_SKINNY_BYTES
+        minima = None if weight.minima is None else weight.minima.data_ptr()
+        y = torch.empty((num_rows, num_columns) if is_skinny else (num_columns, depth))
+        assert x.stride(1) == 1 and weight.values.is_contiguous() and weight.scales.is_contiguous()
+        self._quantized_gemm(
+            x.data_ptr() if is_skinny else None,
+            x.stride(0),
+            weight.values.data_ptr(),
+            weight.scales.data_ptr(),
+            minima,
+            y.data_ptr(),
+            num_rows,
+            num_columns,
+            depth,
+        )
+        return y if is_skinny else F.linear(x, y)
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         num_rows, size = x.shape

@@ -1,16 +1,20 @@
-"""`sarathid models`: what can be fetched, fetching it, and writing it for other tools."""
+"""`sarathid models`: what can be fetched, fetching it, writing it for other tools, and what quantizing it costs."""
 
 import sys
+from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from sarathid.config import EngineConfig
+from sarathid.errors import ConfigError
 from sarathid.models import catalog, fetch
 from sarathid.models.model_files import resolve
 
-app = typer.Typer(help="List, fetch and export models.", no_args_is_help=True)
+app = typer.Typer(help="List, fetch, export and judge models.", no_args_is_help=True)
 
+_QUANTIZATIONS: tuple[Literal["int8", "int4"] | None, ...] = (None, "int8", "int4")
 _Name = Annotated[str, typer.Argument(help="A name that `sarathid models list` shows.")]
 
 
@@ -39,6 +43,38 @@ def export_model(
 
     export(resolve(model, _say), directory)
     typer.echo(str(directory))
+
+
+@app.command("perplexity")
+def measure_perplexity(
+    model: Annotated[str, typer.Argument(help="A name, a model directory or a .gguf file.")],
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What is to be predicted [a speech of 1863].")
+    ] = None,
+) -> None:
+    """Say how well a model predicts a text, in its own weights and in int8 and int4."""
+    # Deferred: listing and fetching load no torch.
+    from sarathid.executor.local import LocalExecutor
+    from sarathid.executor.perplexity import perplexity
+
+    words = files("sarathid.models").joinpath("gettysburg.txt") if text is None else text
+    try:
+        token_ids = resolve(model, _say).tokenizer.encode(words.read_text(encoding="utf-8")).ids
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{text}: {error}") from error
+    if len(token_ids) < 2:
+        raise ConfigError(f"{text} has {len(token_ids)} tokens, and there must be two to predict one")
+    plain = None
+    for quantize in _QUANTIZATIONS:
+        executor = LocalExecutor(
+            EngineConfig(model=model, quantize=quantize, max_model_len=len(token_ids), max_num_seqs=1)
+        )
+        info = executor.start()
+        found = perplexity(executor.runner, token_ids, info.block_size)
+        executor.close()
+        plain = plain or found
+        name = quantize or info.dtype
+        typer.echo(f"{name}\t{found:.3f}\t{found / plain - 1:+.2%}\t{info.weight_bytes / 1e6:.0f} MB")
 
 
 def _say(words: str) -> None:

@@ -52,6 +52,7 @@ def serve(
     load_format: Annotated[
         str | None, _option("FORMAT", "auto, or dummy: random weights, to time a model without having it [auto].")
     ] = None,
+    quantize: Annotated[str | None, _option("KIND", "off, int8 or int4: keep weights in fewer bits [off].")] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     threads: Annotated[str | None, _option("N", "Threads that compute [the cores at hand].")] = None,
     kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
@@ -90,6 +91,7 @@ def serve(
         "device": device,
         "dtype": dtype,
         "load_format": load_format,
+        "quantize": quantize,
         "attention_backend": attention_backend,
         "threads": threads,
         "kv_memory": kv_memory,

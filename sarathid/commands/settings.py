@@ -78,12 +78,18 @@ def read_target(text: str) -> str | None:
     return None if text == "off" else text
 
 
+def read_quantization(text: str) -> str | None:
+    """Return a kind of quantization as it is written; None for `off`."""
+    return None if text == "off" else text
+
+
 SETTINGS = (
     Setting("engine", "model", "model", str),
     Setting("engine", "simulate", "simulate", str),
     Setting("engine", "device", "device", str),
     Setting("engine", "dtype", "dtype", str),
     Setting("engine", "load_format", "load_format", str),
+    Setting("engine", "quantize", "quantize", read_quantization),
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "threads", "num_threads", read_count),
     Setting("engine", "kv_memory", "kv_memory_bytes", read_size_bytes),

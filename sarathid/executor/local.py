@@ -4,6 +4,7 @@ import os
 from collections import deque
 
 import torch
+from sarathi_kernels.quantized import Quantization
 from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
 
 from sarathid.config import EngineConfig
@@ -35,8 +36,15 @@ class LocalExecutor:
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._quantization = None if config.quantize is None else Quantization(config.quantize)
         self._submitted: deque[ScheduledBatch] = deque()
         self._runner: ModelRunner | None = None
+
+    @property
+    def runner(self) -> ModelRunner:
+        """What runs batches, once `start` has loaded it."""
+        assert self._runner is not None, "start() comes first"
+        return self._runner
 
     def check(self) -> None:
         """Decide all that `start` decides, without loading weights or taking memory; raises what it would raise."""
@@ -63,7 +71,9 @@ class LocalExecutor:
             eos_token_ids=files.config.eos_token_ids,
             isolated_decode_s=self._measure_isolated_decode_s(self._runner, placement, plan, block_size),
             num_threads=num_threads,
-            notes=_present(placement.note, plan.note, *kernels.notes, self._weights_note(), _thread_note(num_threads)),
+            notes=_present(
+                placement.note, plan.note, *kernels.notes, *self._weights_notes(), _thread_note(num_threads)
+            ),
         )
 
     def submit(self, batch: ScheduledBatch) -> None:
@@ -71,8 +81,7 @@ class LocalExecutor:
         self._submitted.append(batch)
 
     def collect(self) -> tuple[int | None, ...]:
-        assert self._runner is not None, "start() comes first"
-        return self._runner.run(self._submitted.popleft())
+        return self.runner.run(self._submitted.popleft())
 
     def close(self) -> None:
         self._submitted.clear()
@@ -80,7 +89,7 @@ class LocalExecutor:
 
     def _decide(self, model: ModelConfig) -> tuple[Placement, int, KVPlan, Kernels]:
         """Return where the model runs, in blocks of how many tokens, of how many blocks, and by which kernels."""
-        placement = place(self._config.device, self._config.dtype, model)
+        placement = place(self._config.device, self._config.dtype, self._quantization, model)
         block_size = self._config.block_size or _DEFAULT_BLOCK_SIZES[placement.device.type]
         plan = self._plan_kv_cache(model, placement, block_size)
         return placement, block_size, plan, self._select_kernels(model, placement, block_size)
@@ -110,8 +119,13 @@ class LocalExecutor:
             config.max_model_len,
         )
 
-    def _weights_note(self) -> str | None:
-        return "the weights are random numbers: every word is nonsense" if self._config.load_format == "dummy" else None
+    def _weights_notes(self) -> tuple[str, ...]:
+        notes = []
+        if self._config.load_format == "dummy":
+            notes.append("the weights are random numbers: every word is nonsense")
+        if self._quantization is not None:
+            notes.append(f"the weights of attention and feed-forward are {self._quantization}")
+        return tuple(notes)
 
     def _load(
         self,
@@ -122,7 +136,7 @@ class LocalExecutor:
         block_size: int,
         num_threads: int,
     ) -> ModelRunner:
-        context = LayerContext(placement.device, placement.dtype, kernels.layers)
+        context = LayerContext(placement.device, placement.dtype, kernels.layers, self._quantization)
         model = build_model(files.config, plan.max_model_len, context)
         if self._config.load_format == "dummy":
             fill_dummy(model.checkpoint_tensors())

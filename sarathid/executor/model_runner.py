@@ -2,8 +2,9 @@
 
 import torch
 from sarathi_kernels.select import Kernels
+from torch import Tensor
 
-from sarathid.executor.input_batch import build_input_batch
+from sarathid.executor.input_batch import InputBatch, build_input_batch
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.sampler import sample
 from sarathid.models.decoder import Decoder
@@ -24,13 +25,24 @@ class ModelRunner:
         return self._storage.num_bytes
 
     @torch.inference_mode()
+    def logits(self, batch: ScheduledBatch) -> Tensor:
+        """Return the logits [num_tokens, vocab_size] float32 of every token that runs, drawing none."""
+        _, hidden = self._forward(batch)
+        return self._model.logits(hidden)
+
+    @torch.inference_mode()
     def run(self, batch: ScheduledBatch) -> tuple[int | None, ...]:
         """Return one token id for each row that samples, None where its logits are not numbers."""
-        inputs = build_input_batch(batch, self._storage.block_size, self._model.config.sliding_window, self._device)
-        hidden = self._model.forward(
-            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._kernels.attention
-        )
+        inputs, hidden = self._forward(batch)
         if not inputs.sampling:
             return ()
         logits = self._model.logits(hidden[inputs.sample_rows])
         return sample(logits, inputs.sampling, self._kernels.draw)
+
+    def _forward(self, batch: ScheduledBatch) -> tuple[InputBatch, Tensor]:
+        """Return the batch's tensors and the residual stream [num_tokens, hidden_size] that they give."""
+        inputs = build_input_batch(batch, self._storage.block_size, self._model.config.sliding_window, self._device)
+        hidden = self._model.forward(
+            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._kernels.attention
+        )
+        return inputs, hidden

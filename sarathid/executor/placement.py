@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from sarathi_kernels.layers import TorchLayers
+from sarathi_kernels.quantized import Quantization
 
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.executor.memory import free_bytes
@@ -24,8 +25,8 @@ class Placement:
     note: str | None = None
 
 
-def place(device: str, dtype: str, model: ModelConfig) -> Placement:
-    """Return where `model` runs, with `device` and `dtype` as configured.
+def place(device: str, dtype: str, quantization: Quantization | None, model: ModelConfig) -> Placement:
+    """Return where `model` runs, with `device`, `dtype` and `quantization` as configured.
 
     Of several GPUs it is the one with most memory free, alone: the smallest layout that fits. Raises
     `ConfigError` for a device that is not there or a format that is unknown, and `ModelRefused`, with
@@ -33,7 +34,7 @@ def place(device: str, dtype: str, model: ModelConfig) -> Placement:
     """
     device_type = _choose_device_type(device)
     found_dtype = _choose_dtype(dtype, device_type)
-    num_weight_bytes = _count_weight_bytes(model, found_dtype)
+    num_weight_bytes = _count_weight_bytes(model, found_dtype, quantization)
     if device_type == "cuda" and ":" not in device:
         chosen = max(_gpus(), key=free_bytes)
         note = _gpu_note(chosen, num_weight_bytes)
@@ -66,8 +67,8 @@ def _choose_dtype(name: str, device_type: str) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _count_weight_bytes(model: ModelConfig, dtype: torch.dtype) -> int:
-    shapes = build_model(model, 1, LayerContext(torch.device("meta"), dtype, TorchLayers()))
+def _count_weight_bytes(model: ModelConfig, dtype: torch.dtype, quantization: Quantization | None) -> int:
+    shapes = build_model(model, 1, LayerContext(torch.device("meta"), dtype, TorchLayers(), quantization))
     return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
 
 

@@ -96,6 +96,14 @@ def test_dummy_weights_run_without_a_file_of_weights(tiny_path: Path, tmp_path: 
     assert any("random numbers" in note for note in info.notes)
 
 
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_quantized_weights_take_less_and_say_so(tmp_path: Path, quantize: str) -> None:
+    save_tiny_model(tmp_path, intermediate_size=160)
+    plain, quantized = (LocalExecutor(make_config(tmp_path, quantize=kind)).start() for kind in (None, quantize))
+    assert quantized.weight_bytes < plain.weight_bytes
+    assert any(f"are {quantize}" in note for note in quantized.notes)
+
+
 def test_a_small_cache_cuts_the_length_and_says_so(tiny_path: Path) -> None:
     info = LocalExecutor(make_config(tiny_path, kv_memory_bytes=100_000)).start()
     assert info.max_model_len == 64

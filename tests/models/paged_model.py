@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from sarathi_kernels.quantized import Quantization
 from sarathi_kernels.select import KernelNeeds, select_kernels
 from torch import Tensor
 
@@ -40,6 +41,7 @@ class PagedModel:
         max_len: int = 256,
         block_size: int = 16,
         attention: str = "auto",
+        quantization: Quantization | None = None,
     ) -> None:
         files = resolve(str(path))
         config = files.config
@@ -51,7 +53,7 @@ class PagedModel:
             directory=kernel_directory,
         )
         kernels = select_kernels(attention, needs)
-        self.model = build_model(config, max_len, LayerContext(CPU, torch.float32, kernels.layers))
+        self.model = build_model(config, max_len, LayerContext(CPU, torch.float32, kernels.layers, quantization))
         load_weights(self.model.checkpoint_tensors(), open_weights(files), 2)
         blocks_each = -(-max_len // block_size)
         self._storage = KVStorage(config, num_sequences * blocks_each, block_size, CPU, torch.float32)

@@ -4,16 +4,22 @@ from dataclasses import dataclass
 
 import torch
 from sarathi_kernels.layers import LayerKernels
+from sarathi_kernels.quantized import Quantization
 from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class LayerContext:
-    """Where weights lie, in which number format, and by which kernels layers compute."""
+    """Where weights lie, in which number format, and by which kernels layers compute.
+
+    With a `quantization` the matrices of attention and feed-forward are kept in it; embeddings, the output
+    head, norms and biases are not.
+    """
 
     device: torch.device
     dtype: torch.dtype
     kernels: LayerKernels
+    quantization: Quantization | None = None
 
     def empty(self, *shape: int) -> Tensor:
         """Return an uninitialized weight."""

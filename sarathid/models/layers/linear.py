@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sarathid.models.layers.checkpoint import CheckpointTensor
+from sarathid.models.layers.checkpoint import CheckpointTensor, Destination
 from sarathid.models.layers.context import LayerContext
+from sarathid.models.layers.weight import make_weight
 
 
 class Linear:
@@ -17,18 +18,17 @@ class Linear:
 
     def __init__(self, in_features: int, out_features: Sequence[int], has_bias: bool, context: LayerContext) -> None:
         self._out_features = list(out_features)
-        self._kernels = context.kernels
-        self._weight = context.empty(sum(out_features), in_features)
+        self._weight = make_weight(sum(out_features), in_features, context)
         self._bias = context.empty(sum(out_features)) if has_bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return [num_tokens, sum(out_features)] for `x` [num_tokens, in_features]."""
-        product = self._kernels.multiply(x, self._weight)
+        product = self._weight.multiply(x)
         return product if self._bias is None else product.add_(self._bias)
 
-    def weights(self) -> Sequence[Tensor]:
+    def weights(self) -> Sequence[Destination]:
         """Return each projection's rows, as views into the stacked ones."""
-        return torch.split(self._weight, self._out_features)
+        return self._weight.split(self._out_features)
 
     def biases(self) -> Sequence[Tensor]:
         """Return each projection's biases, as views into the stacked ones; none where there are none."""

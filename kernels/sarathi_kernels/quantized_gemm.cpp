@@ -1,0 +1,91 @@
+// The product of few rows with a matrix of 8-bit or 4-bit numbers: a few of its rows at a time become floats
+// in a buffer that stays in the cache, so that what is read from memory is a quarter or an eighth.
+
+#include <cstdint>
+#include <vector>
+
+#include "skinny_gemm.h"
+
+namespace {
+
+constexpr int kGroup = 32;  // 4-bit numbers that share a scale and a minimum
+constexpr int kHalf = kGroup / 2;
+
+typedef int8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
+typedef uint8_t UnsignedBytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
+
+// One row of the matrix: 8-bit numbers times one scale; depth is a multiple of kLanes.
+struct Int8Rows {
+  const int8_t* values;  // [num_columns, depth]
+  const float* scales;   // [num_columns]
+
+  void unpack(int64_t column, int64_t depth, float* target) const {
+    const int8_t* source = values + column * depth;
+    const float scale = scales[column];
+    for (int64_t k = 0; k < depth; k += kLanes)
+      store(target + k, __builtin_convertvector(*reinterpret_cast<const Bytes*>(source + k), Vec) * scale);
+  }
+};
+
+// One row of the matrix: groups of 4-bit numbers times a scale, plus a minimum. Byte i of a group holds
+// number i in its low half and number i + 16 in its high one.
+struct Int4Rows {
+  const uint8_t* values;  // [num_columns, depth / 2]
+  const float* scales;    // [num_columns, depth / kGroup]
+  const float* minima;    // [num_columns, depth / kGroup]
+
+  void unpack(int64_t column, int64_t depth, float* target) const {
+    const uint8_t* source = values + column * (depth / 2);
+    const int64_t num_groups = depth / kGroup;
+    for (int64_t group = 0; group < num_groups; ++group) {
+      const float scale = scales[column * num_groups + group], minimum = minima[column * num_groups + group];
+      for (int i = 0; i < kHalf; i += kLanes) {
+        const UnsignedBytes packed = *reinterpret_cast<const UnsignedBytes*>(source + group * kHalf + i);
+        float* first = target + group * kGroup + i;
+        store(first, __builtin_convertvector(packed & 15, Vec) * scale + minimum);
+        store(first + kHalf, __builtin_convertvector(packed >> 4, Vec) * scale + minimum);
+      }
+    }
+  }
+};
+
+template <class Matrix>
+void multiply(const Matrix& matrix, const float* x, int64_t x_stride, float* y, int64_t num_rows, int64_t num_columns,
+              int64_t depth) {
+  const int64_t num_whole = num_columns / kColumns * kColumns;
+#pragma omp parallel
+  {
+    static thread_local std::vector<float> unpacked;
+    unpacked.resize(kColumns * depth);
+#pragma omp for schedule(static)
+    for (int64_t column = 0; column < num_whole; column += kColumns) {
+      for (int i = 0; i < kColumns; ++i) matrix.unpack(column + i, depth, &unpacked[i * depth]);
+      multiply_columns<kColumns, false>(x, x_stride, unpacked.data(), depth, y + column, num_columns, num_rows);
+    }
+  }
+  std::vector<float> unpacked(depth);
+  for (int64_t column = num_whole; column < num_columns; ++column) {
+    matrix.unpack(column, depth, unpacked.data());
+    multiply_columns<1, false>(x, x_stride, unpacked.data(), depth, y + column, num_columns, num_rows);
+  }
+}
+
+template <class Matrix>
+void unpack_all(const Matrix& matrix, float* target, int64_t num_columns, int64_t depth) {
+#pragma omp parallel for schedule(static)
+  for (int64_t column = 0; column < num_columns; ++column) matrix.unpack(column, depth, target + column * depth);
+}
+
+}  // namespace
+
+// x [num_rows, depth] with `x_stride` floats between rows, y [num_rows, num_columns] dense; `minima` is null for
+// 8-bit numbers. Without x, y is [num_columns, depth] and takes the matrix itself.
+extern "C" void sarathi_quantized_gemm(const float* x, int64_t x_stride, const void* values, const float* scales,
+                                       const float* minima, float* y, int64_t num_rows, int64_t num_columns,
+                                       int64_t depth) {
+  const Int8Rows int8{static_cast<const int8_t*>(values), scales};
+  const Int4Rows int4{static_cast<const uint8_t*>(values), scales, minima};
+  if (!x) return minima ? unpack_all(int4, y, num_columns, depth) : unpack_all(int8, y, num_columns, depth);
+  if (minima) return multiply(int4, x, x_stride, y, num_rows, num_columns, depth);
+  multiply(int8, x, x_stride, y, num_rows, num_columns, depth);
+}

@@ -1,0 +1,50 @@
+"""A quantized model is the model of its rounded weights, and nothing else of it is rounded."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from sarathi_kernels.quantized import Quantization, QuantizedMatrix
+
+from sarathid.errors import ModelRefused
+from tests.models.paged_model import CPU, PagedModel
+from tests.models.tiny import VOCAB_SIZE, save_tiny_model
+
+TOKENS = torch.randint(VOCAB_SIZE, (90,), generator=torch.Generator().manual_seed(1)).tolist()
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("Llama", {"intermediate_size": 160, "attention_bias": True, "tie_word_embeddings": True}),
+    "falcon": ("Falcon", {"ffn_hidden_size": 160, "new_decoder_architecture": True, "bias": True}),
+}
+
+
+def round_weights(model: transformers.PreTrainedModel, quantization: Quantization) -> None:
+    """Round the matrices of every layer, those of the embedding and the output head excepted."""
+    for name, parameter in model.named_parameters():
+        is_matrix_of_a_layer = parameter.dim() == 2 and (".layers." in name or ".h." in name)
+        if is_matrix_of_a_layer:
+            matrix = QuantizedMatrix.empty(quantization, len(parameter), parameter.shape[1], CPU)
+            matrix.take(parameter.data)
+            parameter.data.copy_(matrix.to_floats(torch.float32))
+
+
+@pytest.mark.parametrize("quantization", list(Quantization))
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_are_those_of_the_rounded_weights(
+    kind: str, quantization: Quantization, tmp_path: Path, kernel_directory: Path
+) -> None:
+    name, changes = KINDS[kind]
+    oracle = save_tiny_model(tmp_path, name, **changes)
+    round_weights(oracle, quantization)
+    paged = PagedModel(tmp_path, kernel_directory, num_sequences=1, quantization=quantization)
+    with torch.inference_mode():
+        expected = oracle(torch.tensor([TOKENS])).logits[0]
+    (found,) = paged.run_chunked([TOKENS], 32)
+    torch.testing.assert_close(found, expected, atol=2e-4, rtol=0)
+
+
+def test_rows_that_do_not_divide_into_groups_are_refused(tmp_path: Path, kernel_directory: Path) -> None:
+    save_tiny_model(tmp_path, intermediate_size=80)
+    with pytest.raises(ModelRefused, match="multiple of 32 weights, and this model has some of 80"):
+        PagedModel(tmp_path, kernel_directory, quantization=Quantization.INT4)
