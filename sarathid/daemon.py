@@ -18,6 +18,7 @@ from sarathid.engine.client import EngineClient
 from sarathid.models.model_files import ModelFiles
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_state_dir
 from sarathid.protocol.control import DaemonState, Draining
+from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
 from sarathid.server.availability import Availability
 from sarathid.server.control import ControlServer
@@ -68,7 +69,9 @@ class Daemon:
         self._is_interrupted = False
         self._drain_timeout_s = config.server.drain_timeout_s
         self._context = zmq.asyncio.Context()
-        self._engine = EngineClient(config.server.max_queue_len)
+        self._engine = EngineClient(
+            config.server.max_queue_len, sheds_overload=config.engine.overload is OverloadMode.SHED
+        )
         self._board = Board()
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
         self._retuner = self._make_retuner(kept)

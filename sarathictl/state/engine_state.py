@@ -19,6 +19,7 @@ from sarathid.protocol.stats import (
     IterationScheduled,
     IterationStats,
     LifeCycle,
+    Overload,
     RequestStats,
     SettingsChanged,
     StallEvent,
@@ -32,7 +33,7 @@ STALL_SPAN_S = 60.0
 MAX_STALLS = 512
 MAX_CHANGES = 64
 
-_Timed: TypeAlias = IterationStats | StallEvent | SettingsChanged | LifeCycle
+_Timed: TypeAlias = IterationStats | StallEvent | Overload | SettingsChanged | LifeCycle
 
 
 class EngineState:
@@ -108,6 +109,8 @@ class EngineState:
                 self._requests.count_stalls(record)
             case RequestStats():
                 self._requests.drop(record.request_id)
+            case Overload():
+                pass  # the plan of each iteration tells
             case SettingsChanged():
                 self._fold_settings(record)
             case LifeCycle():
@@ -173,17 +176,14 @@ class EngineState:
     def _adopt_settings(self, record: IterationStats) -> None:
         """Follow a retuning whose own record was lost on the way."""
         if self._settings is not None and record.revision > self._settings.revision:
-            self._settings = msgspec.structs.replace(self._settings, revision=record.revision, policy=record.policy)
+            token_budget = record.token_budget if record.plan is None else self._settings.token_budget
+            self._settings = msgspec.structs.replace(
+                self._settings, revision=record.revision, policy=record.policy, token_budget=token_budget
+            )
 
     def _fold_settings(self, record: SettingsChanged) -> None:
         self._changes.append(record)
-        self._settings = EngineSettings(
-            revision=record.revision,
-            token_budget=record.token_budget,
-            policy=record.policy,
-            slo=record.slo,
-            budget_mode=record.budget_mode,
-        )
+        self._settings = record.settings
 
     def _fold_life_cycle(self, record: LifeCycle) -> None:
         self._daemon_state = record.state

@@ -16,7 +16,7 @@ from sarathid.config import DEFAULT_MODEL, EngineConfig
 from sarathid.costmodel.cost_profile import CostProfile, Memory, Provenance, Shape, to_toml
 from sarathid.costmodel.fit import FittedCosts, Sample, fit, relative_errors
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.library import find_profile, profile_path
+from sarathid.costmodel.library import find_profile, name_on, profile_path
 from sarathid.engine.assembly import build_core
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
@@ -144,7 +144,7 @@ def build_profile(info: ExecutorInfo, files: ModelFiles, costs: FittedCosts, sam
 
 def _validate(config: EngineConfig, executor: Executor, info: ExecutorInfo, rate_per_s: float) -> None:
     """Serve fresh requests with the real core and compare each iteration's time with the profile's."""
-    name = f"{info.device.partition(':')[0]}/{info.model}-tp1"
+    name = name_on(info.device, info.model)
     model = IterationCostModel(find_profile(name))
     clock = MonotonicClock()
     requests = load_requests("sharegpt4", num_requests=_FRESH_NUM_REQUESTS, seed=_FRESH_SEED, scale=_FRESH_SCALE)

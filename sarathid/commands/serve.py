@@ -58,6 +58,9 @@ def serve(
     kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
     block_size: Annotated[str | None, _option("N", "Tokens a block [16 on CPU, 256 on CUDA].")] = None,
     watermark: Annotated[str | None, _option("SHARE", "Share of the blocks kept free at admission [0.01].")] = None,
+    overload: Annotated[
+        str | None, _option("MODE", "New requests while decodes alone miss the target: admit, hold or shed [hold].")
+    ] = None,
     max_model_len: Annotated[str | None, _option("N", "Longest context in tokens [the model's].")] = None,
     max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,
     policy: Annotated[str | None, _option("NAME", "stall-free or prefill-first [stall-free].")] = None,
@@ -97,6 +100,7 @@ def serve(
         "kv_memory": kv_memory,
         "block_size": block_size,
         "watermark": watermark,
+        "overload": overload,
         "max_model_len": max_model_len,
         "max_num_seqs": max_num_seqs,
         "policy": policy,

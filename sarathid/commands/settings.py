@@ -95,6 +95,7 @@ SETTINGS = (
     Setting("engine", "kv_memory", "kv_memory_bytes", read_size_bytes),
     Setting("engine", "block_size", "block_size", read_count),
     Setting("engine", "watermark", "watermark", read_share),
+    Setting("engine", "overload", "overload", str),
     Setting("engine", "max_model_len", "max_model_len", read_count),
     Setting("engine", "max_num_seqs", "max_num_seqs", read_count),
     Setting("engine", "policy", "policy", str),

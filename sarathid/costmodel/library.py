@@ -23,6 +23,11 @@ def find_profile(name: str) -> CostProfile:
     raise ConfigError(f"there is no profile {name!r}; choose one of {', '.join(available())}, or a .toml file")
 
 
+def name_on(device: str, model: str) -> str:
+    """Return the name of the profile of a model that runs here, on one device: `cpu`, or `cuda:0`."""
+    return f"{device.partition(':')[0]}/{model}-tp1"
+
+
 def available() -> tuple[str, ...]:
     """Return the names of the user's profiles and of those that ship, in alphabetical order."""
     directory = profile_dir()

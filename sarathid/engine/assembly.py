@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sarathid.clock import Clock
 from sarathid.config import EngineConfig, resolve_target_s
 from sarathid.costmodel.correction import CorrectedCostModel
+from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.predictor import CostModel, OnlineCostModel
 from sarathid.engine.core import EngineCore
 from sarathid.errors import ConfigError
@@ -13,7 +14,7 @@ from sarathid.protocol.slo import SLO, mode_of
 from sarathid.protocol.stats import EngineInfo, EngineSettings
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler, SchedulerLimits
-from sarathid.slo.controller import BudgetBounds, SLOController
+from sarathid.slo.controller import BudgetBounds, Circumstances, SLOController
 from sarathid.slo.profiled_budget import WorstCase
 from sarathid.telemetry.recorder import StatsRecorder
 
@@ -59,6 +60,7 @@ def build_core(
     the number of tokens that the device rounds an iteration up to.
     """
     corrected = CorrectedCostModel(OnlineCostModel() if cost_model is None else cost_model)
+    forecast = PipelineForecast(executor.max_batches_in_flight)
     settings = initial_settings(config, found.isolated_decode_s)
     limits = SchedulerLimits(
         num_blocks=found.num_blocks,
@@ -74,19 +76,23 @@ def build_core(
         Scheduler(limits, find_policy(settings.policy)),
         SLOController(
             settings,
-            BudgetBounds(config.min_token_budget, config.max_token_budget),
-            corrected,
-            WorstCase(
-                num_decodes=config.max_num_seqs,
-                decode_context=min(found.num_blocks * found.block_size, config.max_num_seqs * found.max_model_len),
-                max_model_len=found.max_model_len,
+            Circumstances(
+                bounds=BudgetBounds(config.min_token_budget, config.max_token_budget),
+                worst_case=WorstCase(
+                    num_decodes=config.max_num_seqs,
+                    decode_context=min(found.num_blocks * found.block_size, config.max_num_seqs * found.max_model_len),
+                    max_model_len=found.max_model_len,
+                ),
+                tile=tile,
+                is_pipelined=forecast.num_stages > 1,
+                overload=config.overload,
             ),
-            tile=tile,
-            num_stages=executor.max_batches_in_flight,
+            corrected,
         ),
         StatsRecorder(found.isolated_decode_s),
         clock,
         corrected,
+        forecast,
         gc_total_s=gc_total_s,
     )
 

@@ -66,11 +66,13 @@ class EngineClient:
     engine made them.
     """
 
-    def __init__(self, max_queue_len: int = 1024) -> None:
+    def __init__(self, max_queue_len: int = 1024, *, sheds_overload: bool = False) -> None:
         self.info: EngineInfo | None = None
         self.settings: EngineSettings | None = None
         self.is_ready = False
         self._max_queue_len = max_queue_len
+        self._sheds_overload = sheds_overload
+        self._is_overloaded = False
         self._streams: dict[int, TokenStream] = {}
         self._observers: list[Observer] = []
         self._context = zmq.asyncio.Context()
@@ -219,6 +221,8 @@ class EngineClient:
             raise QueueFull("the engine is starting; try again in a moment")
         if sum(stream.is_waiting for stream in self._streams.values()) >= self._max_queue_len:
             raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
+        if self._sheds_overload and self._is_overloaded:
+            raise QueueFull("the answers under way take all the time that the target allows; try again later")
         if not prompt_token_ids:
             raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
         if len(prompt_token_ids) >= self.info.max_model_len:
@@ -285,6 +289,9 @@ class EngineClient:
         for stall in (*output.stalls, *self._restart_stalls(restart_gaps, generated_s)):
             self._count_stalls(stall)
             self._publish(stall)
+        if output.overload is not None:
+            self._is_overloaded = output.overload.is_overloaded
+            self._publish(output.overload)
         for stats in output.finished:
             stream = self._streams.get(stats.request_id)
             if stream is not None:

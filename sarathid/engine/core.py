@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from sarathid.clock import Clock
 from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.predictor import CostModel
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
-from sarathid.protocol.stats import ChunkStats, EngineSettings, IterationScheduled
+from sarathid.protocol.stats import Blocker, BudgetBound, BudgetPlan, ChunkStats, EngineSettings, IterationScheduled
 from sarathid.protocol.step import ChangeSettings, SettingsApplied, StepOutput, TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch
 from sarathid.scheduler.policies.registry import find_policy
@@ -20,13 +21,13 @@ from sarathid.telemetry.recorder import IterationTiming, StatsRecorder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchedBatch:
-    """A batch that the executor has and the core has not collected."""
+    """A batch that the executor has and the core has not collected; `work_s` is its own predicted time."""
 
     scheduled: IterationScheduled
     batch: ScheduledBatch
     features: IterationFeatures
     settings: EngineSettings
-    predicted_decode_s: float | None
+    work_s: float | None
     submitted_s: float
     idle_s: float
 
@@ -35,7 +36,7 @@ class EngineCore:
     """The engine without its surroundings: no tensor, no socket, no wall clock of its own.
 
     `gc_total_s` tells how long the garbage collector has paused this process so far. `cost_model` predicts each
-    iteration and learns from it; it is the one that the controller plans with.
+    iteration and learns from it, `forecast` when it will be through the pipeline; the controller plans with both.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class EngineCore:
         recorder: StatsRecorder,
         clock: Clock,
         cost_model: CostModel,
+        forecast: PipelineForecast,
         *,
         first_iteration: int = 0,
         gc_total_s: Callable[[], float] = lambda: 0.0,
@@ -57,6 +59,7 @@ class EngineCore:
         self._clock = clock
         self._gc_total_s = gc_total_s
         self._cost_model = cost_model
+        self._forecast = forecast
         self._in_flight: deque[LaunchedBatch] = deque()
         self._next_iteration = first_iteration
         self._busy_since_s: float | None = None
@@ -94,7 +97,7 @@ class EngineCore:
         """Go on where an earlier engine stopped, before anything ran here."""
         assert not self._scheduler.has_work
         self._next_iteration = first_iteration
-        self._controller.settings = settings
+        self._controller.resume(settings)
         self._scheduler.policy = find_policy(settings.policy)
 
     def step(self) -> StepOutput | None:
@@ -112,15 +115,19 @@ class EngineCore:
         if not batch:
             assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
             return None
-        settings = self._controller.settings
+        settings, plan = self._controller.settings, self._controller.explain()
         features = IterationFeatures.of(batch)
+        work_s = self._cost_model.predict(features)
+        predicted_s = None if work_s is None else self._forecast.launch(start_s, work_s)
         scheduled = IterationScheduled(
             sequence_number=self._next_iteration,
             start_s=start_s,
-            token_budget=settings.token_budget,
+            token_budget=self._controller.num_tokens,
             num_decode_tokens=len(batch.decodes),
             chunks=self._chunk_stats(batch),
-            predicted_s=self._cost_model.predict(features),
+            predicted_s=predicted_s,
+            plan=plan,
+            blocked_by=self._blocked_by(plan),
         )
         self._next_iteration += 1
         self._executor.submit(batch)
@@ -130,7 +137,7 @@ class EngineCore:
                 batch=batch,
                 features=features,
                 settings=settings,
-                predicted_decode_s=self._cost_model.predict(features.without_chunks()),
+                work_s=work_s,
                 submitted_s=self._clock.now_s(),
                 idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
             )
@@ -155,7 +162,8 @@ class EngineCore:
             gc_s=gc_total_s - self._gc_seen_s,
         )
         self._gc_seen_s = gc_total_s
-        self._cost_model.observe(launched.features, collected_s - launched.submitted_s - timing.gc_s)
+        predicted_decode_s = self._predicted_decode_s(launched)
+        self._learn(launched, collected_s - launched.submitted_s - timing.gc_s)
         recorded = self._recorder.record(
             launched.scheduled,
             launched.batch,
@@ -163,13 +171,37 @@ class EngineCore:
             timing,
             launched.settings,
             self._scheduler,
-            launched.predicted_decode_s,
+            predicted_decode_s,
         )
-        self._controller.observe(recorded.stats)
+        overload = self._controller.observe(recorded.stats, launched.features.without_chunks())
         self._busy_since_s = timing.updated_s
         if not self.has_work:
             self._rest()
-        return StepOutput(deltas=deltas, stats=recorded.stats, stalls=recorded.stalls, finished=recorded.finished)
+        return StepOutput(
+            deltas=deltas, stats=recorded.stats, stalls=recorded.stalls, overload=overload, finished=recorded.finished
+        )
+
+    def _blocked_by(self, plan: BudgetPlan | None) -> Blocker | None:
+        """Return what the oldest waiting request waits for; the scheduler can't tell why a budget grants nothing."""
+        if plan is not None and plan.bound is BudgetBound.HOLD:
+            return Blocker.HOLD
+        return self._scheduler.blocked_by
+
+    def _predicted_decode_s(self, launched: LaunchedBatch) -> float | None:
+        """Return what was expected of a batch without its chunks, in the same place of the pipeline."""
+        predicted_s = launched.scheduled.predicted_s
+        decode_s = self._cost_model.predict(launched.features.without_chunks())
+        if predicted_s is None or launched.work_s is None or decode_s is None:
+            return None
+        return max(0.0, predicted_s - launched.work_s + decode_s)
+
+    def _learn(self, launched: LaunchedBatch, seconds: float) -> None:
+        """Let the models know that a batch was done after `seconds`, of which it waited a part in the pipeline."""
+        predicted_s = launched.scheduled.predicted_s
+        if predicted_s is not None and launched.work_s is not None:
+            self._forecast.collect(seconds - predicted_s)
+            seconds *= launched.work_s / predicted_s if predicted_s else 1.0
+        self._cost_model.observe(launched.features, seconds)
 
     def _rest(self) -> None:
         """Make sure, now that there is nothing to do, that every block is back."""

@@ -18,12 +18,13 @@ import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
+from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.library import find_profile
+from sarathid.costmodel.library import available, find_profile, name_on
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
-from sarathid.executor.base import Executor
+from sarathid.executor.base import Executor, ExecutorInfo
 from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.telemetry.gc_meter import GarbageCollectionMeter
@@ -66,7 +67,16 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
     executor = _executor(config)
     found = executor.start()
     try:
-        core = build_core(config, executor, found, MonotonicClock(), lambda: meter.total_s)
+        profile = _profile(config, found)
+        core = build_core(
+            config,
+            executor,
+            found,
+            MonotonicClock(),
+            lambda: meter.total_s,
+            cost_model=None if profile is None else IterationCostModel(profile),
+            tile=1 if profile is None else profile.linear.tile,
+        )
         gc.collect()
         gc.freeze()
         meter.start()
@@ -75,6 +85,12 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
         EngineHost(core, socket, sys.stdin.fileno()).run()
     finally:
         executor.close()
+
+
+def _profile(config: EngineConfig, found: ExecutorInfo) -> CostProfile | None:
+    """Return the cost profile of what runs here: the user's own, else one that ships, None if there is none."""
+    name = config.simulate or name_on(found.device, found.model)
+    return find_profile(name) if name.endswith(".toml") or name in available() else None
 
 
 def _executor(config: EngineConfig) -> Executor:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from sarathid.clock import Timer
 from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.costmodel.pipeline import Pipeline
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
-from sarathid.executor.pipeline import Pipeline
+from sarathid.executor.disturbance import Disturbance
 from sarathid.scheduler.batch import ScheduledBatch
 
 VOCAB_SIZE = 1 << 16
@@ -27,15 +28,25 @@ class SimulatedExecutor:
     """An executor that answers with one token, never the end of a sequence, given when a real one would.
 
     A batch runs through the profile's pipeline stages, behind the batches before it; as many may be in flight
-    as there are stages. Under a virtual clock a run takes no time but the scheduler's.
+    as there are stages. Under a virtual clock a run takes no time but the scheduler's. A `disturbance` makes the device
+    differ from its profile.
     """
 
-    def __init__(self, cost_model: IterationCostModel, clock: Timer, *, max_model_len: int, block_size: int) -> None:
+    def __init__(
+        self,
+        cost_model: IterationCostModel,
+        clock: Timer,
+        *,
+        max_model_len: int,
+        block_size: int,
+        disturbance: Disturbance | None = None,
+    ) -> None:
         self.pipeline = Pipeline(cost_model.num_stages)
         self._cost_model = cost_model
         self._clock = clock
         self._max_model_len = max_model_len
         self._block_size = block_size
+        self._disturbance = disturbance
         self._submitted: deque[_Submitted] = deque()
 
     @property
@@ -76,7 +87,11 @@ class SimulatedExecutor:
 
     def submit(self, batch: ScheduledBatch) -> None:
         assert len(self._submitted) < self.max_batches_in_flight
-        stage_s = self._cost_model.stage_seconds(IterationFeatures.of(batch))
+        features = IterationFeatures.of(batch)
+        stage_s = self._cost_model.stage_seconds(features)
+        if self._disturbance is not None:
+            factor = self._disturbance.factor(features)
+            stage_s = tuple([seconds * factor for seconds in stage_s])
         finished_s = self.pipeline.run(self._clock.now_s(), stage_s)
         num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)
         self._submitted.append(_Submitted(finished_s, num_samples))

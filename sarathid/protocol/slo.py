@@ -40,6 +40,14 @@ class BudgetMode(StrEnum):
     ADAPTIVE = "adaptive"
 
 
+class OverloadMode(StrEnum):
+    """What happens to new requests while the decodes alone take the target's time: nothing, they wait, or go away."""
+
+    ADMIT = "admit"
+    HOLD = "hold"
+    SHED = "shed"
+
+
 BudgetChoice: TypeAlias = Annotated[int, Meta(ge=1)] | Literal["auto", "profiled"]
 """A token budget as it is asked for: a number pins it, `auto` is adaptive."""
 

@@ -53,6 +53,34 @@ class Blocker(StrEnum):
     HOLD = "hold"
 
 
+class BudgetBound(StrEnum):
+    """What kept an iteration from getting more prefill tokens."""
+
+    DEMAND = "demand"  # nothing: no prompt wanted more
+    FIXED = "fixed"  # a number of tokens
+    TARGET = "target"  # the time that the tightest decode may still take
+    USE = "use"  # a longer iteration would gain little and hold every answer up
+    MOST = "most"  # the most tokens that an iteration may have
+    FLOOR = "floor"  # nothing fits; so many run all the same, so that prompts get on
+    HOLD = "hold"  # the decodes alone would miss the target with one request more
+
+
+class BudgetPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """How an adaptive budget came about.
+
+    `planned_s` is the time between tokens that is planned for, the share `headroom` of the target less what scheduling
+    takes; `limit_s` what of it this batch might take, None without decodes. `decode_s` is what its decodes take alone,
+    by prediction, and `correction` what the cost model's own prediction is multiplied by.
+    """
+
+    bound: BudgetBound
+    planned_s: float
+    limit_s: float | None
+    decode_s: float
+    correction: float
+    headroom: float
+
+
 class IterationScheduled(msgspec.Struct, frozen=True, kw_only=True, tag="scheduled"):
     """What is about to run: sent before the batch is executed, so that a hang has a name."""
 
@@ -62,6 +90,8 @@ class IterationScheduled(msgspec.Struct, frozen=True, kw_only=True, tag="schedul
     num_decode_tokens: int
     chunks: tuple[ChunkStats, ...]
     predicted_s: float | None = None
+    plan: BudgetPlan | None = None
+    blocked_by: Blocker | None = None
 
 
 class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration"):
@@ -72,7 +102,9 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
     `start_s` while there was work, which is the engine's own overhead. `num_preempted` counts
     requests that wait to be resumed, `preempted` names those dropped in this iteration.
     `predicted_s` is what the cost model expected of `execute_s`, `predicted_decode_s` what it expected
-    of the same iteration without its chunks; None while there is no model.
+    of the same iteration without its chunks; None while there is no model. `token_budget` is what an iteration of
+    this kind may have; `plan` says why, None for a budget in tokens. `blocked_by` is why the oldest waiting request did
+    not start, None if nobody waits.
     """
 
     sequence_number: int
@@ -98,6 +130,8 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
     finished: tuple[int, ...]
     predicted_s: float | None = None
     predicted_decode_s: float | None = None
+    plan: BudgetPlan | None = None
+    blocked_by: Blocker | None = None
 
     @property
     def num_prefill_tokens(self) -> int:
@@ -174,6 +208,22 @@ class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
     @property
     def worst_gap_s(self) -> float:
         return self.victims[0].tbt_s
+
+
+class Overload(msgspec.Struct, frozen=True, kw_only=True, tag="overload"):
+    """The decodes alone came to miss the target, or no longer do.
+
+    So many decodes would take `decode_s` without any prefill, where `planned_s` is what is planned for; of their kind,
+    `most_decodes` would fit.
+    """
+
+    time_s: float
+    iteration: int
+    is_overloaded: bool
+    num_decodes: int
+    most_decodes: int
+    decode_s: float
+    planned_s: float
 
 
 class SettingsChanged(ChangeNote, frozen=True, kw_only=True, tag="settings"):
@@ -258,7 +308,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
     notes: tuple[str, ...] = ()
 
 
-Event: TypeAlias = StallEvent | SettingsChanged | LifeCycle
+Event: TypeAlias = StallEvent | Overload | SettingsChanged | LifeCycle
 StreamRecord: TypeAlias = (
-    IterationScheduled | IterationStats | RequestStats | StallEvent | SettingsChanged | LifeCycle | Heartbeat
+    IterationScheduled | IterationStats | RequestStats | StallEvent | Overload | SettingsChanged | LifeCycle | Heartbeat
 )

@@ -11,6 +11,7 @@ from sarathid.protocol.stats import (
     EngineSettings,
     IterationScheduled,
     IterationStats,
+    Overload,
     RequestStats,
     StallEvent,
 )
@@ -33,6 +34,7 @@ class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     deltas: tuple[TokenDelta, ...]
     stats: IterationStats | None = None
     stalls: tuple[StallEvent, ...] = ()
+    overload: Overload | None = None
     finished: tuple[RequestStats, ...] = ()
 
 

@@ -4,6 +4,7 @@ from bisect import insort
 from collections.abc import Callable
 
 from sarathid.kvcache.manager import KVCacheManager
+from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 from sarathid.scheduler.sequence import Sequence
 from sarathid.scheduler.token_budget import TokenBudget
@@ -15,7 +16,8 @@ class BatchPlan:
 
     `running` is oldest first. Sequences in flight (in another micro-batch of the pipeline) are left
     alone. Three rules keep everybody moving: decodes preempt the youngest, prompts preempt only
-    younger prompts, never a decode, and nothing is admitted in an iteration that preempted.
+    younger prompts, never a decode, and nothing is admitted in an iteration that preempted. `blocked_by` is what
+    the oldest waiting request was not started for, None if nobody waits.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class BatchPlan:
         self._decodes: list[ScheduledSequence] = []
         self._chunks: list[ScheduledSequence] = []
         self._preempted: list[int] = []
+        self.blocked_by: Blocker | None = None
         self.max_num_tokens = max_num_tokens
         self.max_model_len = max_model_len
 
@@ -81,12 +84,16 @@ class BatchPlan:
         )
 
     def _admit(self, budget: TokenBudget, num_reserved: Callable[[Sequence], int], num_watermark_blocks: int) -> None:
-        while not budget.is_spent and (sequence := self._waiting.head) is not None:
+        while (sequence := self._waiting.head) is not None:
             num_tokens = num_reserved(sequence)
-            if not self._may_admit(num_tokens, num_watermark_blocks):
+            self.blocked_by = self._blocker(num_tokens, num_watermark_blocks)
+            if self.blocked_by is None and budget.is_spent:
+                self.blocked_by = Blocker.BUDGET
+            if self.blocked_by is not None:
                 return
             num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
             if num_granted == 0:
+                self.blocked_by = Blocker.BUDGET
                 return
             if num_tokens > sequence.num_tokens:
                 self._kv_cache.grow(sequence.block_table, num_tokens)
@@ -128,14 +135,17 @@ class BatchPlan:
         self._waiting.add(victim)
         self._preempted.append(victim.request_id)
 
-    def _may_admit(self, num_tokens: int, num_watermark_blocks: int) -> bool:
-        if self._preempted or len(self._running) >= self._max_num_seqs:
-            return False
+    def _blocker(self, num_tokens: int, num_watermark_blocks: int) -> Blocker | None:
+        """Return what keeps a request of `num_tokens` from running beside those that do."""
+        if self._preempted:
+            return Blocker.PREEMPTION
+        if len(self._running) >= self._max_num_seqs:
+            return Blocker.SEQUENCES
         if not self._running:
-            return True  # whatever was accepted fits into an empty cache
+            return None  # whatever was accepted fits into an empty cache
         num_promised = sum(running.block_table.num_missing(running.num_tokens) for running in self._running)
         num_needed = self._kv_cache.num_blocks_for(num_tokens) + num_promised
-        return self._kv_cache.num_free_blocks - num_needed >= num_watermark_blocks
+        return None if self._kv_cache.num_free_blocks - num_needed >= num_watermark_blocks else Blocker.BLOCKS
 
 
 def _order(sequence: Sequence) -> int:

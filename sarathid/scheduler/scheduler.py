@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sarathid.errors import RequestRefused
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.stats import Blocker
 from sarathid.protocol.step import TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch
 from sarathid.scheduler.plan import BatchPlan
@@ -46,6 +47,7 @@ class Scheduler:
         self._waiting = WaitingQueue()
         self._sequences: dict[int, Sequence] = {}
         self._num_added = 0
+        self.blocked_by: Blocker | None = None
 
     @property
     def num_running(self) -> int:
@@ -114,6 +116,7 @@ class Scheduler:
             num_watermark_blocks=self._num_watermark_blocks,
         )
         self.policy(plan, budget)
+        self.blocked_by = plan.blocked_by
         return plan.build()
 
     def update(self, batch: ScheduledBatch, token_ids: tuple[int | None, ...]) -> tuple[TokenDelta, ...]:

@@ -10,12 +10,14 @@ from sarathid.capacity import Capacity, CapacitySearch, Objective, meets
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.executor.simulated import isolated_decode_s
+from sarathid.protocol.slo import BudgetChoice
 from sarathid.request_list import RequestList
 from sarathid.simulator.report import SimulationReport
 from sarathid.simulator.serving import Serving
 from sarathid.simulator.simulator import simulate
 
 _USUAL_NUM_DECODES = 32
+_USUAL_TOKEN_BUDGET = 512
 
 
 class FoundTrial(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +54,7 @@ class CapacityAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     profile: str
     policy: str
-    token_budget: int
+    token_budget: BudgetChoice
     workload: str
     num_requests: int
     capacities: tuple[FoundCapacity, ...]
@@ -88,8 +90,9 @@ def first_guess_per_s(profile: CostProfile, serving: Serving, requests: RequestL
     cost_model = IterationCostModel(profile)
     num_prompt_tokens = fmean([request.num_prompt_tokens for request in requests.requests])
     num_output_tokens = fmean([request.num_output_tokens for request in requests.requests])
-    chunk_s = cost_model.prefill_s(serving.token_budget) / cost_model.num_stages
-    prefill_s = num_prompt_tokens / serving.token_budget * chunk_s
+    budget = serving.token_budget if isinstance(serving.token_budget, int) else _USUAL_TOKEN_BUDGET
+    chunk_s = cost_model.prefill_s(budget) / cost_model.num_stages
+    prefill_s = num_prompt_tokens / budget * chunk_s
     decode_s = num_output_tokens * isolated_decode_s(cost_model) / _USUAL_NUM_DECODES
     return 1.0 / (prefill_s + decode_s)
 

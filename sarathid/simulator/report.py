@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from sarathid.costmodel.cost_profile import CostProfile
-from sarathid.executor.pipeline import Pipeline
+from sarathid.costmodel.pipeline import Pipeline
+from sarathid.protocol.slo import BudgetChoice
 from sarathid.protocol.stats import RequestStats
 from sarathid.simulator.measurement import Measurement
 from sarathid.simulator.serving import Serving
@@ -56,7 +57,7 @@ class SimulationReport(msgspec.Struct, frozen=True, kw_only=True):
 
     profile: str
     policy: str
-    token_budget: int
+    token_budget: BudgetChoice
     num_requests: int
     num_finished: int
     num_failed: int

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
+from sarathid.protocol.slo import BudgetChoice
 from sarathid.scheduler.policies.registry import find_policy
 
 _MAX_NUM_SEQS = 4096
@@ -15,11 +16,14 @@ class Serving:
     """The policy and the limits.
 
     `max_num_batched_tokens` bounds the whole prompts of an iteration for the policies that never chunk; None is the
-    longest context. Building one raises `ConfigError` for a value that can never be.
+    longest context. `slo_tbt_s` is what an adaptive or profiled budget follows; `disturbance_seed` makes the devices
+    differ from their profile, None not. Building one raises `ConfigError` for a value that can never be.
     """
 
     policy: str = "stall-free"
-    token_budget: int = 512
+    token_budget: BudgetChoice = 512
+    slo_tbt_s: float | None = None
+    disturbance_seed: int | None = None
     max_num_seqs: int = 128
     max_model_len: int = 8192
     max_num_batched_tokens: int | None = None
@@ -34,19 +38,20 @@ class Serving:
             ("a longest context", self.max_model_len, _MAX_NUM_TOKENS),
             ("a most of batched prompt tokens", self.max_num_batched_tokens, _MAX_NUM_TOKENS),
         ):
-            if value is not None and not 1 <= value <= most:
+            if isinstance(value, int) and not 1 <= value <= most:
                 raise ConfigError(f"{words} of {value} is not between 1 and {most}")
 
     def engine_config(self) -> EngineConfig:
-        """Return the engine's configuration; no target is set, since nobody watches for stalls."""
+        """Return the engine's configuration; a fixed budget has no target, since nobody watches for stalls."""
+        most = self.max_num_batched_tokens or self.max_model_len
         return EngineConfig(
             policy=self.policy,
             token_budget=self.token_budget,
             min_token_budget=1,
-            max_token_budget=max(self.token_budget, self.max_num_batched_tokens or self.max_model_len),
+            max_token_budget=max(self.token_budget, most) if isinstance(self.token_budget, int) else most,
             max_num_seqs=self.max_num_seqs,
             max_model_len=self.max_model_len,
             block_size=self.block_size,
             watermark=self.watermark,
-            slo_tbt=None,
+            slo_tbt=None if self.slo_tbt_s is None else f"{self.slo_tbt_s}s",
         )

@@ -7,6 +7,7 @@ from sarathid.clock import VirtualClock
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.engine.assembly import build_core
+from sarathid.executor.disturbance import Disturbance
 from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.protocol.step import StepOutput
 from sarathid.simulator.outlook import Outlook
@@ -31,8 +32,16 @@ def simulate(
     """
     clock = VirtualClock()
     cost_model = IterationCostModel(profile)
-    executor = SimulatedExecutor(cost_model, clock, max_model_len=serving.max_model_len, block_size=serving.block_size)
-    core = build_core(serving.engine_config(), executor, executor.start(), clock, cost_model=cost_model)
+    executor = SimulatedExecutor(
+        cost_model,
+        clock,
+        max_model_len=serving.max_model_len,
+        block_size=serving.block_size,
+        disturbance=None if serving.disturbance_seed is None else Disturbance(serving.disturbance_seed),
+    )
+    core = build_core(
+        serving.engine_config(), executor, executor.start(), clock, cost_model=cost_model, tile=profile.linear.tile
+    )
     replay = Replay(core, clock, requests, executor.has_room_at)
     outlook = None if give_up_on is None else Outlook(give_up_on, replay.measured)
     while (output := replay.step()) is not None:

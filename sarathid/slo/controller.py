@@ -1,23 +1,28 @@
 """Holds the settings in force and grants each iteration its budget."""
 
+import math
 from dataclasses import dataclass
 
 import msgspec
 
+from sarathid.costmodel.correction import CorrectedCostModel
 from sarathid.costmodel.features import IterationFeatures
-from sarathid.costmodel.predictor import CostModel
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ErrorCode
-from sarathid.protocol.slo import SLO, BudgetMode, mode_of
-from sarathid.protocol.stats import EngineSettings, IterationStats
+from sarathid.protocol.slo import SLO, BudgetMode, OverloadMode, mode_of
+from sarathid.protocol.stats import BudgetBound, BudgetPlan, EngineSettings, IterationStats, Overload
 from sarathid.protocol.step import ChangeSettings
 from sarathid.scheduler.policies.registry import POLICIES
 from sarathid.scheduler.token_budget import FixedBudget, TokenBudget
 from sarathid.slo.headroom import Headroom
+from sarathid.slo.overload import OverloadWatch
 from sarathid.slo.profiled_budget import WorstCase, profiled_budget
 from sarathid.slo.time_budget import TimeBudget
 
 _ANY_ITERATION = IterationFeatures(num_decodes=1, decode_context=1)
+_LEAST_PROGRESS = 16  # tokens: fewer would make a prompt take longer than anybody waits
+_LONGEST_HOLD_S = 10.0
+_USUAL_GAIN = 1.0 / 128.0
 _SCHEDULE_GAIN = 1.0 / 16.0
 
 
@@ -29,64 +34,119 @@ class BudgetBounds:
     max_tokens: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Circumstances:
+    """What the budget depends on beside the settings.
+
+    `worst_case` is the heaviest decode load there can be, for which a profiled budget is chosen; `tile` the number of
+    tokens that the device rounds an iteration up to. `overload` says what becomes of new requests while the decodes
+    alone take the target's time.
+    """
+
+    bounds: BudgetBounds
+    worst_case: WorstCase
+    tile: int = 1
+    is_pipelined: bool = False
+    overload: OverloadMode = OverloadMode.HOLD
+
+
 class SLOController:
     """Every change makes a new revision; a refused one changes nothing.
 
-    `worst_case` is the heaviest decode load there can be, for which a profiled budget is chosen. `tile` is the number
-    of tokens that the device rounds an iteration up to; `num_stages` that of the pipeline.
+    `num_tokens` is the budget in tokens: what is set, or, adaptive, what the last iteration came to that could not
+    have more.
     """
 
-    def __init__(
-        self,
-        settings: EngineSettings,
-        bounds: BudgetBounds,
-        cost_model: CostModel,
-        worst_case: WorstCase,
-        *,
-        tile: int = 1,
-        num_stages: int = 1,
-    ) -> None:
+    def __init__(self, settings: EngineSettings, circumstances: Circumstances, cost_model: CorrectedCostModel) -> None:
         self.settings = settings
-        self.headroom = Headroom()
-        self._bounds = bounds
+        self.num_tokens = settings.token_budget
+        self._circumstances = circumstances
         self._cost_model = cost_model
-        self._worst_case = worst_case
-        self._tile = tile
-        self._num_stages = num_stages
+        self._headroom = Headroom()
+        self._overload = OverloadWatch(cost_model)
+        self._granted: TimeBudget | None = None
+        self._held_since_s: float | None = None
+        self._can_predict = False
         self._schedule_s = 0.0
-        self._settle(settings)
+        self._usual_s = 0.0
+        self.resume(settings)
 
     def grant(self, now_s: float) -> TokenBudget:
         """Return the allowance of an iteration that is put together now."""
-        settings, target_s = self.settings, self.settings.slo.tbt_s
-        if settings.budget_mode is not BudgetMode.ADAPTIVE or target_s is None or not self._can_predict():
-            return FixedBudget(settings.token_budget)
-        return TimeBudget(
+        target_s, around = self._target_s, self._circumstances
+        if target_s is None:
+            self._granted = None
+            return FixedBudget(self.settings.token_budget)
+        self._granted = TimeBudget(
             self._cost_model,
-            target_s=target_s * self.headroom.share - self._schedule_s,
+            target_s=self._planned_s(target_s),
             now_s=now_s,
-            max_tokens=self._bounds.max_tokens,
-            floor_tokens=self._bounds.min_tokens,
-            tile=self._tile,
-            is_pipelined=self._num_stages > 1,
+            usual_s=self._usual_s,
+            max_tokens=around.bounds.max_tokens,
+            floor_tokens=max(around.bounds.min_tokens, _LEAST_PROGRESS),
+            tile=around.tile,
+            is_pipelined=around.is_pipelined,
+            holds_back=around.overload is not OverloadMode.ADMIT and not self._has_held_for_long(now_s),
+        )
+        return self._granted
+
+    def explain(self) -> BudgetPlan | None:
+        """Return how the last allowance came about, once a batch has been made of it; None for a fixed one."""
+        granted = self._granted
+        if granted is None or (target_s := self._target_s) is None:
+            self.num_tokens = self.settings.token_budget
+            return None
+        if granted.bound not in (BudgetBound.DEMAND, BudgetBound.HOLD):
+            self.num_tokens = granted.num_tokens
+        return BudgetPlan(
+            bound=granted.bound,
+            planned_s=self._planned_s(target_s),
+            limit_s=None if granted.limit_s == math.inf else granted.limit_s,
+            decode_s=granted.decode_s,
+            correction=self._cost_model.factor(granted.features),
+            headroom=self._headroom.share,
         )
 
-    def observe(self, stats: IterationStats) -> None:
-        """Learn from an iteration how much of the target can be planned for."""
+    def observe(self, stats: IterationStats, decodes: IterationFeatures) -> Overload | None:
+        """Learn from an iteration with these decodes; return what there is to tell of an overload."""
         self._schedule_s += _SCHEDULE_GAIN * (stats.schedule_s - self._schedule_s)
+        self._usual_s += _USUAL_GAIN * (stats.execute_s - self._usual_s)
         target_s = self.settings.slo.tbt_s
-        if target_s is not None:
-            self.headroom.observe(len(stats.gaps), sum([gap.tbt_s > target_s for gap in stats.gaps]))
+        if target_s is None:
+            return None
+        self._headroom.observe(len(stats.gaps), sum([gap.tbt_s > target_s for gap in stats.gaps]))
+        if stats.plan is None:
+            return None
+        if stats.plan.bound is not BudgetBound.HOLD:
+            self._held_since_s = None
+        elif self._held_since_s is None:
+            self._held_since_s = stats.start_s
+        return self._overload.observe(stats, stats.plan, decodes)
+
+    def resume(self, settings: EngineSettings) -> None:
+        """Put settings in force as they are, with the budget that the profile gives where it is to."""
+        num_tokens = None
+        if settings.budget_mode is BudgetMode.PROFILED and settings.slo.tbt_s is not None:
+            around = self._circumstances
+            num_tokens = profiled_budget(
+                self._cost_model,
+                around.worst_case,
+                settings.slo.tbt_s,
+                tile=around.tile,
+                min_tokens=around.bounds.min_tokens,
+                max_tokens=around.bounds.max_tokens,
+            )
+        self.settings = msgspec.structs.replace(settings, token_budget=num_tokens or settings.token_budget)
 
     def apply(self, change: ChangeSettings) -> EngineSettings:
         """Put the change in force and return the new settings.
 
         Raises `ControlRefused` with the range or the choices when a value is outside of them.
         """
-        check_change(change, self._bounds)
+        check_change(change, self._circumstances.bounds)
         current = self.settings
         budget = current.budget if change.budget is None else change.budget
-        self._settle(
+        self.resume(
             EngineSettings(
                 revision=current.revision + 1,
                 token_budget=budget if isinstance(budget, int) else current.token_budget,
@@ -97,22 +157,23 @@ class SLOController:
         )
         return self.settings
 
-    def _settle(self, settings: EngineSettings) -> None:
-        """Put settings in force, with the budget that the profile gives where it is to."""
-        num_tokens = None
-        if settings.budget_mode is BudgetMode.PROFILED and settings.slo.tbt_s is not None:
-            num_tokens = profiled_budget(
-                self._cost_model,
-                self._worst_case,
-                settings.slo.tbt_s,
-                tile=self._tile,
-                min_tokens=self._bounds.min_tokens,
-                max_tokens=self._bounds.max_tokens,
-            )
-        self.settings = msgspec.structs.replace(settings, token_budget=num_tokens or settings.token_budget)
+    @property
+    def _target_s(self) -> float | None:
+        """The target that iterations are planned for now; None where tokens are counted."""
+        if self.settings.budget_mode is not BudgetMode.ADAPTIVE:
+            return None
+        self._can_predict = self._can_predict or self._cost_model.predict(_ANY_ITERATION) is not None
+        return self.settings.slo.tbt_s if self._can_predict else None
 
-    def _can_predict(self) -> bool:
-        return self._cost_model.predict(_ANY_ITERATION) is not None
+    def _planned_s(self, target_s: float) -> float:
+        return target_s * self._headroom.share - self._schedule_s
+
+    def _has_held_for_long(self, now_s: float) -> bool:
+        """Whether the oldest waiting request is let in whatever it does, since it has been held for long."""
+        if self._held_since_s is None or now_s - self._held_since_s < _LONGEST_HOLD_S:
+            return False
+        self._held_since_s = now_s
+        return True
 
 
 def check_change(change: ChangeSettings, bounds: BudgetBounds) -> None:

@@ -4,19 +4,27 @@ import math
 
 from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.predictor import CostModel
+from sarathid.protocol.stats import BudgetBound
 from sarathid.scheduler.sequence import Sequence
 
 _CLOSE_ENOUGH = 0.98
 _MAX_NUM_TRIES = 6
+# Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up.
+_MOST_DECODE_TIMES = 4.0
+_MOST_USUAL_TIMES = 1.6
 
 
 class TimeBudget:
     """Grants as many prefill tokens as fit, by prediction, into what the decodes of this very batch leave.
 
-    `target_s` bounds the time from the last token of each decode to its next; `now_s` is the moment at which the batch
-    is put together. A decode that is late already, whatever runs beside it, no longer counts. Without decodes only
-    `max_tokens` bounds the batch, unless `is_pipelined`: then those of other batches wait behind this one.
-    Where the decodes leave nothing, `floor_tokens` run all the same. Totals are rounded down to a multiple of `tile`.
+    `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
+    together. A decode that is late already, whatever runs beside it, no longer counts. Beside decodes an iteration
+    takes at most four times what they take alone, or 1.6 times `usual_s` if that is more: where the load demands it,
+    what is usual grows up to the target. Without decodes only `max_tokens` bounds the batch, unless it `is_pipelined`:
+    then decodes of other batches wait behind it. Where the decodes leave nothing, `floor_tokens` run all the same.
+    Totals are rounded down to a multiple of `tile`.
+
+    With `holds_back`, a request does not start where it would make the decodes alone miss the target.
     """
 
     def __init__(
@@ -25,68 +33,98 @@ class TimeBudget:
         *,
         target_s: float,
         now_s: float,
+        usual_s: float = 0.0,
         max_tokens: int,
         floor_tokens: int,
         tile: int = 1,
         is_pipelined: bool = False,
+        holds_back: bool = False,
     ) -> None:
         self._cost_model = cost_model
         self._target_s = target_s
         self._now_s = now_s
+        self._usual_s = usual_s
         self._max_tokens = max_tokens
         self._floor_tokens = floor_tokens
         self._tile = tile
-        self._features = IterationFeatures(0, 0)
-        self._num_tokens = 0
+        self._holds_back = holds_back
+        self.features = IterationFeatures(0, 0)
+        self._predicted_s = 0.0
+        self._limit_bound = BudgetBound.TARGET
+        self.decode_s = 0.0
         self.limit_s = target_s if is_pipelined else math.inf
-        self.predicted_s = 0.0
+        self.num_tokens = 0
+        self.bound = BudgetBound.DEMAND
         self.is_spent = False
 
     def charge_decodes(self, sequences: list[Sequence]) -> None:
         """Take in the decodes of the iteration: their load, and how long each may still wait."""
         if not sequences:
             return
-        context = sum([len(sequence.token_ids) for sequence in sequences])
-        self._features = IterationFeatures(len(sequences), context)
-        self._num_tokens = len(sequences)
-        self.predicted_s = self._seconds(self._features)
-        earliest_s = self._now_s + self.predicted_s - self._target_s
-        waited_s = [last_s for sequence in sequences if (last_s := sequence.last_token_s) is not None]
-        in_time = [last_s for last_s in waited_s if last_s > earliest_s]
-        self.limit_s = self._target_s - (self._now_s - min(in_time, default=self._now_s))
+        self.num_tokens = len(sequences)
+        self.features = IterationFeatures(len(sequences), sum([len(sequence.token_ids) for sequence in sequences]))
+        self._predicted_s = self.decode_s = self._seconds(self.features)
+        slack_s = self._tightest_slack_s(sequences)
+        useful_s = max(_MOST_DECODE_TIMES * self.decode_s, _MOST_USUAL_TIMES * self._usual_s)
+        self.limit_s = min(slack_s, useful_s)
+        self._limit_bound = BudgetBound.TARGET if slack_s <= useful_s else BudgetBound.USE
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         """Return how many of `num_wanted` prompt tokens fit, and count them."""
-        num_possible = min(num_wanted, self._max_tokens - self._num_tokens)
+        if self._holds_back and sequence.num_computed_tokens == 0 and self._would_overload(sequence):
+            return self._end(BudgetBound.HOLD)
+        num_possible = min(num_wanted, self._max_tokens - self.num_tokens)
         if num_possible <= 0:
-            self.is_spent = True
-            return 0
+            return self._end(BudgetBound.MOST)
         num_granted = self._most_that_fit(sequence.num_computed_tokens, num_possible)
-        if num_granted < self._floor_tokens and not self._features.chunks:
+        if num_granted < self._floor_tokens and not self.features.chunks:
             num_granted = min(num_possible, self._floor_tokens)
         if num_granted:
-            self._features = self._with_chunk(num_granted, sequence.num_computed_tokens)
-            self._num_tokens += num_granted
-            self.predicted_s = self._seconds(self._features)
-        self.is_spent = num_granted < num_wanted or self.predicted_s >= _CLOSE_ENOUGH * self.limit_s
+            self.features = self._with_chunk(num_granted, sequence.num_computed_tokens)
+            self._predicted_s = self._seconds(self.features)
+            self.num_tokens += num_granted
+        if num_granted < num_wanted or self._predicted_s >= _CLOSE_ENOUGH * self.limit_s:
+            self._end(self._what_binds(num_granted))
         return num_granted
+
+    def _end(self, bound: BudgetBound) -> int:
+        self.bound = bound
+        self.is_spent = True
+        return 0
+
+    def _tightest_slack_s(self, sequences: list[Sequence]) -> float:
+        """Return the least time that a decode which can still be in time may take from now."""
+        too_early_s = self._now_s + self.decode_s - self._target_s
+        last_tokens_s = [last_s for sequence in sequences if (last_s := sequence.last_token_s) is not None]
+        return (
+            self._target_s
+            - self._now_s
+            + min([at_s for at_s in last_tokens_s if at_s > too_early_s], default=self._now_s)
+        )
+
+    def _would_overload(self, sequence: Sequence) -> bool:
+        """Whether the decodes would miss the target by themselves, once this request is one of them."""
+        now = self.features
+        if now.num_sequences == 0:
+            return False
+        context = now.decode_context + sum([num_tokens + first for num_tokens, first in now.chunks])
+        later = IterationFeatures(now.num_sequences + 1, context + sequence.num_tokens)
+        return self._seconds(later) > self._target_s
 
     def _most_that_fit(self, first_position: int, num_possible: int) -> int:
         """Return the largest chunk, whole or ending on a tile, whose iteration stays within the limit.
 
         False position on the predicted time, which grows with the chunk; it ends when the time is nearly used up.
         """
-        if self._seconds(self._with_chunk(num_possible, first_position)) <= self.limit_s:
-            return num_possible
-        low, low_s = 0, self.predicted_s
         high, high_s = num_possible, self._seconds(self._with_chunk(num_possible, first_position))
+        if high_s <= self.limit_s:
+            return num_possible
+        low, low_s = 0, self._predicted_s
         for _ in range(_MAX_NUM_TRIES):
             if low_s >= _CLOSE_ENOUGH * self.limit_s or low_s >= high_s:
                 break
             share = 0.5 if high_s == math.inf else (self.limit_s - low_s) / (high_s - low_s)
-            middle = self._aligned(low + round(share * (high - low)))
-            if middle <= low:
-                middle = self._aligned(low + self._tile)
+            middle = max(self._aligned(low + round(share * (high - low))), self._aligned(low + self._tile))
             if not low < middle < high:
                 break
             middle_s = self._seconds(self._with_chunk(middle, first_position))
@@ -96,12 +134,19 @@ class TimeBudget:
                 high, high_s = middle, middle_s
         return low
 
+    def _what_binds(self, num_granted: int) -> BudgetBound:
+        if self.num_tokens >= self._max_tokens:
+            return BudgetBound.MOST
+        if num_granted and self._predicted_s > self.limit_s:
+            return BudgetBound.FLOOR
+        return self._limit_bound
+
     def _aligned(self, num_tokens: int) -> int:
-        total = (self._num_tokens + num_tokens) // self._tile * self._tile
-        return max(0, total - self._num_tokens)
+        total = (self.num_tokens + num_tokens) // self._tile * self._tile
+        return max(0, total - self.num_tokens)
 
     def _with_chunk(self, num_tokens: int, first_position: int) -> IterationFeatures:
-        now = self._features
+        now = self.features
         return IterationFeatures(
             now.num_decodes, now.decode_context, (*now.chunks, ChunkShape(num_tokens, first_position))
         )

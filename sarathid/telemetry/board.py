@@ -9,6 +9,7 @@ from sarathid.protocol.stats import (
     Event,
     IterationStats,
     LifeCycle,
+    Overload,
     RequestStats,
     SettingsChanged,
     StallCause,
@@ -59,7 +60,7 @@ class Board:
             case StallEvent():
                 self.events.append(record)
                 self.num_stalls[record.cause] += len(record.victims)
-            case SettingsChanged() | LifeCycle():
+            case Overload() | SettingsChanged() | LifeCycle():
                 self.events.append(record)
 
     def tbt(self, now_s: float) -> Percentiles:

@@ -2,7 +2,7 @@
 
 import logging
 
-from sarathid.protocol.stats import RequestStats, SettingsChanged, StallEvent, StreamRecord
+from sarathid.protocol.stats import Overload, RequestStats, SettingsChanged, StallEvent, StreamRecord
 
 _LEVELS = (logging.INFO, logging.DEBUG)
 
@@ -33,6 +33,17 @@ def log_record(record: StreamRecord) -> None:
                 record.iteration,
                 f": {record.reason}" if record.reason else "",
             )
+        case Overload(is_overloaded=True):
+            log.warning(
+                "iteration %d: %d decodes take %.0f ms alone, of %.0f ms that are planned for; %d like them would fit",
+                record.iteration,
+                record.num_decodes,
+                record.decode_s * 1e3,
+                record.planned_s * 1e3,
+                record.most_decodes,
+            )
+        case Overload():
+            log.info("iteration %d: the decodes leave time for prompts again", record.iteration)
         case RequestStats():
             log.debug(
                 "request %d of %s: %d + %d tokens, %s",

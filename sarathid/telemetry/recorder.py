@@ -95,6 +95,8 @@ class StatsRecorder:
             finished=tuple(delta.request_id for delta in ended),
             predicted_s=scheduled.predicted_s,
             predicted_decode_s=predicted_decode_s,
+            plan=scheduled.plan,
+            blocked_by=scheduled.blocked_by,
         )
         stall = self._stall_finder.observe(stats, settings.slo.tbt_s)
         for victim in stall.victims if stall else ():

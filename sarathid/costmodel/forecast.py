@@ -1,0 +1,33 @@
+"""Predicts when a batch will be done, behind the batches that are in the pipeline already."""
+
+
+class PipelineForecast:
+    """The moments at which each stage is expected to be free, for batches that cost every stage the same.
+
+    Without stages a batch takes its own time. With them it also waits, in each, for the batch before it. What a batch
+    was late or early by, when it is collected, moves all that are behind it.
+    """
+
+    def __init__(self, num_stages: int) -> None:
+        self.num_stages = num_stages
+        self._free_s = [0.0] * num_stages
+
+    def latency_s(self, now_s: float, work_s: float) -> float:
+        """Return the seconds after which a batch that is submitted now will be done; `work_s` is its own time."""
+        if self.num_stages == 1:
+            return work_s
+        stage_s, time_s = work_s / self.num_stages, now_s
+        for free_s in self._free_s:
+            time_s = (time_s if time_s > free_s else free_s) + stage_s
+        return time_s - now_s
+
+    def launch(self, now_s: float, work_s: float) -> float:
+        """Note that such a batch is submitted now; return its latency."""
+        stage_s, time_s = work_s / self.num_stages, now_s
+        for stage, free_s in enumerate(self._free_s):
+            self._free_s[stage] = time_s = max(time_s, free_s) + stage_s
+        return time_s - now_s
+
+    def collect(self, late_s: float) -> None:
+        """Note that the oldest batch was done so much later than was expected."""
+        self._free_s = [free_s + late_s for free_s in self._free_s]
