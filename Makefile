@@ -7,7 +7,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check format dist clean
+.PHONY: help demo test test-long gpu-check check format dist clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,6 +20,9 @@ test: $(INSTALLED)  ## run the test suite
 
 test-long: $(INSTALLED)  ## run the tests that take minutes
 	@$(BIN)/python -m pytest -m long
+
+gpu-check: $(INSTALLED)  ## hold the kernels to the reference on this machine's GPU, and measure it
+	@$(BIN)/python -m tests.gpu.check
 
 check: $(INSTALLED)  ## format, lint, types, import contracts, tests
 	@$(BIN)/ruff format --check .

@@ -7,7 +7,7 @@ MASKED = tl.constexpr(-1.0e30)  # finite, so that (masked - masked) is no NaN
 
 
 # What differs from batch to batch is not specialized: no kernel may be compiled while a request waits.
-@triton.jit(do_not_specialize=["first_seq", "table_stride"])
+@triton.jit(do_not_specialize=["first_seq", "table_stride", "window"])
 def attend_chunks(
     q: tl.tensor,  # [num_tokens, num_heads, head_dim]
     out: tl.tensor,  # the same shape

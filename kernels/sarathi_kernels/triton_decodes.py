@@ -7,7 +7,7 @@ MASKED = tl.constexpr(-1.0e30)  # finite, so that (masked - masked) is no NaN
 
 
 # What differs from batch to batch is not specialized: no kernel may be compiled while a request waits.
-@triton.jit(do_not_specialize=["num_spans", "table_stride"])
+@triton.jit(do_not_specialize=["num_spans", "table_stride", "window"])
 def attend_spans(
     q: tl.tensor,  # [num_tokens, num_heads, head_dim]; decode s is token s
     partial_out: tl.tensor,  # [num_decodes, num_heads, num_spans, head_dim] float32
@@ -89,7 +89,7 @@ def attend_spans(
     tl.store(partial_sum + part, total, mask=is_row)
 
 
-@triton.jit(do_not_specialize=["num_spans"])
+@triton.jit(do_not_specialize=["num_spans", "window"])
 def join_spans(
     out: tl.tensor,  # [num_tokens, num_heads, head_dim]; decode s is token s
     partial_out: tl.tensor,  # [num_decodes, num_heads, num_spans, head_dim] float32

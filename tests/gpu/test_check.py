@@ -1,0 +1,74 @@
+"""The check tells what passed from what could not be checked, and its parts run on any machine."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from sarathi_kernels.backend import AttentionMetadata, LayerCache
+from sarathi_kernels.torch_sdpa import TorchAttention
+from torch import Tensor
+
+from sarathid.config import DEFAULT_MODEL
+from tests.gpu import kernels
+from tests.gpu.check import check, without_gpu
+from tests.gpu.kernels import check_attention
+from tests.gpu.report import Row, Verdict, exit_code, table
+
+CPU = torch.device("cpu")
+PASSED = Row("a", Verdict.PASSED, "")
+MISSING = Row("longer", Verdict.NOT_AVAILABLE, "no such thing")
+FAILED = Row("b", Verdict.FAILED, "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [([PASSED], 0), ([PASSED, MISSING], 2), ([PASSED, MISSING, FAILED], 1), ([Row("c", Verdict.MEASURED, "3 ms")], 0)],
+)
+def test_the_exit_code_is_that_of_the_worst_row(rows: Sequence[Row], code: int) -> None:
+    assert exit_code(rows) == code
+
+
+def test_the_table_counts_each_verdict() -> None:
+    assert table([PASSED, MISSING]).splitlines() == [
+        "a       passed         ",
+        "longer  not available  no such thing",
+        "1 passed, 0 FAILED, 0 measured, 1 not available",
+    ]
+
+
+def test_without_a_gpu_nothing_passes() -> None:
+    rows = without_gpu()
+    assert {row.verdict for row in rows} == {Verdict.NOT_AVAILABLE}
+    assert exit_code(rows) == 2
+
+
+def test_backends_that_can_not_run_are_not_available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(kernels, "BACKENDS", {"cpu": kernels.BACKENDS["cuda"]})
+    rows = list(check_attention(CPU, torch.float32, tmp_path))
+    assert [row.verdict for row in rows] == [Verdict.NOT_AVAILABLE] * 9
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"), [(1.0, Verdict.PASSED), (1.001, Verdict.FAILED), (torch.nan, Verdict.FAILED)]
+)
+def test_a_backend_that_is_wrong_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, factor: float, verdict: Verdict
+) -> None:
+    attend = TorchAttention.attend
+
+    def attend_wrongly(backend: TorchAttention, q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
+        return attend(backend, q, cache, metadata) * factor
+
+    monkeypatch.setattr(TorchAttention, "attend", attend_wrongly)
+    small = {"BACKENDS": {"cpu": ("torch",)}, "HEAD_DIMS": (64,), "BLOCK_SIZES": (16,), "DECODES": kernels.DECODES[:2]}
+    for name, value in small.items():
+        monkeypatch.setattr(kernels, name, value)
+    assert [row.verdict for row in check_attention(CPU, torch.float32, tmp_path)] == [verdict]
+
+
+@pytest.mark.long
+def test_all_of_it_runs_small_on_cpu() -> None:
+    rows = list(check(CPU, DEFAULT_MODEL))
+    assert Verdict.FAILED not in {row.verdict for row in rows}
+    assert sum(row.verdict is Verdict.PASSED for row in rows) == 8
