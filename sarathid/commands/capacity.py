@@ -26,7 +26,7 @@ def capacity(
         list[str], typer.Option(metavar="TARGET", help="P99 TBT not to exceed, 100ms or 5x; may be given repeatedly.")
     ],
     policy: simulation.PolicyName = "stall-free",
-    budget: simulation.TokenBudget = 512,
+    budget: simulation.TokenBudget = "512",
     max_delay: Annotated[
         str, typer.Option(metavar="TIME", help="Median scheduling delay not to exceed.")
     ] = f"{SCHEDULING_DELAY_S:g}s",
@@ -40,6 +40,7 @@ def capacity(
     max_num_seqs: simulation.MaxNumSeqs = 128,
     max_model_len: simulation.MaxModelLen = None,
     max_batched_tokens: simulation.MaxBatchedTokens = None,
+    disturb: simulation.Disturb = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Find the highest rate a second with P99 TBT and median scheduling delay within their targets, to 2.5 %."""
@@ -55,6 +56,7 @@ def capacity(
         max_num_seqs=max_num_seqs,
         max_model_len=max_model_len,
         max_batched_tokens=max_batched_tokens,
+        disturb=disturb,
     )
     isolated_s = isolated_decode_s(IterationCostModel(found))
     delay_s = parse_duration_s(max_delay)

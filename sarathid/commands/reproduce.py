@@ -12,7 +12,7 @@ from sarathid.errors import ConfigError
 from sarathid.evaluation.book import Summary, table, write_summary, write_tables
 from sarathid.evaluation.catalog import FIGURES, choose
 from sarathid.evaluation.figure import FULL, QUICK, Scope
-from sarathid.evaluation.jobs import run_jobs
+from sarathid.evaluation.jobs import Results, run_jobs
 from sarathid.evaluation.pictures import draw
 from sarathid.evaluation.row import FigureResult
 from sarathid.version import __version__
@@ -44,6 +44,8 @@ def reproduce(
     _say(f"cost profiles {digest}")
     jobs = [job for figure in figures for job in figure.jobs(scope)]
     outputs = run_jobs(jobs, _say)
+    more_jobs = [job for figure in figures for job in figure.more_jobs(scope, outputs)]
+    outputs = Results({**outputs.outputs, **run_jobs(more_jobs, _say).outputs})
     results = [figure.result(scope, outputs) for figure in figures]
     rows = tuple(row for result in results for row in result.rows)
     summary = Summary(version=__version__, profiles_sha256=digest, is_simulated=True, rows=rows)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -10,7 +11,10 @@ import msgspec
 import typer
 
 from sarathid.commands import simulation
+from sarathid.config import resolve_target_s
+from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.errors import ConfigError
+from sarathid.executor.simulated import isolated_decode_s
 from sarathid.protocol.step import StepOutput
 from sarathid.request_list import RequestList
 from sarathid.simulator.report import CSV_COLUMNS, SimulationReport, csv_row
@@ -25,15 +29,19 @@ def simulate(
     profile: simulation.ProfileName,
     workload: simulation.WorkloadName,
     policy: simulation.PolicyName = "stall-free",
-    budget: simulation.TokenBudget = 512,
+    budget: simulation.TokenBudget = "512",
     rate: Annotated[float | None, typer.Option(metavar="X", help="Requests a second [1, or a file's own].")] = None,
     num_requests: simulation.NumRequests = None,
     scale: simulation.Scale = "1:1",
     burstiness: simulation.Burstiness = 1.0,
     seed: simulation.Seed = 0,
+    slo_tbt: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="What a budget of auto or profiled follows, 100ms or 5x.")
+    ] = None,
     max_num_seqs: simulation.MaxNumSeqs = 128,
     max_model_len: simulation.MaxModelLen = None,
     max_batched_tokens: simulation.MaxBatchedTokens = None,
+    disturb: simulation.Disturb = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row a request.")] = None,
     trace_file: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write a Perfetto trace.")] = None,
@@ -51,7 +59,12 @@ def simulate(
         max_num_seqs=max_num_seqs,
         max_model_len=max_model_len,
         max_batched_tokens=max_batched_tokens,
+        disturb=disturb,
     )
+    if slo_tbt is not None:
+        target_s = resolve_target_s(slo_tbt, isolated_decode_s(IterationCostModel(found)))
+        serving = replace(serving, slo_tbt_s=target_s)
+    serving.check_target()
     timed = _timed(requests, rate)
     with ExitStack() as files:
         writers = [write(path, files) for write, path in ((_csv, csv_file), (_trace, trace_file)) if path is not None]

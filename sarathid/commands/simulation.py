@@ -6,13 +6,22 @@ import typer
 
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.library import find_profile
+from sarathid.errors import ConfigError
+from sarathid.protocol.slo import BudgetChoice, read_budget
 from sarathid.request_list import RequestList
 from sarathid.simulator.serving import Serving
 from sarathid.workload_catalog import FORMS, load_requests, parse_scale
 
 ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME", help="A cost profile, or a .toml file.")]
 PolicyName = Annotated[str, typer.Option("--policy", metavar="NAME", help="The scheduling policy.")]
-TokenBudget = Annotated[int, typer.Option("--budget", "--token-budget", metavar="N", help="Tokens an iteration.")]
+TokenBudget = Annotated[
+    str,
+    typer.Option("--budget", "--token-budget", metavar="N|auto|profiled", help="Tokens an iteration, or who chooses."),
+]
+Disturb = Annotated[
+    int | None,
+    typer.Option("--disturb", metavar="SEED", help="Let the devices differ from their profile, drawn from a seed."),
+]
 WorkloadName = Annotated[str, typer.Option("--workload", metavar="WORKLOAD", help=f"{FORMS}.")]
 NumRequests = Annotated[
     int | None, typer.Option("--num-requests", metavar="N", help="The first so many [512, or all of a file].")
@@ -36,7 +45,7 @@ def settle(
     *,
     profile: str,
     policy: str,
-    budget: int,
+    budget: str,
     workload: str,
     num_requests: int | None,
     scale: str,
@@ -45,6 +54,7 @@ def settle(
     max_num_seqs: int,
     max_model_len: int | None,
     max_batched_tokens: int | None,
+    disturb: int | None,
 ) -> tuple[CostProfile, Serving, RequestList]:
     """Return what the options stand for; raises `ConfigError` for the first that cannot be."""
     found = find_profile(profile)
@@ -53,9 +63,17 @@ def settle(
     )
     serving = Serving(
         policy=policy,
-        token_budget=budget,
+        token_budget=_budget(budget),
+        disturbance_seed=disturb,
         max_num_seqs=max_num_seqs,
         max_model_len=requests.max_model_len if max_model_len is None else max_model_len,
         max_num_batched_tokens=max_batched_tokens,
     )
     return found, serving, requests
+
+
+def _budget(text: str) -> BudgetChoice:
+    try:
+        return read_budget(text)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {text!r} is not understood; {error}") from None

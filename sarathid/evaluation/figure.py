@@ -21,11 +21,12 @@ QUICK = Scope(num_requests=256, is_quick=True)
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """`name` is what `--only` takes."""
+    """`name` is what `--only` takes; `more_jobs` are those that depend on what the first gave."""
 
     name: str
     jobs: Callable[[Scope], tuple[Job, ...]]
     result: Callable[[Scope, Results], FigureResult]
+    more_jobs: Callable[[Scope, Results], tuple[Job, ...]] = lambda _scope, _results: ()
 
 
 def no_jobs(_scope: Scope) -> tuple[Job, ...]:

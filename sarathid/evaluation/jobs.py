@@ -12,6 +12,7 @@ import msgspec
 
 from sarathid.errors import SarathiError
 from sarathid.evaluation.setups import MAX_MODEL_LEN, MIXED_WHOLE, Setup
+from sarathid.protocol.slo import BudgetChoice
 from sarathid.simulator.capacities import CapacityAnswer, FoundCapacity
 from sarathid.simulator.report import SimulationReport
 
@@ -26,13 +27,15 @@ class Served:
 
     profile: str
     policy: str
-    budget: int
+    budget: BudgetChoice
     workload: str
     num_requests: int
     max_num_seqs: int = _MAX_NUM_SEQS
+    seed: int = SEED
+    disturbance_seed: int | None = None
 
     @classmethod
-    def by(cls, setup: Setup, policy: str, budget: int, workload: str, num_requests: int) -> "Served":
+    def by(cls, setup: Setup, policy: str, budget: BudgetChoice, workload: str, num_requests: int) -> "Served":
         """Return what the artifact runs: a policy that reserves whole contexts gets few sequences."""
         return cls(
             profile=setup.profile,
@@ -60,8 +63,10 @@ class Served:
             "--max-num-seqs": self.max_num_seqs,
             "--max-model-len": max_model_len,
             "--max-batched-tokens": max_model_len * num_prompts,
-            "--seed": SEED,
+            "--seed": self.seed,
         }
+        if self.disturbance_seed is not None:
+            options["--disturb"] = self.disturbance_seed
         return tuple(str(word) for option in options.items() for word in option)
 
 
@@ -80,14 +85,16 @@ class CapacityJob:
 
 @dataclass(frozen=True, slots=True)
 class SimulationJob:
-    """One run at one rate."""
+    """One run at one rate, under a target if the budget follows one."""
 
     served: Served
     rate_per_s: float
+    target_s: float | None = None
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        return ("simulate", "--json", *self.served.arguments, "--rate", str(self.rate_per_s))
+        target = () if self.target_s is None else ("--slo-tbt", f"{self.target_s}s")
+        return ("simulate", "--json", *self.served.arguments, "--rate", str(self.rate_per_s), *target)
 
 
 Job: TypeAlias = CapacityJob | SimulationJob
@@ -111,16 +118,16 @@ class Results:
     """What merged jobs printed."""
 
     def __init__(self, outputs: Mapping[Job, bytes]) -> None:
-        self._outputs = outputs
+        self.outputs = outputs
         self._searches = {job.served: job for job in outputs if isinstance(job, CapacityJob)}
 
     def capacity(self, job: CapacityJob, target_s: float) -> FoundCapacity:
         search = self._searches[job.served]
-        answer = msgspec.json.decode(self._outputs[search], type=CapacityAnswer)
+        answer = msgspec.json.decode(self.outputs[search], type=CapacityAnswer)
         return answer.capacities[search.targets_s.index(target_s)]
 
     def report(self, job: SimulationJob) -> SimulationReport:
-        return msgspec.json.decode(self._outputs[job], type=SimulationReport)
+        return msgspec.json.decode(self.outputs[job], type=SimulationReport)
 
 
 def run_jobs(jobs: Sequence[Job], on_done: Callable[[str], None]) -> Results:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import msgspec
@@ -68,18 +69,27 @@ def find_capacities(
     on_trial: Callable[[float, SimulationReport], None],
     max_arrival_s: float = math.inf,
 ) -> tuple[FoundCapacity, ...]:
-    """Return the capacity under each objective, one run serving all of them; `on_trial` is told of every run.
+    """Return the capacity under each objective; `on_trial` is told of every run.
+
+    One run serves all objectives, unless the budget follows each of them.
 
     A run has those of `requests` that come, at its rate, within `max_arrival_s`, and ends when they are finished.
     """
 
-    def run_trial(rate_per_s: float, objective: Objective) -> SimulationReport:
-        arriving = requests.at_rate(rate_per_s).within(max_arrival_s)
-        report = simulate(profile, serving, arriving.requests, give_up_on=objective)
-        on_trial(rate_per_s, report)
-        return report
+    def search_with(slo_tbt_s: float | None) -> CapacitySearch[SimulationReport]:
+        target = replace(serving, slo_tbt_s=slo_tbt_s)
 
-    search = CapacitySearch(run_trial, first_rate_per_s=first_guess_per_s(profile, serving, requests))
+        def run_trial(rate_per_s: float, objective: Objective) -> SimulationReport:
+            arriving = requests.at_rate(rate_per_s).within(max_arrival_s)
+            report = simulate(profile, target, arriving.requests, give_up_on=objective)
+            on_trial(rate_per_s, report)
+            return report
+
+        return CapacitySearch(run_trial, first_rate_per_s=first_guess_per_s(profile, serving, requests))
+
+    if not isinstance(serving.token_budget, int):
+        return tuple(_found(search_with(objective.tbt_s).find(objective)) for objective in objectives)
+    search = search_with(None)
     loosest_first = sorted(set(objectives), key=lambda objective: objective.tbt_s, reverse=True)
     found = {objective: _found(search.find(objective)) for objective in loosest_first}
     return tuple(found[objective] for objective in objectives)

@@ -41,6 +41,11 @@ class Serving:
             if isinstance(value, int) and not 1 <= value <= most:
                 raise ConfigError(f"{words} of {value} is not between 1 and {most}")
 
+    def check_target(self) -> None:
+        """Raise `ConfigError` when the budget is to follow a target and there is none."""
+        if not isinstance(self.token_budget, int) and self.slo_tbt_s is None:
+            raise ConfigError(f"a budget of {self.token_budget} follows a target; give --slo-tbt")
+
     def engine_config(self) -> EngineConfig:
         """Return the engine's configuration; a fixed budget has no target, since nobody watches for stalls."""
         most = self.max_num_batched_tokens or self.max_model_len
