@@ -9,7 +9,7 @@ import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.protocol.codec import decode
-from sarathid.protocol.stats import Heartbeat, LifeCycle, StreamRecord, Topic
+from sarathid.protocol.stats import Heartbeat, LifeCycle, Overload, StreamRecord, Topic
 from sarathid.telemetry.publisher import QUEUED_FRAMES, StatsPublisher
 from tests.factories import make_iteration
 
@@ -71,6 +71,16 @@ def test_each_topic_counts_its_records_from_one(tmp_path: Path) -> None:
         assert receive(subscriber, Topic.EVENT) == (1, event)
         assert receive(subscriber, Topic.ITERATION) == (2, make_iteration(42))
         assert stream.publisher.positions[Topic.ITERATION] == 2
+
+
+def test_an_overload_is_an_event(tmp_path: Path) -> None:
+    overload = Overload(
+        time_s=1.0, iteration=7, is_overloaded=True, num_decodes=90, most_decodes=60, decode_s=0.15, planned_s=0.1
+    )
+    with stream_at(tmp_path / "s") as stream, stream.subscribed() as subscriber:
+        stream.publisher.publish(overload)
+
+        assert receive(subscriber, Topic.EVENT) == (1, overload)
 
 
 def test_a_stuck_subscriber_loses_records_and_the_others_none(tmp_path: Path) -> None:
