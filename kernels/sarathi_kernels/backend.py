@@ -20,7 +20,8 @@ class AttentionMetadata:
 
     Sequence s has the queries [query_start[s], query_start[s + 1]), the last of which stands at
     position `context_lens[s]` - 1; query i attends to every position up to its own, and with a
-    `sliding_window` w only to the last w of them, itself included. Position p of a sequence lies in
+    `sliding_window` w only to the last w of them, itself included: blocks that lie before every window
+    may hold another sequence's positions by now. Position p of a sequence lies in
     block `block_tables[s, p // block_size]`, at p % block_size. A token's own key and value go to
     `slot_mapping`, block * block_size + offset. The first `num_decodes` sequences have one query each;
     a backend that treats decodes apart learns of them here, with no look at what lies on the device.

@@ -130,7 +130,7 @@ void attend_tile(const AttentionCall& call, const Task& task, TileState& state) 
   open_tile(call, task, num_panels, state);
   const int first_position = int(state.position[0][0]);
   Rows rows;
-  for (int begin = task.begin; begin < task.end; begin += kKvTile) {
+  for (int begin = task.begin / kKvTile * kKvTile; begin < task.end; begin += kKvTile) {
     const int count = std::min(kKvTile, task.end - begin);
     find_rows(call, task, begin, count, rows);
     const bool needs_mask = begin + count - 1 > first_position || call.sliding_window;

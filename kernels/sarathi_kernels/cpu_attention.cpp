@@ -29,8 +29,7 @@ void plan_chunk(const AttentionCall& call, int sequence, Plan& plan) {
   const int before = call.context_lens[sequence] - num_queries;
   for (int first = (num_queries - 1) / tile * tile; first >= 0; first -= tile) {  // the costliest first
     const int count = std::min(tile, num_queries - first);
-    const int window_start = call.sliding_window ? std::max(0, before + first + 1 - call.sliding_window) : 0;
-    const int begin = window_start / kKvTile * kKvTile;
+    const int begin = call.sliding_window ? std::max(0, before + first + 1 - call.sliding_window) : 0;
     for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head)
       plan.tasks.push_back({sequence, kv_head, first, count, begin, before + first + count, -1});
   }

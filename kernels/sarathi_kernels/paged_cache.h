@@ -56,7 +56,7 @@ constexpr int kKvTile = 64;  // positions at a time
 constexpr int kMaxHeadDim = 256;
 constexpr float kMasked = -1e30f;  // finite, so that (masked - masked) is no NaN
 
-const float kZeros[kMaxHeadDim] = {};  // stands in for positions behind the context
+const float kZeros[kMaxHeadDim] = {};  // stands in for positions before the window and behind the context
 
 // One KV head of one sequence: a tile of a chunk's queries, or one decode, against a span of positions.
 struct Task {
@@ -83,6 +83,10 @@ inline void find_rows(const AttentionCall& call, const Task& task, int begin, in
   const int32_t* table = call.block_tables + task.sequence * call.max_blocks;
   for (int i = 0; i < count; ++i) {
     const int position = begin + i;
+    if (position < task.begin) {
+      rows.k[i] = rows.v[i] = kZeros;
+      continue;
+    }
     const int64_t offset =
         row_offset(call, table[position / call.block_size], position % call.block_size, task.kv_head);
     rows.k[i] = call.k_cache + offset;

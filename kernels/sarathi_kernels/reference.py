@@ -21,16 +21,22 @@ class ReferenceAttention(AttentionBackend):
         out = torch.empty_like(q)
         for index, context_len in enumerate(context_lens):
             rows = slice(starts[index], starts[index + 1])
-            k = gather(cache.k, metadata.block_tables[index], context_len)
-            v = gather(cache.v, metadata.block_tables[index], context_len)
+            first = first_visible(rows.stop - rows.start, context_len, metadata.sliding_window)
+            k = gather(cache.k, metadata.block_tables[index], context_len, first)
+            v = gather(cache.v, metadata.block_tables[index], context_len, first)
             out[rows] = _attend_one(q[rows], k, v, metadata.sliding_window)
         return out
 
 
-def gather(cache: Tensor, block_table: Tensor, context_len: int) -> Tensor:
-    """Return one sequence's context [context_len, num_kv_heads, head_dim] out of its blocks."""
+def first_visible(num_queries: int, context_len: int, sliding_window: int | None) -> int:
+    """Return the first position that any of a sequence's queries sees."""
+    return 0 if sliding_window is None else max(0, context_len - num_queries + 1 - sliding_window)
+
+
+def gather(cache: Tensor, block_table: Tensor, context_len: int, first: int = 0) -> Tensor:
+    """Return one sequence's positions from `first` on, [context_len - first, num_kv_heads, head_dim]."""
     num_blocks = -(-context_len // cache.shape[1])
-    return cache[block_table[:num_blocks].long()].flatten(0, 1)[:context_len]
+    return cache[block_table[:num_blocks].long()].flatten(0, 1)[first:context_len]
 
 
 def causal_mask(num_queries: int, context_len: int, sliding_window: int | None, device: torch.device) -> Tensor:

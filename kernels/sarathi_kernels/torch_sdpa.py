@@ -6,7 +6,7 @@ from torch import Tensor
 
 from sarathi_kernels import kv_store
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
-from sarathi_kernels.reference import causal_mask, gather
+from sarathi_kernels.reference import causal_mask, first_visible, gather
 
 
 class TorchAttention(AttentionBackend):
@@ -25,8 +25,9 @@ class TorchAttention(AttentionBackend):
         out = torch.empty_like(q)
         for index, context_len in enumerate(metadata.context_lens.tolist()):
             rows = slice(starts[index], starts[index + 1])
-            k = gather(cache.k, metadata.block_tables[index], context_len)
-            v = gather(cache.v, metadata.block_tables[index], context_len)
+            first = first_visible(rows.stop - rows.start, context_len, metadata.sliding_window)
+            k = gather(cache.k, metadata.block_tables[index], context_len, first)
+            v = gather(cache.v, metadata.block_tables[index], context_len, first)
             out[rows] = _attend_one(q[rows], k, v, metadata.sliding_window)
         return out
 

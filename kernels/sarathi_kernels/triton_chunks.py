@@ -62,13 +62,13 @@ def attend_chunks(
     )  # [ROWS, PADDED_DIM]
 
     end = before + tl.minimum(first_query + queries_per_tile, num_queries)
-    begin = tl.where(window > 0, tl.maximum(before + first_query + 1 - window, 0), 0) // COLUMNS * COLUMNS
+    first_visible = tl.where(window > 0, tl.maximum(before + first_query + 1 - window, 0), 0)
     maximum = tl.full([ROWS], MASKED, tl.float32)
     total = tl.zeros([ROWS], tl.float32)
     mixed = tl.zeros([ROWS, PADDED_DIM], tl.float32)
-    for first_position in range(begin, end, COLUMNS):
+    for first_position in range(first_visible // COLUMNS * COLUMNS, end, COLUMNS):
         position = first_position + tl.arange(0, COLUMNS)
-        is_position = position < end
+        is_position = (position < end) & (position >= first_visible)
         block = tl.load(block_tables + seq * table_stride + position // block_size, mask=is_position, other=0)
         slot = block.to(tl.int64) * block_stride + position % block_size * position_stride + kv_head * kv_head_stride
         keys = tl.load(

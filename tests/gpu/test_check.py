@@ -61,7 +61,13 @@ def test_a_backend_that_is_wrong_fails(
         return attend(backend, q, cache, metadata) * factor
 
     monkeypatch.setattr(TorchAttention, "attend", attend_wrongly)
-    small = {"BACKENDS": {"cpu": ("torch",)}, "HEAD_DIMS": (64,), "BLOCK_SIZES": (16,), "DECODES": kernels.DECODES[:2]}
+    small = {
+        "BACKENDS": {"cpu": ("torch",)},
+        "HEAD_DIMS": (64,),
+        "BLOCK_SIZES": (16,),
+        "DECODES": kernels.DECODES[:2],
+        "CHUNKS": kernels.CHUNKS[:1],
+    }
     for name, value in small.items():
         monkeypatch.setattr(kernels, name, value)
     assert [row.verdict for row in check_attention(CPU, torch.float32, tmp_path)] == [verdict]

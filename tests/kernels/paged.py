@@ -82,6 +82,19 @@ def make_problem(
     )
 
 
+def forget_before_windows(problem: Problem) -> Problem:
+    """Return the same problem with every position that lies before its sequence's first window poisoned."""
+    metadata, window = problem.metadata, problem.metadata.sliding_window
+    assert window is not None
+    k, v = problem.cache.k.clone(), problem.cache.v.clone()
+    num_queries = metadata.query_start.diff()
+    for table, context_len, count in zip(metadata.block_tables, metadata.context_lens, num_queries, strict=True):
+        positions = torch.arange(max(0, int(context_len - count) + 1 - window))
+        slots = table.long()[positions // k.shape[1]], positions % k.shape[1]
+        k[slots] = v[slots] = torch.nan
+    return replace(problem, cache=LayerCache(k, v))
+
+
 def heads_first(problem: Problem) -> Problem:
     """Return the same problem over a cache that holds each head's positions side by side."""
     k, v = (tensor.transpose(1, 2).contiguous().transpose(1, 2) for tensor in (problem.cache.k, problem.cache.v))

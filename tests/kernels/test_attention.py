@@ -13,7 +13,7 @@ from sarathi_kernels.reference import ReferenceAttention
 from sarathi_kernels.torch_sdpa import TorchAttention
 from torch import Tensor
 
-from tests.kernels.paged import Problem, SequenceShape, heads_first, make_problem
+from tests.kernels.paged import Problem, SequenceShape, forget_before_windows, heads_first, make_problem
 
 TOLERANCE = 1e-5
 
@@ -74,6 +74,12 @@ def test_head_sizes_match_the_reference(backend: AttentionBackend, head_dim: int
 @pytest.mark.parametrize("window", [1, 16, 100, 512, 10_000])
 def test_sliding_window_matches_the_reference(backend: AttentionBackend, window: int) -> None:
     assert worst_error(backend, *solved(MIXED, sliding_window=window)) < TOLERANCE
+
+
+@pytest.mark.parametrize("window", [1, 16, 100])
+def test_positions_before_a_window_are_not_read(backend: AttentionBackend, window: int) -> None:
+    problem, solution = solved(MIXED, sliding_window=window)
+    assert worst_error(backend, forget_before_windows(problem), solution) < TOLERANCE
 
 
 @pytest.mark.parametrize(

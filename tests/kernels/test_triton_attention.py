@@ -9,7 +9,7 @@ from sarathi_kernels.backend import LayerCache
 from sarathi_kernels.reference import ReferenceAttention
 
 from tests.kernels.interpreter import HAS_TRITON, triton_interpreter
-from tests.kernels.paged import Problem, SequenceShape, heads_first, make_problem
+from tests.kernels.paged import Problem, SequenceShape, forget_before_windows, heads_first, make_problem
 
 if not HAS_TRITON:
     pytest.skip("Triton is not installed", allow_module_level=True)
@@ -61,6 +61,11 @@ def test_head_sizes_match(head_dim: int) -> None:
 @pytest.mark.parametrize("window", [1, 16, 100, 300, 10_000])
 def test_sliding_windows_match(window: int) -> None:
     assert worst_error(make_problem(MIXED, sliding_window=window)) < TOLERANCE
+
+
+@pytest.mark.parametrize("num_decodes", [0, 3])
+def test_positions_before_a_window_are_not_read(num_decodes: int) -> None:
+    assert worst_error(forget_before_windows(make_problem(MIXED, sliding_window=16)), num_decodes) < TOLERANCE
 
 
 @pytest.mark.parametrize(
