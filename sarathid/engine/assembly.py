@@ -70,6 +70,7 @@ def build_core(
         max_num_tokens=config.max_token_budget,
         eos_token_ids=found.eos_token_ids,
         watermark=config.watermark,
+        sliding_window=found.sliding_window,
     )
     return EngineCore(
         executor,
@@ -97,7 +98,7 @@ def build_core(
     )
 
 
-def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int) -> EngineInfo:
+def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int, tile: int = 1) -> EngineInfo:
     """Return what operators are told of this engine."""
     return EngineInfo(
         engine_pid=engine_pid,
@@ -117,5 +118,7 @@ def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int) -> E
         max_token_budget=config.max_token_budget,
         isolated_decode_s=found.isolated_decode_s,
         num_threads=found.num_threads,
+        num_watermark_blocks=int(config.watermark * found.num_blocks),
+        tile=tile,
         notes=found.notes,
     )

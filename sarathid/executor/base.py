@@ -28,6 +28,7 @@ class ExecutorInfo:
     eos_token_ids: frozenset[int]
     isolated_decode_s: float
     num_threads: int
+    sliding_window: int | None = None
     notes: tuple[str, ...] = ()
 
 

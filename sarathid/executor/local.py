@@ -71,6 +71,7 @@ class LocalExecutor:
             eos_token_ids=files.config.eos_token_ids,
             isolated_decode_s=self._measure_isolated_decode_s(self._runner, placement, plan, block_size),
             num_threads=num_threads,
+            sliding_window=files.config.sliding_window,
             notes=_present(
                 placement.note, plan.note, *kernels.notes, *self._weights_notes(), _thread_note(num_threads)
             ),

@@ -10,15 +10,22 @@ class BlockTable:
     """Position p of the sequence lives in slot p % block_size of block `block_ids[p // block_size]`.
 
     `capacity` is how many positions its blocks can hold. The ids are a tuple, made anew only when
-    the table grows, because every iteration's batch carries them.
+    the table grows, because every iteration's batch carries them. The first `num_forgotten` of them were
+    given back: they lie before the sliding window, and are never read again.
     """
 
-    __slots__ = ("block_ids", "block_size", "capacity")
+    __slots__ = ("block_ids", "block_size", "capacity", "num_forgotten")
 
     def __init__(self, block_size: int) -> None:
         self.block_size = block_size
         self.block_ids: tuple[int, ...] = ()
         self.capacity = 0
+        self.num_forgotten = 0
+
+    @property
+    def held(self) -> tuple[int, ...]:
+        """The blocks that are the sequence's own."""
+        return self.block_ids[self.num_forgotten :]
 
     def num_missing(self, num_tokens: int) -> int:
         """Return how many more blocks it takes to hold `num_tokens` positions."""
@@ -31,7 +38,13 @@ class BlockTable:
         self.block_ids += tuple(block_ids)
         self.capacity += len(block_ids) * self.block_size
 
+    def forget(self, num_tokens: int) -> tuple[int, ...]:
+        """Return the blocks, given back by this, that hold no position from `num_tokens` on."""
+        first, self.num_forgotten = self.num_forgotten, max(self.num_forgotten, num_tokens // self.block_size)
+        return self.block_ids[first : self.num_forgotten]
+
     def clear(self) -> tuple[int, ...]:
-        """Empty the table and return the blocks that it had."""
-        block_ids, self.block_ids, self.capacity = self.block_ids, (), 0
-        return block_ids
+        """Empty the table and return the blocks that it held."""
+        held = self.held
+        self.block_ids, self.capacity, self.num_forgotten = (), 0, 0
+        return held

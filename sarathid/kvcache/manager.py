@@ -7,7 +7,10 @@ from sarathid.kvcache.block_table import BlockTable, num_blocks_for
 
 
 class KVCacheManager:
-    """One pool of blocks, and the tables that are grown from it position by position and emptied at once."""
+    """One pool of blocks, and the tables that are grown from it position by position and emptied at once.
+
+    A table whose sequence sees but a window of its past gives the blocks before that back on the way.
+    """
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
         self.block_size = block_size
@@ -46,13 +49,18 @@ class KVCacheManager:
             table.extend(self._pool.allocate(num_missing))
         return True
 
+    def forget(self, table: BlockTable, num_tokens: int) -> None:
+        """Take back the blocks of the table that lie wholly before position `num_tokens`, none if it is negative."""
+        if num_tokens >= self.block_size:
+            self._pool.release(table.forget(num_tokens))
+
     def release(self, table: BlockTable) -> None:
         """Take back every block of the table."""
         self._pool.release(table.clear())
 
     def check_integrity(self, tables: Iterable[BlockTable]) -> None:
         """Raise AssertionError unless `tables`, all there are, account for every block in use, each once."""
-        held = [block for table in tables for block in table.block_ids]
+        held = [block for table in tables for block in table.held]
         assert len(held) == len(set(held)), "a block is in two tables"
         assert len(held) == self._pool.num_used, f"{self._pool.num_used} blocks in use, {len(held)} in tables"
         assert all(self._pool.num_references(block) == 1 for block in held), "a block has stray references"

@@ -20,7 +20,8 @@ class SchedulerLimits:
     """What the engine was built for; `max_num_tokens` bounds an iteration of whole prompts.
 
     `watermark` is the share of all blocks that admission leaves free, so that running decodes can
-    grow before anybody is preempted.
+    grow before anybody is preempted. With a `sliding_window` a token sees so many positions, its own
+    included, and blocks that no token will see again are given back.
     """
 
     num_blocks: int
@@ -30,6 +31,7 @@ class SchedulerLimits:
     max_num_tokens: int
     eos_token_ids: frozenset[int]
     watermark: float = 0.01
+    sliding_window: int | None = None
 
     def __post_init__(self) -> None:
         assert self.max_model_len <= self.num_blocks * self.block_size, "one full context must fit into the cache"
@@ -127,10 +129,13 @@ class Scheduler:
         """
         deltas: list[TokenDelta] = []
         tokens = iter(token_ids)
+        window = self.limits.sliding_window
         for scheduled in batch.sequences:
             sequence = self._sequences[scheduled.request_id]
             sequence.is_in_flight = False
             sequence.num_computed_tokens += len(scheduled.token_ids)
+            if window is not None:
+                self.kv_cache.forget(sequence.block_table, sequence.num_computed_tokens + 1 - window)
             samples = scheduled.sampling is not None
             token_id = next(tokens) if samples else None
             if sequence.cancel_reason is not None:

@@ -72,3 +72,20 @@ def test_integrity_check_finds_a_leaked_block() -> None:
     assert manager.grow(manager.new_table(), 5)
     with pytest.raises(AssertionError, match="2 blocks in use"):
         manager.check_integrity([])
+
+
+def test_blocks_before_a_window_are_given_back_once() -> None:
+    manager = KVCacheManager(6, BLOCK_SIZE)
+    table = manager.new_table()
+    assert manager.grow(table, 4 * BLOCK_SIZE)
+    whole = table.block_ids
+    for num_tokens, num_free in ((-3, 2), (BLOCK_SIZE - 1, 2), (BLOCK_SIZE, 3), (2 * BLOCK_SIZE + 1, 4), (5, 4)):
+        manager.forget(table, num_tokens)
+        manager.check_integrity([table])
+        assert manager.num_free_blocks == num_free
+    assert (table.block_ids, table.held) == (whole, whole[2:])
+    assert manager.grow(table, 6 * BLOCK_SIZE)
+    manager.release(table)
+    assert manager.num_free_blocks == 6
+    assert manager.grow(table, BLOCK_SIZE)
+    assert len(table.held) == 1
