@@ -49,6 +49,17 @@ def _describe(found: Status) -> Iterator[tuple[str, str]]:
         yield "policy", settings.policy
         yield "TBT", _against(found.tbt, settings.slo.tbt_s)
         yield "TTFT", _against(found.ttft, settings.slo.ttft_s)
+    if (typical := found.prediction_error.p50) is not None and (worst := found.prediction_error.p95) is not None:
+        span = units.duration(found.prediction_error.window_s)
+        yield (
+            "predicted",
+            f"iterations within {units.share(typical)} (p50), {units.share(worst)} (p95) over the last {span}",
+        )
+    if found.is_overloaded:
+        yield (
+            "overload",
+            "the answers under way take all the time that the TBT target allows; `sarathictl why` says more",
+        )
     yield "requests", f"{found.num_running} running, {found.num_waiting} waiting, {found.num_preempted} preempted"
     yield (
         "so far",

@@ -68,6 +68,7 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
     found = executor.start()
     try:
         profile = _profile(config, found)
+        tile = 1 if profile is None else profile.linear.tile
         core = build_core(
             config,
             executor,
@@ -75,12 +76,12 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
             MonotonicClock(),
             lambda: meter.total_s,
             cost_model=None if profile is None else IterationCostModel(profile),
-            tile=1 if profile is None else profile.linear.tile,
+            tile=tile,
         )
         gc.collect()
         gc.freeze()
         meter.start()
-        info = engine_info(config, found, os.getpid())
+        info = engine_info(config, found, os.getpid(), tile)
         send(socket, EngineReady(info=info, settings=core.settings))
         EngineHost(core, socket, sys.stdin.fileno()).run()
     finally:

@@ -199,6 +199,18 @@ class Percentiles(msgspec.Struct, frozen=True, kw_only=True):
     max_s: float | None
 
 
+class PredictionError(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the predicted times of `count` iterations of the last `window_s` seconds were off, as shares of the real.
+
+    None where nothing was predicted.
+    """
+
+    window_s: float
+    count: int
+    p50: float | None
+    p95: float | None
+
+
 class DaemonState(StrEnum):
     STARTING = "starting"
     READY = "ready"
@@ -228,6 +240,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     num_engine_restarts: int
     tbt: Percentiles
     ttft: Percentiles
+    prediction_error: PredictionError
+    is_overloaded: bool
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,6 +138,14 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
         return sum(chunk.length for chunk in self.chunks)
 
     @property
+    def bound(self) -> BudgetBound:
+        """What kept it from more prefill tokens; a budget in tokens did where it cut a prompt or held one back."""
+        if self.plan is not None:
+            return self.plan.bound
+        is_cut = any(chunk.start + chunk.length < chunk.num_tokens for chunk in self.chunks)
+        return BudgetBound.FIXED if is_cut or self.blocked_by is Blocker.BUDGET else BudgetBound.DEMAND
+
+    @property
     def duration_s(self) -> float:
         return self.schedule_s + self.execute_s + self.emit_s
 
@@ -286,7 +294,11 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
-    """What runs, where and how large: fixed from the start of one engine process to its end."""
+    """What runs, where and how large: fixed from the start of one engine process to its end.
+
+    New requests leave `num_watermark_blocks` free for those that run. The device rounds an iteration up to whole tiles
+    of `tile` tokens.
+    """
 
     engine_pid: int
     model: str
@@ -305,6 +317,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
     max_token_budget: int
     isolated_decode_s: float
     num_threads: int
+    num_watermark_blocks: int = 0
+    tile: int = 1
     notes: tuple[str, ...] = ()
 
 

@@ -61,6 +61,8 @@ class StatusReporter:
             num_engine_restarts=self._num_engine_restarts(),
             tbt=board.tbt(now_s),
             ttft=board.ttft(now_s),
+            prediction_error=board.prediction_error(now_s),
+            is_overloaded=board.overload is not None and self._engine.num_in_flight > 0,
         )
 
     def snapshot(self, num_iterations: int) -> Snapshot:

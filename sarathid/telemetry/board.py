@@ -3,9 +3,10 @@
 from collections import Counter, deque
 
 from sarathid.histogram import LatencyHistogram, LatencyWindow
-from sarathid.protocol.control import MAX_HISTORY, Percentiles
+from sarathid.protocol.control import MAX_HISTORY, DaemonState, Percentiles, PredictionError
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.stats import (
+    BudgetBound,
     Event,
     IterationStats,
     LifeCycle,
@@ -25,7 +26,8 @@ MAX_EVENTS = 1024
 class Board:
     """Counters since the start, the latencies of the last minute, and the latest records, in bounded memory.
 
-    It is the one place where records are counted: the control socket and `/metrics` both read it.
+    It is the one place where records are counted: the control socket and `/metrics` both read it. `num_by_bound` counts
+    iterations by what kept them from more prefill tokens; `overload` is the one that lasts, None without one.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,8 @@ class Board:
         self.num_preemptions = 0
         self.num_finished: Counter[FinishReason] = Counter()
         self.num_stalls: Counter[StallCause] = Counter()
+        self.num_by_bound: Counter[BudgetBound] = Counter()
+        self.overload: Overload | None = None
         self.iteration_seconds = LatencyHistogram()
         self.tbt_seconds = LatencyHistogram()
         self.ttft_seconds = LatencyHistogram()
@@ -60,7 +64,14 @@ class Board:
             case StallEvent():
                 self.events.append(record)
                 self.num_stalls[record.cause] += len(record.victims)
-            case Overload() | SettingsChanged() | LifeCycle():
+            case Overload():
+                self.events.append(record)
+                self.overload = record if record.is_overloaded else None
+            case LifeCycle():
+                self.events.append(record)
+                if record.state == DaemonState.RESTARTING:
+                    self.overload = None
+            case SettingsChanged():
                 self.events.append(record)
 
     def tbt(self, now_s: float) -> Percentiles:
@@ -71,9 +82,18 @@ class Board:
         """Return the times to first token of the last minute."""
         return _percentiles(self.recent.ttft, now_s)
 
+    def prediction_error(self, now_s: float) -> PredictionError:
+        """Return how far the cost model was off in the last minute."""
+        window = self.recent.prediction_error
+        errors = window.histogram(now_s)
+        return PredictionError(
+            window_s=window.window_s, count=errors.count, p50=errors.percentile(0.5), p95=errors.percentile(0.95)
+        )
+
     def _observe_iteration(self, stats: IterationStats) -> None:
         self.iterations.append(stats)
         self.num_iterations += 1
+        self.num_by_bound[stats.bound] += 1
         self.num_output_tokens += len(stats.gaps) + len(stats.first_tokens)
         self.num_prefill_tokens += stats.num_prefill_tokens
         self.num_preemptions += len(stats.preempted)

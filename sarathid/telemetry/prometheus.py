@@ -5,8 +5,8 @@ from itertools import chain
 from typing import Any
 
 from sarathid.histogram import LatencyHistogram
-from sarathid.protocol.control import Status
-from sarathid.protocol.stats import EngineSettings
+from sarathid.protocol.control import PredictionError, Status
+from sarathid.protocol.stats import BudgetPlan, EngineSettings
 from sarathid.telemetry.board import Board
 
 # Seconds; dense where a target of interactive use lies.
@@ -27,12 +27,21 @@ def render(board: Board, status: Status, num_dropped_records: int) -> str:
         _counter("sarathid_engine_restarts_total", "Engine processes started again.", status.num_engine_restarts),
         _by_label("sarathid_requests_total", "Requests ended.", "finish_reason", board.num_finished),
         _by_label("sarathid_stalls_total", "Times between tokens above the target.", "cause", board.num_stalls),
+        _by_label(
+            "sarathid_iterations_by_bound_total",
+            "Iterations by what kept them from more prefill tokens.",
+            "bound",
+            board.num_by_bound,
+        ),
         _gauge("sarathid_requests_running", "Requests that hold blocks.", status.num_running),
         _gauge("sarathid_requests_waiting", "Requests that hold none, preempted ones included.", status.num_waiting),
         _gauge("sarathid_requests_preempted", "Requests that wait to be resumed.", status.num_preempted),
         _gauge("sarathid_kv_blocks_used", "KV cache blocks in use.", status.num_blocks_used),
         _gauge("sarathid_kv_blocks_free", "KV cache blocks free.", status.num_blocks_free),
+        _gauge("sarathid_overloaded", "1 while the decodes alone miss the target.", int(status.is_overloaded)),
         _gauges_of_settings(status.settings),
+        _gauges_of_plan(None if board.last is None else board.last.plan),
+        _prediction_error(status.prediction_error),
     )
     return "\n".join(families) + "\n"
 
@@ -45,6 +54,23 @@ def _gauges_of_settings(settings: EngineSettings | None) -> Iterator[str]:
         yield from _gauge("sarathid_slo_tbt_seconds", "Target for the time between tokens.", settings.slo.tbt_s)
     if settings.slo.ttft_s is not None:
         yield from _gauge("sarathid_slo_ttft_seconds", "Target for the time to first token.", settings.slo.ttft_s)
+
+
+def _gauges_of_plan(plan: BudgetPlan | None) -> Iterator[str]:
+    if plan is None:
+        return
+    yield from _gauge("sarathid_budget_headroom_ratio", "Share of the target that is planned for.", plan.headroom)
+    yield from _gauge(
+        "sarathid_prediction_correction_ratio", "What the cost model's prediction is multiplied by.", plan.correction
+    )
+
+
+def _prediction_error(error: PredictionError) -> Iterator[str]:
+    name = "sarathid_prediction_error_ratio"
+    yield from _header(name, "Error of the predicted time of an iteration, of the last minute.", "gauge")
+    for quantile, value in (("0.5", error.p50), ("0.95", error.p95)):
+        if value is not None:
+            yield f'{name}{{quantile="{quantile}"}} {value}'
 
 
 def _header(name: str, words: str, kind: str) -> Iterator[str]:

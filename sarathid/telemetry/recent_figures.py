@@ -1,19 +1,25 @@
 """How requests were served lately: latencies and rates over a sliding window."""
 
 from sarathid.histogram import LatencyWindow
-from sarathid.protocol.stats import IterationStats, StallEvent, StreamRecord
+from sarathid.protocol.stats import IterationStats, StallCause, StallEvent, StreamRecord
 from sarathid.slo.guard import Metric
 
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
 
 
 class RecentFigures:
-    """Folds iterations and stalls; what it answers is of the last `window_s` seconds."""
+    """Folds iterations and stalls; what it answers is of the last `window_s` seconds.
+
+    `late` holds the TBTs that the engine made above the target, `prediction_error` by which share of the time that they
+    took iterations were predicted wrong.
+    """
 
     def __init__(self, window_s: float) -> None:
         self.window_s = window_s
         self.tbt = LatencyWindow(window_s)
         self.ttft = LatencyWindow(window_s)
+        self.late = LatencyWindow(window_s)
+        self.prediction_error = LatencyWindow(window_s)  # of shares instead of seconds
         self._stalls = LatencyWindow(window_s)
         self._since_s: float | None = None
 
@@ -25,6 +31,8 @@ class RecentFigures:
             case StallEvent():
                 for victim in record.victims:
                     self._stalls.add(record.time_s, victim.tbt_s)
+                    if record.cause is not StallCause.DELIVERY:
+                        self.late.add(record.time_s, victim.tbt_s)
 
     def by_metric(self, now_s: float) -> dict[Metric, float]:
         """Return every metric that anything is known of."""
@@ -42,6 +50,8 @@ class RecentFigures:
     def _observe_iteration(self, stats: IterationStats) -> None:
         if self._since_s is None:
             self._since_s = stats.start_s
+        if stats.predicted_s is not None and stats.execute_s > 0.0:
+            self.prediction_error.add(stats.end_s, abs(stats.predicted_s - stats.execute_s) / stats.execute_s)
         for gap in stats.gaps:
             self.tbt.add(stats.end_s, gap.tbt_s)
         for first in stats.first_tokens:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sarathid.protocol.control import (
     DaemonState,
     Percentiles,
+    PredictionError,
     RequestState,
     RequestStatus,
     Snapshot,
@@ -83,6 +84,8 @@ def make_status(settings: EngineSettings | None = None, *, state: DaemonState = 
         num_engine_restarts=0,
         tbt=Percentiles(window_s=60.0, count=900, p50_s=0.024, p99_s=0.095, max_s=0.412),
         ttft=nothing,
+        prediction_error=PredictionError(window_s=60.0, count=900, p50=0.031, p95=0.12),
+        is_overloaded=False,
     )
 
 

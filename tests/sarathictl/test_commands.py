@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 
@@ -66,7 +67,14 @@ def test_status_says_what_runs_and_how_well(daemon: StubDaemon, sarathictl: Any)
     assert "ready, version 0.1.0, pid 4711, up 75 s" in outcome.out
     assert "128 tokens an iteration of 16 to 8192 (revision 1)" in outcome.out
     assert "p50 24 ms, p99 95 ms, max 412 ms over the last 60 s; target 100 ms" in outcome.out
+    assert "iterations within 3 % (p50), 12 % (p95) over the last 60 s" in outcome.out
+    assert "overload" not in outcome.out
     assert outcome.err == ""
+
+
+def test_status_says_that_the_daemon_is_overloaded(daemon: StubDaemon, sarathictl: Any) -> None:
+    daemon.answers[GetStatus] = lambda op: msgspec.structs.replace(make_status(), is_overloaded=True)
+    assert "take all the time that the TBT target allows" in sarathictl("status").out
 
 
 def test_status_as_json_has_a_schema_version_and_seconds(daemon: StubDaemon, sarathictl: Any) -> None:

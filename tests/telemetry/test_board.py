@@ -1,8 +1,21 @@
 import msgspec
+import pytest
 
 from sarathid.protocol.control import MAX_HISTORY
 from sarathid.protocol.requests import FinishReason
-from sarathid.protocol.stats import ChunkStats, FirstToken, RequestStats, StallCause, StallEvent, TokenGap
+from sarathid.protocol.stats import (
+    Blocker,
+    BudgetBound,
+    BudgetPlan,
+    ChunkStats,
+    FirstToken,
+    LifeCycle,
+    Overload,
+    RequestStats,
+    StallCause,
+    StallEvent,
+    TokenGap,
+)
 from sarathid.telemetry.board import Board
 from tests.factories import make_iteration
 
@@ -64,6 +77,51 @@ def test_stalls_are_counted_by_victim_and_cause_and_ends_by_reason() -> None:
     assert board.num_stalls == {StallCause.PREFILL: 3, StallCause.DELIVERY: 1}
     assert board.num_finished == {FinishReason.STOP: 2, FinishReason.CANCELLED: 1}
     assert len(board.events) == 2
+
+
+def make_plan(bound: BudgetBound, *, headroom: float = 0.85, correction: float = 1.1) -> BudgetPlan:
+    return BudgetPlan(
+        bound=bound, planned_s=0.08, limit_s=0.07, decode_s=0.02, correction=correction, headroom=headroom
+    )
+
+
+def test_iterations_are_counted_by_what_bound_them() -> None:
+    board = Board()
+    cut, whole = (ChunkStats(3, 0, 60, 100),), (ChunkStats(3, 60, 40, 100),)
+    for stats in (
+        make_iteration(1, chunks=cut),
+        make_iteration(2, chunks=whole),
+        msgspec.structs.replace(make_iteration(3, chunks=whole), blocked_by=Blocker.BUDGET),
+        msgspec.structs.replace(make_iteration(4), blocked_by=Blocker.BLOCKS),
+        msgspec.structs.replace(make_iteration(5, chunks=cut), plan=make_plan(BudgetBound.TARGET)),
+    ):
+        board.observe(stats)
+
+    assert board.num_by_bound == {BudgetBound.FIXED: 2, BudgetBound.DEMAND: 2, BudgetBound.TARGET: 1}
+
+
+def test_predictions_are_held_against_what_the_executor_took() -> None:
+    board = Board()
+    assert board.prediction_error(now_s=1.0).p50 is None
+    for number, predicted_s in enumerate((0.05, 0.055, 0.04, None)):
+        board.observe(make_iteration(number, execute_s=0.05, predicted_s=predicted_s))
+
+    error = board.prediction_error(now_s=1.0)
+    assert (error.count, error.p50, error.p95) == (3, pytest.approx(0.1, rel=0.02), pytest.approx(0.2))
+
+
+def test_an_overload_lasts_until_it_is_over_or_the_engine_is_gone() -> None:
+    board = Board()
+    begins = Overload(
+        time_s=1.0, iteration=7, is_overloaded=True, num_decodes=90, most_decodes=60, decode_s=0.15, planned_s=0.1
+    )
+    board.observe(begins)
+    assert board.overload == begins
+    board.observe(msgspec.structs.replace(begins, is_overloaded=False))
+    assert board.overload is None
+    board.observe(begins)
+    board.observe(LifeCycle(time_s=2.0, state="restarting", message="the engine died"))
+    assert board.overload is None
 
 
 def test_a_long_life_takes_bounded_memory() -> None:

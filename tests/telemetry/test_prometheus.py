@@ -1,12 +1,14 @@
 import re
 
-from sarathid.protocol.control import DaemonState, Percentiles, Status
+import msgspec
+
+from sarathid.protocol.control import DaemonState, Percentiles, PredictionError, Status
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import EngineSettings, StallCause, TokenGap
+from sarathid.protocol.stats import BudgetBound, EngineSettings, StallCause, TokenGap
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.prometheus import render
 from tests.factories import make_iteration
-from tests.telemetry.test_board import make_stall
+from tests.telemetry.test_board import make_plan, make_stall
 
 SAMPLE = re.compile(r'([a-z_]+)(?:\{[a-z_]+="[^"]+"\})? (-?\d+(?:\.\d+)?(?:e-?\d+)?)')
 SETTINGS = EngineSettings(revision=1, token_budget=96, policy="stall-free", slo=SLO(tbt_s=0.25))
@@ -34,6 +36,8 @@ def make_status(settings: EngineSettings | None) -> Status:
         num_engine_restarts=1,
         tbt=nothing,
         ttft=nothing,
+        prediction_error=PredictionError(window_s=60.0, count=0, p50=None, p95=None),
+        is_overloaded=True,
     )
 
 
@@ -69,6 +73,22 @@ def test_figures_are_the_boards() -> None:
     assert samples['sarathid_stalls_total{cause="prefill"}'] == 2
     assert samples["sarathid_dropped_records_total"] == 3
     assert samples["sarathid_engine_restarts_total"] == 1
+    assert samples['sarathid_iterations_by_bound_total{bound="demand"}'] == 1
+    assert samples["sarathid_overloaded"] == 1
+
+
+def test_a_plan_shows_its_headroom_and_correction_and_predictions_their_error() -> None:
+    board = make_board()
+    assert not any("_ratio" in name for name in samples_of(render(board, make_status(SETTINGS), 0)))
+    board.observe(msgspec.structs.replace(make_iteration(1), plan=make_plan(BudgetBound.TARGET)))
+    error = PredictionError(window_s=60.0, count=9, p50=0.03, p95=0.25)
+    samples = samples_of(render(board, msgspec.structs.replace(make_status(SETTINGS), prediction_error=error), 0))
+
+    assert samples["sarathid_budget_headroom_ratio"] == 0.85
+    assert samples["sarathid_prediction_correction_ratio"] == 1.1
+    assert samples['sarathid_prediction_error_ratio{quantile="0.5"}'] == 0.03
+    assert samples['sarathid_prediction_error_ratio{quantile="0.95"}'] == 0.25
+    assert samples['sarathid_iterations_by_bound_total{bound="target"}'] == 1
 
 
 def test_buckets_are_cumulative_and_end_with_all() -> None:

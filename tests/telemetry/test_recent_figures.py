@@ -39,6 +39,14 @@ def test_stalls_count_by_victim() -> None:
     assert recent.by_metric(now_s=100.0)[Metric.STALLS_PER_S] == pytest.approx(0.5)
 
 
+def test_only_what_the_engine_made_too_late_is_late() -> None:
+    recent = observed()
+    for cause in (StallCause.PREFILL, StallCause.DELIVERY):
+        recent.observe(msgspec.structs.replace(make_stall(cause, 5), time_s=99.0))
+
+    assert recent.late.count(now_s=100.0) == 5
+
+
 def test_what_was_never_seen_has_no_value() -> None:
     assert RecentFigures(60.0).by_metric(1.0) == {}
     idle = observed().by_metric(now_s=1000.0)
