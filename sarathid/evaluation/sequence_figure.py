@@ -31,8 +31,8 @@ def _result(scope: Scope, results: Results) -> FigureResult:
         title="What binds at the relaxed target: 128 sequences against 256",
         notes=(
             "At its capacity under the relaxed target the stall-free system is far from that target: requests wait too "
-            "long, since all sequences are taken (where 256 hold more) or all blocks of the KV cache (where they do "
-            "not). The paper keeps 128."
+            "long, since all places are taken (where 256 hold more), or since the devices or their KV cache have no "
+            "more to give (where 256 hold the same). The paper keeps 128."
         ),
         rows=tuple(row for setup in SETUPS for row in _rows(setup, scope, results)),
     )
