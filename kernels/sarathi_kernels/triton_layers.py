@@ -5,13 +5,22 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from sarathi_kernels import triton_quantized
 from sarathi_kernels.layers import TorchLayers
+from sarathi_kernels.quantized import QuantizedMatrix
 
 _GATE_COLUMNS = 1024
+_MAX_SKINNY_ROWS = (
+    64  # above, numbers that are unpacked once serve so many rows that torch's product of floats is for them
+)
 
 
 class TritonLayers(TorchLayers):
-    """Norms, gates and rotations by our kernels, matrix products by torch."""
+    """Norms, gates and rotations by our kernels, products of floats by torch."""
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
+        is_skinny = len(x) <= _MAX_SKINNY_ROWS
+        return triton_quantized.multiply(x, weight) if is_skinny else super().multiply_quantized(x, weight)
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         assert x.stride(1) == 1

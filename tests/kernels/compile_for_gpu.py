@@ -7,7 +7,7 @@ over 8 KV heads of 128 in bfloat16 launches.
 import sys
 from typing import Any
 
-from sarathi_kernels import triton_layers, triton_sampling, triton_store
+from sarathi_kernels import triton_layers, triton_quantized, triton_sampling, triton_store
 from sarathi_kernels.triton_chunks import attend_chunks
 from sarathi_kernels.triton_decodes import attend_spans, join_spans
 from triton.backends.compiler import GPUTarget
@@ -15,14 +15,15 @@ from triton.compiler import ASTSource, compile
 
 INT32 = ("query_start", "context_lens", "block_tables")
 INT64 = ("slot_mapping", "token_ids")
-FLOAT32 = ("partial_out", "partial_max", "partial_sum", "cos", "sin", "logits")
+FLOAT32 = ("scales", "minima", "partial_out", "partial_max", "partial_sum", "cos", "sin", "logits")
 PER_ROW = ("temperatures", "top_ps", "min_ps", "shares")
-BFLOAT16 = ("q", "k", "v", "out", "k_cache", "v_cache", "x", "update", "weight", "total", "normalized")
+BFLOAT16 = ("q", "k", "v", "out", "k_cache", "v_cache", "x", "update", "weight", "total", "normalized", "y")
 POINTERS = {
     **dict.fromkeys(INT32, "*i32"),
     **dict.fromkeys(INT64, "*i64"),
     **dict.fromkeys((*FLOAT32, *PER_ROW), "*fp32"),
     "top_ks": "*i32",
+    "values": "*i8",
     "is_number": "*i1",
     **dict.fromkeys((*BFLOAT16, "gate_up", "gated", "heads"), "*bf16"),
 }
@@ -37,6 +38,8 @@ KERNELS: tuple[tuple[Any, dict[str, int]], ...] = (
     (triton_layers._normalize, {"PADDED_SIZE": 4096}),
     (triton_layers._add_and_normalize, {"PADDED_SIZE": 4096}),
     (triton_layers._gate, {"COLUMNS": 1024}),
+    (triton_quantized._multiply_int8, {"ROWS": 16, "COLUMNS": 64, "DEPTH": 64}),
+    (triton_quantized._multiply_int4, {"ROWS": 16, "COLUMNS": 64, "GROUP": 32}),
     (triton_sampling._draw_row, {"COLUMNS": 4096}),
     (triton_layers._rotate, {"PADDED_HEADS": 64, "PADDED_HALF": 64}),
 )
@@ -45,6 +48,8 @@ KERNELS: tuple[tuple[Any, dict[str, int]], ...] = (
 def compile_kernel(kernel: Any, constants: dict[str, int], capability: int) -> int:
     """Return how many bytes of machine code the kernel is."""
     types = {**POINTERS, **NUMBERS, **dict.fromkeys(constants, "constexpr")}
+    if kernel is triton_quantized._multiply_int4:
+        types["values"] = "*u8"
     signature = {name: types.get(name, "i32") for name in kernel.arg_names}
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(kernel, signature=signature, constexprs=places)

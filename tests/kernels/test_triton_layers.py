@@ -3,6 +3,7 @@
 import pytest
 import torch
 from sarathi_kernels.layers import TorchLayers
+from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
 from tests.kernels.interpreter import HAS_TRITON, triton_interpreter
 
@@ -46,6 +47,18 @@ def test_gate_matches_float64(size: int) -> None:
     gate_up = torch.randn(2, 2 * size) * 10
     expected = ORACLE.gate(gate_up.double())
     torch.testing.assert_close(LAYERS.gate(gate_up).double(), expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+@pytest.mark.parametrize("quantization", list(Quantization))
+@pytest.mark.parametrize(("num_rows", "num_columns", "depth"), [(1, 7, 32), (17, 70, 96), (65, 5, 64)])
+def test_quantized_product_matches_that_of_the_floats(
+    quantization: Quantization, num_rows: int, num_columns: int, depth: int
+) -> None:
+    matrix = QuantizedMatrix.empty(quantization, num_columns, depth, torch.device("cpu"))
+    matrix.take(torch.randn(num_columns, depth))
+    x = torch.randn(num_rows, depth)
+    expected = x.double() @ matrix.to_floats(torch.float64).T
+    torch.testing.assert_close(LAYERS.multiply_quantized(x, matrix).double(), expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("head_dim", [2, 20, 64, 80])
