@@ -10,9 +10,8 @@ from sarathi_kernels.layers import TorchLayers
 from sarathi_kernels.quantized import QuantizedMatrix
 
 _GATE_COLUMNS = 1024
-_MAX_SKINNY_ROWS = (
-    64  # above, numbers that are unpacked once serve so many rows that torch's product of floats is for them
-)
+# Above, torch multiplies with floats that are unpacked once; where to draw the line was not measured yet.
+_MAX_SKINNY_ROWS = 64
 
 
 class TritonLayers(TorchLayers):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sarathid.clock import MonotonicClock
-from sarathid.config import DEFAULT_MODEL, EngineConfig
+from sarathid.config import DEFAULT_MODEL, EngineConfig, build
 from sarathid.costmodel.cost_profile import CostProfile, Memory, Provenance, Shape, to_toml
 from sarathid.costmodel.fit import FittedCosts, Sample, fit, relative_errors
 from sarathid.costmodel.iteration_cost import IterationCostModel
@@ -42,6 +42,8 @@ def profile(
     model: Annotated[str, typer.Option(metavar="MODEL", help="A directory, a .gguf file or a name.")] = DEFAULT_MODEL,
     device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="DTYPE", help="auto, float32 or bfloat16.")] = "auto",
+    load_format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, or dummy: random weights.")] = "auto",
+    quantize: Annotated[str | None, typer.Option(metavar="KIND", help="int8 or int4 [as the weights are].")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads that compute [the cores at hand].")] = None,
     max_tokens: Annotated[int, typer.Option(metavar="N", help="The largest iteration that is measured.")] = 1024,
     max_num_seqs: Annotated[int, typer.Option(metavar="N", help="The most sequences that are measured.")] = 64,
@@ -54,8 +56,18 @@ def profile(
     """Measure this machine and this model, fit a cost profile, tell how well it fits, and keep it."""
     if max_tokens < 16 or not 1 <= max_num_seqs <= 4096:
         raise ConfigError("--max-tokens is at least 16, and --max-num-seqs between 1 and 4096")
-    config = EngineConfig(
-        model=model, device=device, dtype=dtype, num_threads=threads, max_num_seqs=max_num_seqs, slo_tbt=None
+    config: EngineConfig = build(
+        EngineConfig,
+        {
+            "model": model,
+            "device": device,
+            "dtype": dtype,
+            "load_format": load_format,
+            "quantize": quantize,
+            "num_threads": threads,
+            "max_num_seqs": max_num_seqs,
+            "slo_tbt": None,
+        },
     )
     files = resolve(config.model)
     executor = _local_executor(config)
@@ -110,7 +122,13 @@ def build_profile(info: ExecutorInfo, files: ModelFiles, costs: FittedCosts, sam
             provenance=Provenance(
                 source=f"measured by sarathid profile on {_machine()}, {info.num_threads} threads, {info.dtype}",
                 date=datetime.now(UTC).date().isoformat(),
-                derivation=f"fitted to {len(samples)} kinds of iterations; attention by {info.attention_backend}",
+                derivation="; ".join(
+                    (
+                        f"fitted to {len(samples)} kinds of iterations",
+                        f"attention by {info.attention_backend}",
+                        *info.notes,
+                    )
+                ),
                 fit_error_pct=fit_error_pct,
             ),
             shape=Shape(

@@ -123,7 +123,7 @@ class LocalExecutor:
     def _weights_notes(self) -> tuple[str, ...]:
         notes = []
         if self._config.load_format == "dummy":
-            notes.append("the weights are random numbers: every word is nonsense")
+            notes.append("the weights are random numbers")
         if self._quantization is not None:
             notes.append(f"the weights of attention and feed-forward are {self._quantization}")
         return tuple(notes)
