@@ -114,9 +114,10 @@ class SLOController:
         target_s = self.settings.slo.tbt_s
         if target_s is None:
             return None
-        self._headroom.observe(len(stats.gaps), sum([gap.tbt_s > target_s for gap in stats.gaps]))
         if stats.plan is None:
             return None
+        if stats.plan.decode_s < target_s:  # else they are late by themselves, which is none of the plan's doing
+            self._headroom.observe(len(stats.gaps), sum([gap.tbt_s > target_s for gap in stats.gaps]))
         if stats.plan.bound is not BudgetBound.HOLD:
             self._held_since_s = None
         elif self._held_since_s is None:

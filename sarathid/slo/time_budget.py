@@ -9,6 +9,7 @@ from sarathid.scheduler.sequence import Sequence
 
 _CLOSE_ENOUGH = 0.98
 _MAX_NUM_TRIES = 6
+_MOST_TOKENS_AHEAD = 512
 # Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up.
 _MOST_DECODE_TIMES = 4.0
 _MOST_USUAL_TIMES = 1.6
@@ -103,13 +104,15 @@ class TimeBudget:
         )
 
     def _would_overload(self, sequence: Sequence) -> bool:
-        """Whether the decodes would miss the target by themselves, once this request is one of them."""
+        """Whether the decodes would miss the target by themselves when this request's answer is half written."""
         now = self.features
         if now.num_sequences == 0:
             return False
         context = now.decode_context + sum([num_tokens + first for num_tokens, first in now.chunks])
-        later = IterationFeatures(now.num_sequences + 1, context + sequence.num_tokens)
-        return self._seconds(later) > self._target_s
+        num_decodes = now.num_sequences + 1
+        num_ahead = min((sequence.max_num_tokens - sequence.num_tokens) // 2, _MOST_TOKENS_AHEAD)
+        context += sequence.num_tokens + num_decodes * num_ahead
+        return self._seconds(IterationFeatures(num_decodes, context)) > self._target_s
 
     def _most_that_fit(self, first_position: int, num_possible: int) -> int:
         """Return the largest chunk, whole or ending on a tile, whose iteration stays within the limit.

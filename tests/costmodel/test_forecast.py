@@ -1,0 +1,34 @@
+"""The forecast of a pipeline is what the simulated pipeline does."""
+
+from random import Random
+
+import pytest
+
+from sarathid.costmodel.forecast import PipelineForecast
+from sarathid.costmodel.pipeline import Pipeline
+
+
+def test_one_stage_waits_for_nothing() -> None:
+    forecast = PipelineForecast(1)
+    assert forecast.latency_s(5.0, 0.25) == 0.25
+    assert forecast.launch(5.0, 0.25) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("num_stages", [2, 3, 4])
+def test_batches_wait_for_those_before_them(num_stages: int) -> None:
+    random, forecast, pipeline = Random(num_stages), PipelineForecast(num_stages), Pipeline(num_stages)
+    now_s = 1.0
+    for _ in range(50):
+        work_s = random.uniform(0.01, 0.2)
+        finished_s = pipeline.run(now_s, (work_s / num_stages,) * num_stages)
+        assert forecast.latency_s(now_s, work_s) == pytest.approx(finished_s - now_s)
+        assert forecast.launch(now_s, work_s) == pytest.approx(finished_s - now_s)
+        now_s += random.uniform(0.0, work_s)
+
+
+def test_a_late_batch_makes_those_behind_it_late() -> None:
+    forecast = PipelineForecast(2)
+    forecast.launch(0.0, 0.2)
+    before_s = forecast.latency_s(0.0, 0.2)
+    forecast.collect(late_s=0.05)
+    assert forecast.latency_s(0.0, 0.2) == pytest.approx(before_s + 0.05)

@@ -1,0 +1,83 @@
+"""An adaptive engine keeps its target on a device that is not what its profile says, and says so when it cannot."""
+
+from statistics import quantiles
+
+import pytest
+
+from sarathid.costmodel.library import find_profile
+from sarathid.protocol.slo import OverloadMode
+from sarathid.protocol.stats import Blocker, BudgetBound
+from sarathid.simulator.serving import Serving
+from sarathid.workload import PlannedRequest
+from sarathid.workload_catalog import load_requests
+from tests.slo.devices import Run
+
+YI = find_profile("a100/yi-34b-tp2")
+TARGET_S = 0.2
+SERVING = Serving(token_budget="auto", slo_tbt_s=TARGET_S)
+
+
+def overloading_chats(num_requests: int = 200) -> tuple[PlannedRequest, ...]:
+    """Return more than the device can serve, so that every iteration is as long as it may be."""
+    return load_requests("sharegpt4", num_requests=num_requests, seed=9).at_rate(3.0).requests
+
+
+def p99(values: list[float]) -> float:
+    return quantiles(values, n=100)[98]
+
+
+def test_one_in_a_hundred_tokens_at_most_is_late_on_a_device_off_its_profile() -> None:
+    run = Run(YI, SERVING, overloading_chats(), {}).until(120.0)
+    assert p99(run.tbts_s(10.0, 120.0)) <= TARGET_S
+    bound = [stats.plan.bound for stats in run.iterations if stats.plan is not None]
+    assert bound.count(BudgetBound.TARGET) > len(bound) / 2
+
+
+def test_predictions_are_right_once_the_device_is_known() -> None:
+    run = Run(YI, SERVING, overloading_chats(), {}).until(120.0)
+    errors = sorted(
+        abs(stats.predicted_s / stats.execute_s - 1.0)
+        for stats in run.between(60.0, 120.0)
+        if stats.predicted_s is not None
+    )
+    assert errors[len(errors) // 2] < 0.1
+    assert errors[len(errors) * 95 // 100] < 0.25
+
+
+def test_a_device_that_gets_twice_as_slow_is_back_within_the_target_in_five_seconds() -> None:
+    run = Run(YI, SERVING, overloading_chats(), {60.0: 2.0}).until(120.0)
+    assert max(run.tbts_s(60.0, 62.0)) > TARGET_S
+    assert p99(run.tbts_s(65.0, 120.0)) <= TARGET_S
+
+
+def test_a_device_that_gets_twice_as_fast_gives_nine_tenths_of_what_it_can_in_thirty_seconds() -> None:
+    faster = Run(YI, SERVING, overloading_chats(400), {0.0: 1.0, 60.0: 0.5}).until(150.0)
+    always_fast = Run(YI, SERVING, overloading_chats(400), {0.0: 0.5}).until(150.0)
+    assert faster.prefill_tokens_per_s(90.0, 130.0) >= 0.9 * always_fast.prefill_tokens_per_s(90.0, 130.0)
+    assert p99(faster.tbts_s(90.0, 130.0)) <= TARGET_S
+
+
+@pytest.mark.parametrize("mode", list(OverloadMode))
+def test_too_many_decodes_are_told_and_new_requests_wait_unless_they_may_not(mode: OverloadMode) -> None:
+    """A target that fewer decodes meet than there are sequences, and answers long enough to pile up."""
+    requests = tuple(PlannedRequest(0.02 * i, 32, 1500) for i in range(160))
+    serving = Serving(token_budget="auto", slo_tbt_s=0.055, overload=mode)
+    run = Run(YI, serving, requests, {}).until(120.0)
+    late = [tbt_s > 0.055 for tbt_s in run.tbts_s(20.0, 120.0)]
+    held = [stats.blocked_by is Blocker.HOLD for stats in run.between(20.0, 120.0)]
+
+    assert run.overloads[0].is_overloaded
+    assert 0 < run.overloads[0].most_decodes < run.overloads[0].num_decodes
+    if mode is OverloadMode.ADMIT:
+        assert sum(late) / len(late) > 0.5
+        assert not any(held)
+    else:
+        assert sum(late) / len(late) < 0.2
+        assert sum(held) / len(held) > 0.9
+
+
+def test_nobody_is_held_for_ever() -> None:
+    """Target 20 ms: not even one decode of this model meets it, so each request counts as one too many."""
+    requests = tuple(PlannedRequest(0.01 * i, 32, 40) for i in range(20))
+    run = Run(YI, Serving(token_budget="auto", slo_tbt_s=0.02), requests, {}).until(1000.0)
+    assert len(run.replay.measured.finished) == 20
