@@ -14,11 +14,16 @@ from sarathid.commands import simulation
 from sarathid.config import resolve_target_s
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.errors import ConfigError
+from sarathid.executor.pace import read_pace
 from sarathid.executor.simulated import isolated_decode_s
+from sarathid.protocol.changes import Figures
+from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.step import StepOutput
 from sarathid.request_list import RequestList
 from sarathid.simulator.report import CSV_COLUMNS, SimulationReport, csv_row
 from sarathid.simulator.simulator import simulate as run_simulation
+from sarathid.simulator.timed_change import FORM, parse_timed_change
+from sarathid.simulator.window import parse_window
 from sarathid.trace import TraceWriter
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -41,7 +46,31 @@ def simulate(
     max_num_seqs: simulation.MaxNumSeqs = 128,
     max_model_len: simulation.MaxModelLen = None,
     max_batched_tokens: simulation.MaxBatchedTokens = None,
+    num_blocks: Annotated[
+        int | None, typer.Option(metavar="N", help="Blocks of the KV cache [what the profile has memory for].")
+    ] = None,
+    block_size: Annotated[int, typer.Option(metavar="N", help="Tokens a block.")] = 16,
+    watermark: Annotated[float, typer.Option(metavar="SHARE", help="Blocks kept free at admission.")] = 0.01,
+    min_budget: Annotated[int, typer.Option(metavar="N", help="The least that a budget may come to.")] = 1,
+    max_budget: Annotated[
+        int | None, typer.Option(metavar="N", help="The most that a budget may come to [longest context].")
+    ] = None,
+    overload: Annotated[
+        OverloadMode, typer.Option(help="New requests while decodes alone miss the target.")
+    ] = OverloadMode.HOLD,
+    correction: Annotated[
+        float, typer.Option(metavar="X", help="The devices take so many times their profile's time.")
+    ] = 1.0,
+    pace: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Let times vary as they were seen to, drawn from --disturb.")
+    ] = None,
     disturb: simulation.Disturb = None,
+    then: Annotated[
+        list[str] | None, typer.Option(metavar="CHANGE", help=f"Settings that change on the way: {FORM}.")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(metavar="FROM:UNTIL", help="End there, and tell of this part alone, too: 60s:360s.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row a request.")] = None,
     trace_file: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write a Perfetto trace.")] = None,
@@ -61,14 +90,31 @@ def simulate(
         max_batched_tokens=max_batched_tokens,
         disturb=disturb,
     )
-    if slo_tbt is not None:
-        target_s = resolve_target_s(slo_tbt, isolated_decode_s(IterationCostModel(found)))
-        serving = replace(serving, slo_tbt_s=target_s)
+    serving = replace(
+        serving,
+        slo_tbt_s=None if slo_tbt is None else resolve_target_s(slo_tbt, isolated_decode_s(IterationCostModel(found))),
+        num_blocks=num_blocks,
+        block_size=block_size,
+        watermark=watermark,
+        min_token_budget=min_budget,
+        max_token_budget=max_budget,
+        overload=overload,
+        correction=correction,
+        pace=() if pace is None else read_pace(pace),
+    )
     serving.check_target()
+    changes = [parse_timed_change(text) for text in then or ()]
     timed = _timed(requests, rate)
     with ExitStack() as files:
         writers = [write(path, files) for write, path in ((_csv, csv_file), (_trace, trace_file)) if path is not None]
-        report = run_simulation(found, serving, timed.requests, on_step=_to_all(writers))
+        report = run_simulation(
+            found,
+            serving,
+            timed.requests,
+            changes=changes,
+            window=None if window is None else parse_window(window),
+            on_step=_to_all(writers),
+        )
     typer.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_lines(report)))
 
 
@@ -124,6 +170,15 @@ def _lines(report: SimulationReport) -> Iterator[str]:
     yield f"{'throughput':18}{report.requests_per_s:.3f} requests/s, {report.output_tokens_per_s:.1f} tokens/s"
     yield f"{'preemptions':18}{report.num_preemptions}"
     yield f"{'bubbles':18}{report.bubble_s:.1f} s, {report.bubble_share:.1%} of the stages' time"
+    if report.window is not None:
+        yield from _window_lines(report.window)
+
+
+def _window_lines(figures: Figures) -> Iterator[str]:
+    yield f"{'in the window':18}TBT P50 {_time(figures.tbt_p50_s)}, P99 {_time(figures.tbt_p99_s)}"
+    yield f"{'':18}TTFT P50 {_time(figures.ttft_p50_s)}, P99 {_time(figures.ttft_p99_s)}"
+    stalls = "" if figures.num_stalls is None else f", {figures.num_stalls} stalls"
+    yield f"{'':18}{figures.tokens_per_s:.1f} tokens/s{stalls} in {figures.window_s:.1f} s"
 
 
 def _time(seconds: float | None) -> str:

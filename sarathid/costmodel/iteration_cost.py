@@ -11,14 +11,15 @@ _NUM_TOKEN_COUNTS_KEPT = 1 << 16
 
 
 class IterationCostModel:
-    """The roofline of Sarathi-Serve's section 3.1 with a profile's figures.
+    """The roofline of Sarathi-Serve's section 3.1 with a profile's figures, all times multiplied by `correction`.
 
     A stage of L layers takes `overhead + L * (linear + attention of chunks + attention of decodes +
     all-reduces) + send` (not on the last stage, which computes the output head instead).
     """
 
-    def __init__(self, profile: CostProfile) -> None:
+    def __init__(self, profile: CostProfile, correction: float = 1.0) -> None:
         self.profile = profile
+        self._s_per_us = _S_PER_US * correction
         self.num_stages = profile.shape.pipeline_parallel
         self._num_stage_layers = profile.shape.num_stage_layers
         # What depends on the number of tokens alone; batches come in few sizes.
@@ -40,8 +41,8 @@ class IterationCostModel:
         overhead = self.profile.overhead
         layers_us = dense_us + self._num_stage_layers * self._attention_us(features)
         every_us = overhead.fixed_us + overhead.us_per_sequence * features.num_sequences + layers_us
-        last_s = (every_us + self._head_us(features.num_sequences)) * _S_PER_US
-        return ((every_us + send_us) * _S_PER_US,) * (self.num_stages - 1) + (last_s,)
+        last_s = (every_us + self._head_us(features.num_sequences)) * self._s_per_us
+        return ((every_us + send_us) * self._s_per_us,) * (self.num_stages - 1) + (last_s,)
 
     def prefill_s(self, num_tokens: int, first_position: int = 0) -> float:
         """Return the seconds of an iteration that is one chunk behind `first_position` tokens."""

@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Protocol
 
 from sarathid.clock import Timer
 from sarathid.costmodel.features import IterationFeatures
@@ -9,7 +10,6 @@ from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.pipeline import Pipeline
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
-from sarathid.executor.disturbance import Disturbance
 from sarathid.scheduler.batch import ScheduledBatch
 
 VOCAB_SIZE = 1 << 16
@@ -24,12 +24,20 @@ class _Submitted:
     num_samples: int
 
 
+class DevicePace(Protocol):
+    """How a device differs from its profile."""
+
+    def factor(self, features: IterationFeatures) -> float:
+        """Return what the next iteration's time is multiplied by."""
+        ...
+
+
 class SimulatedExecutor:
     """An executor that answers with one token, never the end of a sequence, given when a real one would.
 
     A batch runs through the profile's pipeline stages, behind the batches before it; as many may be in flight
-    as there are stages. Under a virtual clock a run takes no time but the scheduler's. A `disturbance` makes the device
-    differ from its profile.
+    as there are stages. Under a virtual clock a run takes no time but the scheduler's. `num_blocks` None is what the
+    profile has memory for; a `pace` makes the device differ from its profile.
     """
 
     def __init__(
@@ -39,14 +47,16 @@ class SimulatedExecutor:
         *,
         max_model_len: int,
         block_size: int,
-        disturbance: Disturbance | None = None,
+        num_blocks: int | None = None,
+        pace: DevicePace | None = None,
     ) -> None:
         self.pipeline = Pipeline(cost_model.num_stages)
         self._cost_model = cost_model
         self._clock = clock
         self._max_model_len = max_model_len
         self._block_size = block_size
-        self._disturbance = disturbance
+        self._num_blocks = cost_model.profile.num_blocks(block_size) if num_blocks is None else num_blocks
+        self._pace = pace
         self._submitted: deque[_Submitted] = deque()
 
     @property
@@ -59,11 +69,10 @@ class SimulatedExecutor:
         Raises `ConfigError` when the longest context does not fit into their KV cache.
         """
         profile = self._cost_model.profile
-        num_blocks = profile.num_blocks(self._block_size)
-        if self._max_model_len > num_blocks * self._block_size:
+        if self._max_model_len > self._num_blocks * self._block_size:
             raise ConfigError(
                 f"a context of {self._max_model_len} tokens does not fit: the KV cache of {profile.name} "
-                f"holds {num_blocks * self._block_size}"
+                f"holds {self._num_blocks * self._block_size}"
             )
         shape, memory = profile.shape, profile.memory
         num_devices = shape.tensor_parallel * shape.pipeline_parallel
@@ -73,7 +82,7 @@ class SimulatedExecutor:
             dtype="none",
             layout=f"tp={shape.tensor_parallel} pp={shape.pipeline_parallel}",
             attention_backend="simulated",
-            num_blocks=num_blocks,
+            num_blocks=self._num_blocks,
             block_size=self._block_size,
             kv_cache_bytes=memory.kv_cache_bytes * num_devices,
             weight_bytes=memory.weight_bytes * num_devices,
@@ -89,8 +98,8 @@ class SimulatedExecutor:
         assert len(self._submitted) < self.max_batches_in_flight
         features = IterationFeatures.of(batch)
         stage_s = self._cost_model.stage_seconds(features)
-        if self._disturbance is not None:
-            factor = self._disturbance.factor(features)
+        if self._pace is not None:
+            factor = self._pace.factor(features)
             stage_s = tuple([seconds * factor for seconds in stage_s])
         finished_s = self.pipeline.run(self._clock.now_s(), stage_s)
         num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)

@@ -18,7 +18,7 @@ class ChangeOrigin(StrEnum):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """How requests were served over `window_s` seconds, or are expected to be; None where nothing was seen.
 
-    `tokens_per_s` counts output tokens.
+    `tokens_per_s` counts output tokens, `num_stalls` the TBTs above the target; it is None without one.
     """
 
     window_s: float
@@ -26,6 +26,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ttft_p50_s: float | None
     ttft_p95_s: float | None
     tokens_per_s: float
+    tbt_p50_s: float | None = None
+    ttft_p99_s: float | None = None
+    num_stalls: int | None = None
 
 
 class ChangeNote(msgspec.Struct, frozen=True, kw_only=True):

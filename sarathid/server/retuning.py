@@ -73,7 +73,7 @@ class Retuner:
             self._revisions = Revisions(settings, self._wall_s())
             self._start_texts = texts_of(values_of(settings))
             self._stored_texts = self._texts_to_keep()
-            self._measuring = RevisionFigures(settings.revision, self._clock.now_s(), MEASURE_S)
+            self._measuring = RevisionFigures(settings, self._clock.now_s(), MEASURE_S)
             self._write(AuditEvent.STARTED, self._revisions.newest, DAEMON)
 
     async def run(self) -> None:
@@ -167,7 +167,7 @@ class Retuner:
         watch = GuardWatch(parse_guard(changed.guard), self._board.recent.by_metric(changed.time_s))
         self._end_measuring()
         revision, *ended = self._known().record(changed, self._wall_s(), watch)
-        self._measuring = RevisionFigures(revision.revision, changed.time_s, MEASURE_S)
+        self._measuring = RevisionFigures(revision.new, changed.time_s, MEASURE_S)
         self._write(AuditEvent.CHANGED, revision, changed.changed_by)
         for earlier in ended:
             self._write(AuditEvent.ENDED, earlier, changed.changed_by)

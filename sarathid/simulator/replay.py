@@ -1,5 +1,6 @@
 """Feeds a list of requests to an engine core at their times, and collects what comes of it."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from sarathid.clock import Timer
@@ -8,13 +9,14 @@ from sarathid.errors import RequestRefused
 from sarathid.protocol.requests import Request, SamplingParams
 from sarathid.protocol.step import StepOutput
 from sarathid.simulator.measurement import Measurement
+from sarathid.simulator.timed_change import TimedChange
 from sarathid.workload import PlannedRequest
 
 TOKEN_ID = 1  # every token of every prompt
 
 
 class Replay:
-    """One run, an iteration at a time; requests arrive counted from the moment of its making.
+    """One run, an iteration at a time; requests arrive, and settings change, counted from the moment of its making.
 
     `has_room_at` says of a moment to come whether a batch of what has arrived by then could join those in flight.
     """
@@ -25,12 +27,14 @@ class Replay:
         clock: Timer,
         requests: Sequence[PlannedRequest],
         has_room_at: Callable[[float], bool] = lambda _: False,
+        changes: Sequence[TimedChange] = (),
     ) -> None:
         self._core = core
         self._clock = clock
         self._start_s = clock.now_s()
         self._requests = requests
         self._has_room_at = has_room_at
+        self._changes = deque(changes)
         self._num_arrived = 0
         self.measured = Measurement(requests, self._start_s)
 
@@ -51,6 +55,7 @@ class Replay:
 
     def _launch(self) -> None:
         """Hand over all that can run of what has arrived."""
+        self._take_in_changes()
         self._take_in_arrivals()
         while self._core.launch() is not None:
             pass
@@ -63,6 +68,10 @@ class Replay:
 
     def _next_arrival_s(self) -> float:
         return self._start_s + self._requests[self._num_arrived].arrival_s
+
+    def _take_in_changes(self) -> None:
+        while self._changes and self._start_s + self._changes[0].at_s <= self._clock.now_s():
+            self._core.change_settings(self._changes.popleft().change)
 
     def _take_in_arrivals(self) -> None:
         now_s = self._clock.now_s()

@@ -7,6 +7,7 @@ import msgspec
 
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.pipeline import Pipeline
+from sarathid.protocol.changes import Figures
 from sarathid.protocol.slo import BudgetChoice
 from sarathid.protocol.stats import RequestStats
 from sarathid.simulator.measurement import Measurement
@@ -52,7 +53,8 @@ class SimulationReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Unless it `is_complete`, latencies are lower bounds: what was still to come counts as zero.
 
     `num_failed` counts requests that were refused or did not finish. The makespan begins with the first arrival.
-    A bubble is a pipeline stage's idle time while another one works, summed over stages.
+    A bubble is a pipeline stage's idle time while another one works, summed over stages. `window` tells of a part of
+    the run, if one was asked for; what it has is whole.
     """
 
     profile: str
@@ -74,6 +76,7 @@ class SimulationReport(msgspec.Struct, frozen=True, kw_only=True):
     makespan_s: float
     bubble_s: float
     bubble_share: float
+    window: Figures | None = None
 
     @property
     def tbt_p99_s(self) -> float | None:
@@ -85,7 +88,12 @@ class SimulationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def report(
-    profile: CostProfile, serving: Serving, measured: Measurement, pipeline: Pipeline, now_s: float
+    profile: CostProfile,
+    serving: Serving,
+    measured: Measurement,
+    pipeline: Pipeline,
+    now_s: float,
+    window: Figures | None = None,
 ) -> SimulationReport:
     """Return the report of a run that has come to `now_s`."""
     num_requests, num_finished = len(measured.requests), len(measured.finished)
@@ -110,6 +118,7 @@ def report(
         makespan_s=makespan_s,
         bubble_s=pipeline.bubble_s,
         bubble_share=pipeline.bubble_share,
+        window=window,
     )
 
 

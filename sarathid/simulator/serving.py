@@ -4,29 +4,44 @@ from dataclasses import dataclass
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
-from sarathid.protocol.slo import BudgetChoice
+from sarathid.executor.pace import RegimePace
+from sarathid.protocol.slo import BudgetChoice, OverloadMode
 from sarathid.scheduler.policies.registry import find_policy
 
 _MAX_NUM_SEQS = 4096
 _MAX_NUM_TOKENS = 1 << 20
+_MAX_NUM_BLOCKS = 1 << 30
+_MAX_BLOCK_SIZE = 256
+_MAX_WATERMARK = 0.5
+_LEAST_CORRECTION = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """The policy and the limits.
+    """The policy, the limits, and how the devices differ from their profile.
 
-    `max_num_batched_tokens` bounds the whole prompts of an iteration for the policies that never chunk; None is the
-    longest context. `slo_tbt_s` is what an adaptive or profiled budget follows; `disturbance_seed` makes the devices
-    differ from their profile, None not. Building one raises `ConfigError` for a value that can never be.
+    `slo_tbt_s` is what an adaptive or profiled budget follows. `max_num_batched_tokens` bounds the whole prompts of an
+    iteration for the policies that never chunk; None is the longest context. `max_token_budget` None is the same or the
+    budget, whichever is more; `num_blocks` None what the profile has memory for.
+
+    The devices take `correction` times the profile's time, which the engine knows. What it does not know is drawn for
+    each iteration: as a `pace` was seen to vary, or as a `Disturbance` of that seed does, or nothing. Building one
+    raises `ConfigError` for a value that can never be.
     """
 
     policy: str = "stall-free"
     token_budget: BudgetChoice = 512
     slo_tbt_s: float | None = None
+    correction: float = 1.0
     disturbance_seed: int | None = None
+    pace: tuple[RegimePace, ...] = ()
     max_num_seqs: int = 128
     max_model_len: int = 8192
     max_num_batched_tokens: int | None = None
+    min_token_budget: int = 1
+    max_token_budget: int | None = None
+    overload: OverloadMode = OverloadMode.HOLD
+    num_blocks: int | None = None
     block_size: int = 16
     watermark: float = 0.01
 
@@ -37,9 +52,17 @@ class Serving:
             ("a most of sequences", self.max_num_seqs, _MAX_NUM_SEQS),
             ("a longest context", self.max_model_len, _MAX_NUM_TOKENS),
             ("a most of batched prompt tokens", self.max_num_batched_tokens, _MAX_NUM_TOKENS),
+            ("a smallest budget", self.min_token_budget, _MAX_NUM_TOKENS),
+            ("a largest budget", self.max_token_budget, _MAX_NUM_TOKENS),
+            ("a number of blocks", self.num_blocks, _MAX_NUM_BLOCKS),
+            ("a block size", self.block_size, _MAX_BLOCK_SIZE),
         ):
             if isinstance(value, int) and not 1 <= value <= most:
                 raise ConfigError(f"{words} of {value} is not between 1 and {most}")
+        if not 0.0 <= self.watermark <= _MAX_WATERMARK:
+            raise ConfigError(f"a watermark of {self.watermark} is not between 0 and {_MAX_WATERMARK}")
+        if not _LEAST_CORRECTION <= self.correction <= 1.0 / _LEAST_CORRECTION:
+            raise ConfigError(f"a correction of {self.correction} is not between {_LEAST_CORRECTION:g} and 1000")
 
     def check_target(self) -> None:
         """Raise `ConfigError` when the budget is to follow a target and there is none."""
@@ -47,16 +70,21 @@ class Serving:
             raise ConfigError(f"a budget of {self.token_budget} follows a target; give --slo-tbt")
 
     def engine_config(self) -> EngineConfig:
-        """Return the engine's configuration; a fixed budget has no target, since nobody watches for stalls."""
-        most = self.max_num_batched_tokens or self.max_model_len
+        """Return the engine's configuration."""
         return EngineConfig(
             policy=self.policy,
             token_budget=self.token_budget,
-            min_token_budget=1,
-            max_token_budget=max(self.token_budget, most) if isinstance(self.token_budget, int) else most,
+            min_token_budget=self.min_token_budget,
+            max_token_budget=self.max_token_budget or self._usual_max_token_budget,
             max_num_seqs=self.max_num_seqs,
             max_model_len=self.max_model_len,
             block_size=self.block_size,
             watermark=self.watermark,
+            overload=self.overload,
             slo_tbt=None if self.slo_tbt_s is None else f"{self.slo_tbt_s}s",
         )
+
+    @property
+    def _usual_max_token_budget(self) -> int:
+        most = self.max_num_batched_tokens or self.max_model_len
+        return max(self.token_budget, most) if isinstance(self.token_budget, int) else most

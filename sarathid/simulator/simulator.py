@@ -8,12 +8,15 @@ from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.engine.assembly import build_core
 from sarathid.executor.disturbance import Disturbance
-from sarathid.executor.simulated import SimulatedExecutor
+from sarathid.executor.pace import ObservedPace
+from sarathid.executor.simulated import DevicePace, SimulatedExecutor
 from sarathid.protocol.step import StepOutput
 from sarathid.simulator.outlook import Outlook
 from sarathid.simulator.replay import Replay
 from sarathid.simulator.report import SimulationReport, report
 from sarathid.simulator.serving import Serving
+from sarathid.simulator.timed_change import TimedChange
+from sarathid.simulator.window import Window, WindowFold
 from sarathid.workload import PlannedRequest
 
 
@@ -22,31 +25,44 @@ def simulate(
     serving: Serving,
     requests: Sequence[PlannedRequest],
     *,
+    changes: Sequence[TimedChange] = (),
+    window: Window | None = None,
     give_up_on: Objective | None = None,
     on_step: Callable[[StepOutput], None] | None = None,
 ) -> SimulationReport:
-    """Return what serving `requests` (in order of arrival) would have shown.
+    """Return what serving `requests` (in order of arrival) would have shown, with `changes` (in order of time).
 
-    The run ends when all have finished, or when `give_up_on` can no longer be met: then the report is incomplete and
-    its latencies are lower bounds. Raises `ConfigError` when the settings contradict themselves or the profile.
+    The run ends when all have finished, at the end of a `window`, or when `give_up_on` can no longer be met: then the
+    report is incomplete and its latencies are lower bounds. Raises `ConfigError` when the settings contradict
+    themselves or the profile, `ControlRefused` when a change does.
     """
     clock = VirtualClock()
-    cost_model = IterationCostModel(profile)
+    cost_model = IterationCostModel(profile, serving.correction)
     executor = SimulatedExecutor(
         cost_model,
         clock,
         max_model_len=serving.max_model_len,
         block_size=serving.block_size,
-        disturbance=None if serving.disturbance_seed is None else Disturbance(serving.disturbance_seed),
+        num_blocks=serving.num_blocks,
+        pace=_pace(serving),
     )
     core = build_core(
         serving.engine_config(), executor, executor.start(), clock, cost_model=cost_model, tile=profile.linear.tile
     )
-    replay = Replay(core, clock, requests, executor.has_room_at)
+    replay = Replay(core, clock, requests, executor.has_room_at, changes)
     outlook = None if give_up_on is None else Outlook(give_up_on, replay.measured)
-    while (output := replay.step()) is not None:
+    fold = WindowFold(window)
+    while not fold.is_over(replay.now_s) and (output := replay.step()) is not None:
+        fold.observe(output)
         if on_step is not None:
             on_step(output)
         if outlook is not None and outlook.is_hopeless(replay.now_s):
             break
-    return report(profile, serving, replay.measured, executor.pipeline, replay.now_s)
+    figures = fold.figures(core.settings.slo.tbt_s)
+    return report(profile, serving, replay.measured, executor.pipeline, replay.now_s, figures)
+
+
+def _pace(serving: Serving) -> DevicePace | None:
+    if serving.pace:
+        return ObservedPace(serving.pace, serving.disturbance_seed or 0)
+    return None if serving.disturbance_seed is None else Disturbance(serving.disturbance_seed)

@@ -56,6 +56,22 @@ def test_simulate_writes_a_row_a_request_and_a_trace(request_file: Path, tmp_pat
     assert sum(event["name"] == "prefill" for event in json.loads(trace.read_text())) == 3
 
 
+def test_simulate_takes_a_daemons_limits_and_its_pace_and_tells_of_a_window(request_file: Path, tmp_path: Path) -> None:
+    pace = tmp_path / "pace.json"
+    pace.write_text('[{"has_decodes": true, "prefill_bits": 0, "factors": [1.2, 1.4]}]')
+    limits = ["--num-blocks", "400", "--block-size", "16", "--min-budget", "16", "--max-budget", "1024"]
+    settings = ["--budget", "auto", "--slo-tbt", "100ms", "--then", "0.5s:budget=256", "--overload", "admit"]
+    device = ["--correction", "1.1", "--pace", str(pace), "--window", ":1s"]
+    found = simulated("--workload", str(request_file), *limits, *settings, *device)
+
+    assert found["window"]["window_s"] == 1.0  # type: ignore[index]
+    assert found["window"]["tokens_per_s"] > 0  # type: ignore[index]
+    result = CliRunner().invoke(
+        simulate.app, ["--profile", PROFILE, "--workload", str(request_file), *settings, "--window", ":1s"]
+    )
+    assert "in the window" in result.stdout
+
+
 def test_words_say_that_it_is_simulated(request_file: Path) -> None:
     result = CliRunner().invoke(simulate.app, ["--profile", PROFILE, "--workload", str(request_file)])
 
@@ -94,6 +110,10 @@ def test_a_capacity_trial_can_be_held_to_those_that_come_within_a_time() -> None
         (["--scale", "8"], "a scale of '8' is not understood"),
         (["--num-requests", "0"], "0 requests are no workload"),
         (["--workload", "{file}"], "{file}:2: num_prefill_tokens is '-5'"),
+        (["--pace", "/nonexistent.json"], "/nonexistent.json: No such file"),
+        (["--then", "5s:tempo=2"], "'5s:tempo=2' is no change; write"),
+        (["--window", "9s:5s"], "there is no time between 9 s and 5 s"),
+        (["--num-blocks", "8"], "does not fit: the KV cache of"),
         (["--csv", "/nonexistent/rows.csv"], "/nonexistent/rows.csv: No such file"),
         (["--max-model-len", "999999"], "does not fit: the KV cache of"),
     ],

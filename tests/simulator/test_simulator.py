@@ -9,13 +9,17 @@ from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.errors import ConfigError
-from sarathid.protocol.stats import IterationStats
+from sarathid.executor.pace import RegimePace
+from sarathid.protocol.slo import SLO, BudgetMode
+from sarathid.protocol.stats import EngineSettings, IterationStats
 from sarathid.protocol.step import StepOutput
 from sarathid.request_list import RequestList
 from sarathid.scheduler.policies.registry import POLICIES
 from sarathid.simulator.report import Latency
 from sarathid.simulator.serving import Serving
 from sarathid.simulator.simulator import simulate
+from sarathid.simulator.timed_change import form_of, parse_timed_change
+from sarathid.simulator.window import Window, parse_window
 from sarathid.workload import PlannedRequest
 from sarathid.workload_catalog import load_requests
 
@@ -120,12 +124,109 @@ def test_a_stalled_decode_shows_in_the_tail() -> None:
     assert free.tbt_s.max is not None and free.tbt_s.max < 0.2
 
 
+def test_a_corrected_device_takes_that_many_times_as_long_and_the_engine_knows() -> None:
+    requests = [PlannedRequest(0.0, 600, 30)]
+    seen: list[IterationStats] = []
+    plain, slow = (simulate(YI, Serving(correction=correction), requests) for correction in (1.0, 1.5))
+    simulate(YI, Serving(correction=1.5), requests, on_step=lambda step: seen.extend(filter(None, [step.stats])))
+
+    assert slow.makespan_s == pytest.approx(1.5 * plain.makespan_s)
+    assert [stats.predicted_s for stats in seen] == pytest.approx([stats.execute_s for stats in seen])
+
+
+def test_times_vary_as_they_were_seen_to() -> None:
+    pace = (RegimePace(has_decodes=True, prefill_bits=0, factors=(2.0, 3.0)),)
+    gaps_s: list[float] = []
+
+    def note(output: StepOutput) -> None:
+        gaps_s.extend(gap.tbt_s for gap in output.stats.gaps if output.stats is not None)  # type: ignore[union-attr]
+
+    first, again = (simulate(YI, Serving(pace=pace), [PlannedRequest(0.0, 1, 40)], on_step=note) for _ in range(2))
+    plain_s = IterationCostModel(YI).predict(IterationFeatures(1, 20))
+
+    assert first == again
+    assert {round(gap_s / plain_s) for gap_s in gaps_s} == {2, 3}
+
+
+def test_a_window_tells_of_its_iterations_alone_and_ends_the_run() -> None:
+    requests = chats(num_requests=48).requests
+    tokens_s: list[float] = []
+
+    def note(output: StepOutput) -> None:
+        if output.stats is not None:
+            tokens_s.extend([output.stats.end_s] * (len(output.stats.gaps) + len(output.stats.first_tokens)))
+
+    result = simulate(YI, Serving(slo_tbt_s=0.1), requests, window=Window(10.0, 30.0), on_step=note)
+
+    assert result.window is not None
+    assert result.window.tokens_per_s == sum(10.0 < time_s <= 30.0 for time_s in tokens_s) / 20.0
+    assert result.window.num_stalls is not None
+    assert 30.0 <= max(tokens_s) < 31.0
+    assert not result.is_complete
+    assert simulate(YI, Serving(), requests[:1]).window is None
+
+
+def test_settings_change_on_the_way() -> None:
+    seen: list[tuple[float, int, str]] = []
+
+    def note(output: StepOutput) -> None:
+        if output.stats is not None:
+            seen.append((output.stats.start_s, output.stats.token_budget, output.stats.policy))
+
+    changes = [parse_timed_change("5s:budget=256,slo-tbt=off"), parse_timed_change("10s:policy=prefill-first")]
+    simulate(YI, Serving(), chats().requests, changes=changes, on_step=note)
+
+    assert all((budget == 256) == (start_s >= 5.0) for start_s, budget, _ in seen)
+    assert all((policy == "prefill-first") == (start_s >= 10.0) for start_s, _, policy in seen)
+
+
+def test_a_change_reads_back_what_settings_are_written_as() -> None:
+    settings = EngineSettings(
+        revision=3, token_budget=96, policy="stall-free", slo=SLO(tbt_s=0.08), budget_mode=BudgetMode.ADAPTIVE
+    )
+    read = parse_timed_change(form_of(1.5, settings))
+
+    assert read.at_s == 1.5
+    assert (read.change.budget, read.change.policy, read.change.slo) == ("auto", "stall-free", SLO(tbt_s=0.08))
+
+
+def test_few_blocks_make_requests_wait() -> None:
+    requests = [PlannedRequest(0.0, 1000, 50), PlannedRequest(0.0, 1000, 50)]
+    wide, narrow = (
+        simulate(YI, Serving(max_model_len=1100, num_blocks=num_blocks), requests) for num_blocks in (None, 80)
+    )
+
+    assert wide.ttft_s.max is not None and narrow.ttft_s.max is not None
+    assert narrow.ttft_s.max > 2 * wide.ttft_s.max
+
+
+@pytest.mark.parametrize("text", ["5s", "5s:tempo=3", "5s:budget=much", "5s:policy=best", ":budget=5", "0s:budget=5"])
+def test_a_change_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_timed_change(text)
+
+
+@pytest.mark.parametrize(("text", "window"), [("60s:360s", Window(60.0, 360.0)), (":5m", Window(0.0, 300.0))])
+def test_a_window_is_written_as_its_two_ends(text: str, window: Window) -> None:
+    assert parse_window(text) == window
+
+
+@pytest.mark.parametrize("text", ["60s", "60s:60s", "60s:30s", "a:b"])
+def test_a_window_without_time_in_it_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_window(text)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"token_budget": 0}, "token budget of 0"),
         ({"policy": "best"}, "no policy 'best'"),
         ({"max_num_seqs": 5000}, "sequences of 5000"),
+        ({"num_blocks": 0}, "blocks of 0"),
+        ({"watermark": 0.9}, "watermark of 0.9"),
+        ({"correction": 0.0}, "correction of 0.0"),
+        ({"token_budget": 512, "max_token_budget": 256}, "budget of 512 is outside 1 to 256"),
         ({"max_model_len": 1 << 20}, "does not fit: the KV cache of a100/yi-34b-tp2 holds"),
     ],
 )
