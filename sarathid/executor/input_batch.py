@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sarathi_kernels.backend import AttentionMetadata
 from torch import Tensor
 
+from sarathid.executor.staging import send
 from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
 
 
@@ -46,18 +47,27 @@ def build_input_batch(
     samples = [index for index, sequence in enumerate(sequences) if sequence.sampling is not None]
     context_lens = first_positions + lengths
 
-    def tensor(values: NDArray[np.integer]) -> Tensor:
-        return torch.from_numpy(values).to(device, non_blocking=True)
-
+    sent = send(
+        {
+            "token_ids": np.fromiter(chain.from_iterable(s.token_ids for s in sequences), np.int64, num_tokens),
+            "positions": positions,
+            "sample_rows": query_start[1:][samples] - 1,
+            "query_start": query_start.astype(np.int32),
+            "context_lens": context_lens.astype(np.int32),
+            "block_tables": block_tables,
+            "slot_mapping": slots,
+        },
+        device,
+    )
     return InputBatch(
-        token_ids=tensor(np.fromiter(chain.from_iterable(s.token_ids for s in sequences), np.int64, num_tokens)),
-        positions=tensor(positions),
-        sample_rows=tensor(query_start[1:][samples] - 1),
+        token_ids=sent["token_ids"],
+        positions=sent["positions"],
+        sample_rows=sent["sample_rows"],
         metadata=AttentionMetadata(
-            query_start=tensor(query_start.astype(np.int32)),
-            context_lens=tensor(context_lens.astype(np.int32)),
-            block_tables=tensor(block_tables),
-            slot_mapping=tensor(slots),
+            query_start=sent["query_start"],
+            context_lens=sent["context_lens"],
+            block_tables=sent["block_tables"],
+            slot_mapping=sent["slot_mapping"],
             max_query_len=int(lengths.max()),
             max_context_len=int(context_lens.max()),
             sliding_window=sliding_window,

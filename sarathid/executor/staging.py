@@ -1,0 +1,47 @@
+"""Carries an iteration's small arrays to a device in one copy, from memory that the device reads itself."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_ALIGNMENT = 16  # bytes, as kernels expect of what they are given
+
+IntegerArray: TypeAlias = NDArray[np.integer]
+
+
+def send(arrays: Mapping[str, IntegerArray], device: torch.device) -> dict[str, Tensor]:
+    """Return the arrays as tensors of the same types and shapes on `device`; on CPU they share their memory."""
+    if device.type == "cpu":
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    values = tuple(arrays.values())
+    packed = pack(values, is_pinned=True).to(device, non_blocking=True)
+    return dict(zip(arrays, unpack(packed, values), strict=True))
+
+
+def pack(arrays: Sequence[IntegerArray], is_pinned: bool) -> Tensor:
+    """Return the bytes of all arrays [num_bytes] uint8, each at an aligned place."""
+    *_, end = _ends(arrays)
+    packed = torch.empty(end, dtype=torch.uint8, pin_memory=is_pinned)
+    for tensor, array in zip(unpack(packed, arrays), arrays, strict=True):
+        tensor.copy_(torch.from_numpy(array))
+    return packed
+
+
+def unpack(packed: Tensor, arrays: Sequence[IntegerArray]) -> list[Tensor]:
+    """Return views of `packed` with the types and shapes of `arrays`, in their places."""
+    return [
+        packed[end - array.nbytes : end].view(torch.from_numpy(array).dtype).view(array.shape)
+        for end, array in zip(_ends(arrays), arrays, strict=True)
+    ]
+
+
+def _ends(arrays: Sequence[IntegerArray]) -> Iterator[int]:
+    """Yield where the bytes of each array end; they begin at multiples of _ALIGNMENT."""
+    end = 0
+    for array in arrays:
+        end = -(-end // _ALIGNMENT) * _ALIGNMENT + array.nbytes
+        yield end
