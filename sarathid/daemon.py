@@ -22,9 +22,11 @@ from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
 from sarathid.server.availability import Availability
 from sarathid.server.control import ControlServer
+from sarathid.server.explainer import Explainer
 from sarathid.server.http import HTTPServer
 from sarathid.server.kept_settings import KeptSettings
 from sarathid.server.openai.app import OpenAIServer
+from sarathid.server.promises import StartPromises
 from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.status import StatusReporter
@@ -75,9 +77,11 @@ class Daemon:
         self._board = Board()
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
         self._retuner = self._make_retuner(kept)
+        self._promises = StartPromises()
         for observer in (
             self._board.observe,
             self._retuner.observe,
+            self._promises.observe,
             self._publisher.publish,
             log_record,
             self._note_idleness,
@@ -98,6 +102,7 @@ class Daemon:
             self._engine,
             self._reporter,
             self._retuner,
+            Explainer(self._engine, self._board, self._promises, self._clock),
             self.drain,
             self._clock,
         )

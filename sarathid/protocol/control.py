@@ -126,6 +126,16 @@ class GetAudit(ControlRequest, tag="audit", frozen=True, kw_only=True):
     by: Annotated[str, Meta(max_length=64)] = ""
 
 
+class ExplainBudget(ControlRequest, tag="why-budget", frozen=True, kw_only=True):
+    """Why the budget is what it is; answered by `why.BudgetReasons`."""
+
+
+class ExplainRequest(ControlRequest, tag="why-request", frozen=True, kw_only=True):
+    """Why a request waits or stalled; answered by `why.RequestReasons`."""
+
+    request_id: int
+
+
 class Cancel(ControlRequest, tag="cancel", frozen=True, kw_only=True):
     """End one request now; answered by `Cancelled`."""
 
@@ -154,6 +164,8 @@ ControlOp: TypeAlias = (
     | Keep
     | GetHistory
     | GetAudit
+    | ExplainBudget
+    | ExplainRequest
     | Cancel
     | Drain
     | GetSnapshot

@@ -25,6 +25,8 @@ from sarathid.protocol.control import (
     Drain,
     Draining,
     ErrorCode,
+    ExplainBudget,
+    ExplainRequest,
     GetAudit,
     GetHistory,
     GetSnapshot,
@@ -34,6 +36,7 @@ from sarathid.protocol.control import (
     RequestList,
     Retuned,
 )
+from sarathid.server.explainer import Explainer
 from sarathid.server.peer import Peer
 from sarathid.server.retuning import Retuner
 from sarathid.server.status import StatusReporter
@@ -57,6 +60,7 @@ class ControlServer:
         engine: EngineClient,
         reporter: StatusReporter,
         retuner: Retuner,
+        explainer: Explainer,
         drain: Callable[[float | None], Draining],
         clock: Clock,
     ) -> None:
@@ -70,6 +74,7 @@ class ControlServer:
         self._engine = engine
         self._reporter = reporter
         self._retuner = retuner
+        self._explainer = explainer
         self._drain = drain
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,6 +133,10 @@ class ControlServer:
                 return self._retuner.history(number)
             case GetAudit():
                 return await self._retuner.audit(op)
+            case ExplainBudget():
+                return self._explainer.budget()
+            case ExplainRequest(request_id=request_id):
+                return self._explainer.request(request_id)
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Drain(timeout_s=timeout_s):

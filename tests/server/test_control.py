@@ -18,9 +18,12 @@ from sarathid.protocol.codec import PROTOCOL_VERSION, decode
 from sarathid.protocol.control import ControlReply, Draining, ErrorCode, RequestList, Snapshot, Status
 from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.stats import IterationScheduled, SettingsChanged
+from sarathid.protocol.why import BudgetReasons, RequestReasons
 from sarathid.server.availability import Availability
 from sarathid.server.control import MAX_CONCURRENT_CHANGES, ControlServer, parse_op
+from sarathid.server.explainer import Explainer
 from sarathid.server.kept_settings import KeptSettings
+from sarathid.server.promises import StartPromises
 from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.status import StatusReporter
@@ -61,7 +64,10 @@ def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], p
                 reporter = StatusReporter(engine, board, publisher, Availability(), clock, lambda: 0)
                 retuner = make_retuner(engine, board, directory)
                 listener = run.listen("control.sock")
-                server = ControlServer(context, listener, engine, reporter, retuner, _drain, clock)
+                promises = StartPromises()
+                engine.subscribe(promises.observe)
+                explainer = Explainer(engine, board, promises, clock)
+                server = ControlServer(context, listener, engine, reporter, retuner, explainer, _drain, clock)
                 serving = asyncio.create_task(server.run())
                 with context.socket(zmq.DEALER) as dealer:
                     dealer.linger = 0
@@ -159,6 +165,23 @@ def test_requests_are_listed_and_cancelled(tmp_path: Path) -> None:
     with_operator(tmp_path, use)
 
 
+def test_reasons_are_given_for_the_budget_and_for_requests_that_are_known(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        budget = decode(msgpack.packb((await operator.ask("why-budget")).ok), BudgetReasons)
+        assert budget.settings == operator.engine.settings
+        stream = operator.engine.submit((1, 2, 3), SamplingParams(temperature=0.0))
+        await anext(aiter(stream))
+        reply = await operator.ask("why-request", request_id=stream.request_id)
+        found = decode(msgpack.packb(reply.ok), RequestReasons)
+        assert found.status is not None
+        assert found.status.request_id == stream.request_id
+        error = (await operator.ask("why-request", request_id=99)).error
+        assert error is not None
+        assert error.code is ErrorCode.NOT_FOUND
+
+    with_operator(tmp_path, use)
+
+
 def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:
     async def use(operator: Operator) -> None:
         assert (await operator.ask("drain", timeout_s=5.0)).ok == {"num_in_flight": 0, "timeout_s": 5.0}
@@ -216,7 +239,7 @@ _FIELDS = (
 )
 _OPS = (
     *("status", "requests", "set-budget", "set-policy", "set-slo", "undo", "keep", "history", "audit"),
-    *("cancel", "drain", "snapshot"),
+    *("cancel", "drain", "snapshot", "why-budget", "why-request"),
 )
 
 
