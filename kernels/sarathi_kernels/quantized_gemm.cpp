@@ -11,10 +11,9 @@ namespace {
 constexpr int kGroup = 32;  // 4-bit numbers that share a scale and a minimum
 constexpr int kHalf = kGroup / 2;
 
-typedef int8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
-typedef uint8_t UnsignedBytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
+// Loops rather than vectors below: GCC 12 converts a vector of bytes one by one, and these loops well.
 
-// One row of the matrix: 8-bit numbers times one scale; depth is a multiple of kLanes.
+// One row of the matrix: 8-bit numbers times one scale.
 struct Int8Rows {
   const int8_t* values;  // [num_columns, depth]
   const float* scales;   // [num_columns]
@@ -22,8 +21,8 @@ struct Int8Rows {
   void unpack(int64_t column, int64_t depth, float* target) const {
     const int8_t* source = values + column * depth;
     const float scale = scales[column];
-    for (int64_t k = 0; k < depth; k += kLanes)
-      store(target + k, __builtin_convertvector(*reinterpret_cast<const Bytes*>(source + k), Vec) * scale);
+#pragma omp simd
+    for (int64_t k = 0; k < depth; ++k) target[k] = float(source[k]) * scale;
   }
 };
 
@@ -39,11 +38,12 @@ struct Int4Rows {
     const int64_t num_groups = depth / kGroup;
     for (int64_t group = 0; group < num_groups; ++group) {
       const float scale = scales[column * num_groups + group], minimum = minima[column * num_groups + group];
-      for (int i = 0; i < kHalf; i += kLanes) {
-        const UnsignedBytes packed = *reinterpret_cast<const UnsignedBytes*>(source + group * kHalf + i);
-        float* first = target + group * kGroup + i;
-        store(first, __builtin_convertvector(packed & 15, Vec) * scale + minimum);
-        store(first + kHalf, __builtin_convertvector(packed >> 4, Vec) * scale + minimum);
+      const uint8_t* packed = source + group * kHalf;
+      float* numbers = target + group * kGroup;
+#pragma omp simd
+      for (int i = 0; i < kHalf; ++i) {
+        numbers[i] = float(packed[i] & 15) * scale + minimum;
+        numbers[i + kHalf] = float(packed[i] >> 4) * scale + minimum;
       }
     }
   }
