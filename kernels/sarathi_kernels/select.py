@@ -1,6 +1,7 @@
 """Chooses the kernels for a device, a head size and a number format, and says why."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -116,35 +117,44 @@ def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
     return CPUAttention(needs.directory)
 
 
-def _build_triton(needs: KernelNeeds) -> AttentionBackend:
-    _check_cuda("triton", needs)
+@contextmanager
+def triton_or_unavailable() -> Iterator[None]:
+    """Tell of a Triton that is not there, does not compile or asks too much of the device as `BackendUnavailable`."""
     try:
-        # Deferred: Triton is only where torch was built for CUDA, and takes a third of a second to load.
-        from sarathi_kernels.triton_attention import TritonAttention
+        # Deferred, as are our kernels: only CUDA needs Triton, which takes a third of a second to load.
+        from triton.runtime.errors import TritonError
     except ImportError as error:
         raise BackendUnavailable(f"Triton can't be imported: {error}") from error
-    return _checked(TritonAttention(), needs)
+    try:
+        yield
+    except TritonError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise BackendUnavailable(f"a Triton kernel does not run: {reason}") from error
+
+
+def _build_triton(needs: KernelNeeds) -> AttentionBackend:
+    _check_cuda("triton", needs)
+    with triton_or_unavailable():
+        from sarathi_kernels.triton_attention import TritonAttention
+
+        return _checked(TritonAttention(), needs)
 
 
 def _build_triton_layers(needs: KernelNeeds) -> LayerKernels:
-    try:
-        # Deferred, as above.
+    with triton_or_unavailable():
         from sarathi_kernels.triton_layers import TritonLayers
-    except ImportError as error:
-        raise BackendUnavailable(f"Triton can't be imported: {error}") from error
-    layers = TritonLayers()
-    check_layers(layers, needs.device, needs.dtype, needs.head_dim)
-    return layers
+
+        layers = TritonLayers()
+        check_layers(layers, needs.device, needs.dtype, needs.head_dim)
+        return layers
 
 
 def _build_triton_draw(needs: KernelNeeds) -> DrawKernel:
-    try:
-        # Deferred, as above.
+    with triton_or_unavailable():
         from sarathi_kernels.triton_sampling import draw
-    except ImportError as error:
-        raise BackendUnavailable(f"Triton can't be imported: {error}") from error
-    check_draw(draw, needs.device)
-    return draw
+
+        check_draw(draw, needs.device)
+        return draw
 
 
 def _build_flash_attn(needs: KernelNeeds) -> AttentionBackend:

@@ -1,11 +1,16 @@
 """Which kernels are chosen, and what is said of it."""
 
+import sys
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 import torch
-from sarathi_kernels.select import KernelNeeds, KernelUnavailable, select_kernels
+from sarathi_kernels.probe import BackendUnavailable
+from sarathi_kernels.select import KernelNeeds, KernelUnavailable, select_kernels, triton_or_unavailable
+
+from tests.kernels.interpreter import HAS_TRITON
 
 
 @pytest.fixture
@@ -47,3 +52,19 @@ def test_an_unknown_backend_is_refused_with_the_names_there_are(needs: KernelNee
 def test_cuda_kernels_on_cpu_are_refused(needs: KernelNeeds, name: str) -> None:
     with pytest.raises(KernelUnavailable, match=f"{name} runs on CUDA"):
         select_kernels(name, needs)
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+def test_a_kernel_that_asks_too_much_of_a_device_is_unavailable() -> None:
+    errors = import_module("triton.runtime.errors")
+    with (
+        pytest.raises(BackendUnavailable, match="does not run: out of resource: shared memory"),
+        triton_or_unavailable(),
+    ):
+        raise errors.OutOfResources(115456, 101376, "shared memory")
+
+
+def test_without_triton_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "triton.runtime.errors", None)
+    with pytest.raises(BackendUnavailable, match="Triton can't be imported"), triton_or_unavailable():
+        pytest.fail("there is no Triton")
