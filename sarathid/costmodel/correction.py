@@ -58,6 +58,8 @@ class CorrectedCostModel:
         self.spread = _FIRST_SPREAD
         self._level = 0.0
         self._offsets: dict[Regime, _Offset] = {}
+        self._level_factor = 1.0
+        self._factors: dict[tuple[bool, int], float] = {}  # by regime, since it is asked for many times an iteration
         self._recent: deque[float] = deque(maxlen=_NUM_TO_SHIFT)
 
     def predict(self, features: IterationFeatures) -> float | None:
@@ -67,8 +69,10 @@ class CorrectedCostModel:
 
     def factor(self, features: IterationFeatures) -> float:
         """Return what the base model's prediction is multiplied by."""
-        offset = self._offsets.get(Regime.of(features))
-        return math.exp(self._level + (0.0 if offset is None else offset.value))
+        num_decodes, _, chunks = features
+        num_prefill_tokens = chunks[0].num_tokens if len(chunks) == 1 else features.num_prefill_tokens
+        factor = self._factors.get((num_decodes > 0, num_prefill_tokens.bit_length()))
+        return self._level_factor if factor is None else factor
 
     def observe(self, features: IterationFeatures, seconds: float) -> None:
         """Learn that an iteration with these features took `seconds`."""
@@ -76,16 +80,20 @@ class CorrectedCostModel:
         self.base.observe(features, seconds * math.exp(-self._level))
         if not base_s or seconds <= 0.0:
             return
-        offset = self._offsets.setdefault(Regime.of(features), _Offset())
+        regime = Regime.of(features)
+        offset = self._offsets.setdefault(regime, _Offset())
         residual = math.log(seconds / base_s) - self._level - offset.value
         self._recent.append(residual)
         if self._has_shifted():
             self._level = _bounded(self._level + median(self._recent), _MAX_CORRECTION)
+            self._level_factor = math.exp(self._level)
+            self._factors = {each: math.exp(self._level + found.value) for each, found in self._offsets.items()}
             self._recent.clear()
             return
         residual = _bounded(residual, _OUTLIER_SPREADS * self.spread)
         self.spread = max(_LEAST_SPREAD, self.spread + _SPREAD_GAIN * (abs(residual) - self.spread))
         offset.move(residual)
+        self._factors[regime] = math.exp(self._level + offset.value)
 
     def _has_shifted(self) -> bool:
         least = max(_LEAST_SHIFT, _SHIFT_SPREADS * self.spread)

@@ -1,6 +1,5 @@
 """What an iteration's time depends on, read off its batch."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sarathid.scheduler.batch import ScheduledBatch
@@ -18,8 +17,7 @@ class ChunkShape(NamedTuple):
         return self.num_tokens * (self.first_position + self.num_tokens / 2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class IterationFeatures:
+class IterationFeatures(NamedTuple):
     """The counts that models of an iteration's time are built on.
 
     `decode_context` sums the context lengths of the decodes.

@@ -3,6 +3,8 @@
 from bisect import bisect_right
 from functools import lru_cache
 
+import msgspec
+
 from sarathid.costmodel.cost_profile import CostProfile, Knot
 from sarathid.costmodel.features import ChunkShape, IterationFeatures
 
@@ -19,30 +21,56 @@ class IterationCostModel:
 
     def __init__(self, profile: CostProfile, correction: float = 1.0) -> None:
         self.profile = profile
-        self._s_per_us = _S_PER_US * correction
         self.num_stages = profile.shape.pipeline_parallel
+        self._s_per_us = _S_PER_US * correction
         self._num_stage_layers = profile.shape.num_stage_layers
+        # Read for every prediction, and an attribute of an attribute takes twice as long.
+        self._fixed_us = profile.overhead.fixed_us
+        self._us_per_sequence = profile.overhead.us_per_sequence
+        self._decode = msgspec.structs.astuple(profile.decode_attention)
+        self._prefill = msgspec.structs.astuple(profile.prefill_attention)
+        self._head = msgspec.structs.astuple(profile.output_head)
         # What depends on the number of tokens alone; batches come in few sizes.
         self._dense_us = lru_cache(_NUM_TOKEN_COUNTS_KEPT)(self._dense_us_of)
 
     def predict(self, features: IterationFeatures) -> float:
         """Return the seconds from an iteration's start to its last token, through idle stages."""
-        return sum(self.stage_seconds(features))
+        every_us, send_us, head_us = self._stage_us(features)
+        return (self.num_stages * every_us + (self.num_stages - 1) * send_us + head_us) * self._s_per_us
 
     def observe(self, features: IterationFeatures, seconds: float) -> None:
         """A profile is fixed: nothing is learned."""
 
     def stage_seconds(self, features: IterationFeatures) -> tuple[float, ...]:
         """Return the seconds that each stage of the pipeline works on an iteration."""
-        num_tokens = features.num_decodes + features.num_prefill_tokens
-        if num_tokens == 0:
-            return (0.0,) * self.num_stages
-        dense_us, send_us = self._dense_us(num_tokens)
-        overhead = self.profile.overhead
-        layers_us = dense_us + self._num_stage_layers * self._attention_us(features)
-        every_us = overhead.fixed_us + overhead.us_per_sequence * features.num_sequences + layers_us
-        last_s = (every_us + self._head_us(features.num_sequences)) * self._s_per_us
+        every_us, send_us, head_us = self._stage_us(features)
+        last_s = (every_us + head_us) * self._s_per_us
         return ((every_us + send_us) * self._s_per_us,) * (self.num_stages - 1) + (last_s,)
+
+    def _stage_us(self, features: IterationFeatures) -> tuple[float, float, float]:
+        """Return the microseconds of every stage, of sending to the next one, and of the last one's output head."""
+        num_decodes, decode_context, chunks = features
+        num_sequences = num_decodes + len(chunks)
+        if num_sequences == 0:
+            return 0.0, 0.0, 0.0
+        num_tokens, attention_us = num_decodes, 0.0
+        if num_decodes:
+            base_us, us_per_context_token, us_per_sequence = self._decode
+            attention_us = base_us + us_per_context_token * decode_context + us_per_sequence * num_decodes
+        if chunks:
+            base_us, us_per_pair, saturation, diagonal, tile = self._prefill
+            pairs = 0.0
+            for length, first_position in chunks:
+                num_tokens += length
+                num_rows = max(saturation, -(-length // tile) * tile)
+                pairs += num_rows * (first_position + diagonal * length)
+            attention_us += base_us + us_per_pair * pairs
+        dense_us, send_us = self._dense_us(num_tokens)
+        floor_us, us_per_row = self._head
+        every_us = (
+            self._fixed_us + self._us_per_sequence * num_sequences + dense_us + self._num_stage_layers * attention_us
+        )
+        return every_us, send_us, max(floor_us, us_per_row * num_sequences)
 
     def prefill_s(self, num_tokens: int, first_position: int = 0) -> float:
         """Return the seconds of an iteration that is one chunk behind `first_position` tokens."""
@@ -57,25 +85,6 @@ class IterationCostModel:
             layer_us += reduce.num_per_layer * (interpolate(reduce.table, num_bytes) + reduce.launch_us)
         send_us = 0.0 if profile.send_recv is None else interpolate(profile.send_recv.table, num_bytes)
         return self._num_stage_layers * layer_us, send_us
-
-    def _attention_us(self, features: IterationFeatures) -> float:
-        us = 0.0
-        if features.num_decodes:
-            decode = self.profile.decode_attention
-            us += decode.base_us + decode.us_per_context_token * features.decode_context
-            us += decode.us_per_sequence * features.num_decodes
-        if features.chunks:
-            prefill = self.profile.prefill_attention
-            pairs = 0.0
-            for num_tokens, first_position in features.chunks:
-                num_rows = max(prefill.saturation_tokens, -(-num_tokens // prefill.tile) * prefill.tile)
-                pairs += num_rows * (first_position + prefill.diagonal * num_tokens)
-            us += prefill.base_us + prefill.us_per_pair * pairs
-        return us
-
-    def _head_us(self, num_rows: int) -> float:
-        head = self.profile.output_head
-        return max(head.floor_us, head.us_per_row * num_rows)
 
 
 def linear_us(profile: CostProfile, num_tokens: int) -> float:

@@ -23,6 +23,11 @@ def find_profile(name: str) -> CostProfile:
     raise ConfigError(f"there is no profile {name!r}; choose one of {', '.join(available())}, or a .toml file")
 
 
+def profile_if_any(name: str) -> CostProfile | None:
+    """Return the profile of that name, or None if there is none; raises `ConfigError` for a file that is wrong."""
+    return find_profile(name) if name.endswith(".toml") or name in available() else None
+
+
 def name_on(device: str, model: str) -> str:
     """Return the name of the profile of a model that runs here, on one device: `cpu`, or `cuda:0`."""
     return f"{device.partition(':')[0]}/{model}-tp1"

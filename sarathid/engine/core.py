@@ -173,7 +173,8 @@ class EngineCore:
             self._scheduler,
             predicted_decode_s,
         )
-        overload = self._controller.observe(recorded.stats, launched.features.without_chunks())
+        num_late = sum([len(stall.victims) for stall in recorded.stalls])
+        overload = self._controller.observe(recorded.stats, launched.features.without_chunks(), num_late)
         self._busy_since_s = timing.updated_s
         if not self.has_work:
             self._rest()

@@ -67,6 +67,7 @@ class SLOController:
         self._granted: TimeBudget | None = None
         self._held_since_s: float | None = None
         self._can_predict = False
+        self._num_prefill_tokens = 0
         self._schedule_s = 0.0
         self._usual_s = 0.0
         self.resume(settings)
@@ -85,6 +86,7 @@ class SLOController:
             max_tokens=around.bounds.max_tokens,
             floor_tokens=max(around.bounds.min_tokens, _LEAST_PROGRESS),
             tile=around.tile,
+            start_tokens=self._num_prefill_tokens,
             is_pipelined=around.is_pipelined,
             holds_back=around.overload is not OverloadMode.ADMIT and not self._has_held_for_long(now_s),
         )
@@ -98,6 +100,7 @@ class SLOController:
             return None
         if granted.bound not in (BudgetBound.DEMAND, BudgetBound.HOLD):
             self.num_tokens = granted.num_tokens
+            self._num_prefill_tokens = granted.num_tokens - granted.features.num_decodes
         return BudgetPlan(
             bound=granted.bound,
             planned_s=self._planned_s(target_s),
@@ -107,8 +110,11 @@ class SLOController:
             headroom=self._headroom.share,
         )
 
-    def observe(self, stats: IterationStats, decodes: IterationFeatures) -> Overload | None:
-        """Learn from an iteration with these decodes; return what there is to tell of an overload."""
+    def observe(self, stats: IterationStats, decodes: IterationFeatures, num_late: int) -> Overload | None:
+        """Learn from an iteration with these decodes, `num_late` of whose tokens missed the target.
+
+        Returns what there is to tell of an overload.
+        """
         self._schedule_s += _SCHEDULE_GAIN * (stats.schedule_s - self._schedule_s)
         self._usual_s += _USUAL_GAIN * (stats.execute_s - self._usual_s)
         target_s = self.settings.slo.tbt_s
@@ -117,7 +123,7 @@ class SLOController:
         if stats.plan is None:
             return None
         if stats.plan.decode_s < target_s:  # else they are late by themselves, which is none of the plan's doing
-            self._headroom.observe(len(stats.gaps), sum([gap.tbt_s > target_s for gap in stats.gaps]))
+            self._headroom.observe(len(stats.gaps), num_late)
         if stats.plan.bound is not BudgetBound.HOLD:
             self._held_since_s = None
         elif self._held_since_s is None:

@@ -7,8 +7,7 @@ from sarathid.costmodel.predictor import CostModel
 from sarathid.protocol.stats import BudgetBound
 from sarathid.scheduler.sequence import Sequence
 
-_CLOSE_ENOUGH = 0.98
-_MAX_NUM_TRIES = 6
+_LEAST_TILE = 8
 _MOST_TOKENS_AHEAD = 512
 # Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up.
 _MOST_DECODE_TIMES = 4.0
@@ -23,7 +22,8 @@ class TimeBudget:
     takes at most four times what they take alone, or 1.6 times `usual_s` if that is more: where the load demands it,
     what is usual grows up to the target. Without decodes only `max_tokens` bounds the batch, unless it `is_pipelined`:
     then decodes of other batches wait behind it. Where the decodes leave nothing, `floor_tokens` run all the same.
-    Totals are rounded down to a multiple of `tile`.
+    Totals are rounded down to a multiple of `tile`, and of eight tokens in any case. `start_tokens` is a guess of the
+    first chunk, which saves predictions if it is near.
 
     With `holds_back`, a request does not start where it would make the decodes alone miss the target.
     """
@@ -38,6 +38,7 @@ class TimeBudget:
         max_tokens: int,
         floor_tokens: int,
         tile: int = 1,
+        start_tokens: int = 0,
         is_pipelined: bool = False,
         holds_back: bool = False,
     ) -> None:
@@ -47,10 +48,10 @@ class TimeBudget:
         self._usual_s = usual_s
         self._max_tokens = max_tokens
         self._floor_tokens = floor_tokens
-        self._tile = tile
+        self._tile = max(tile, _LEAST_TILE)
+        self._start_tokens = start_tokens
         self._holds_back = holds_back
         self.features = IterationFeatures(0, 0)
-        self._predicted_s = 0.0
         self._limit_bound = BudgetBound.TARGET
         self.decode_s = 0.0
         self.limit_s = target_s if is_pipelined else math.inf
@@ -62,9 +63,10 @@ class TimeBudget:
         """Take in the decodes of the iteration: their load, and how long each may still wait."""
         if not sequences:
             return
-        self.num_tokens = len(sequences)
-        self.features = IterationFeatures(len(sequences), sum([len(sequence.token_ids) for sequence in sequences]))
-        self._predicted_s = self.decode_s = self._seconds(self.features)
+        self.num_tokens = num_decodes = len(sequences)
+        context = num_decodes + sum([sequence.num_computed_tokens for sequence in sequences])
+        self.features = IterationFeatures(num_decodes, context)
+        self.decode_s = self._seconds(self.features)
         slack_s = self._tightest_slack_s(sequences)
         useful_s = max(_MOST_DECODE_TIMES * self.decode_s, _MOST_USUAL_TIMES * self._usual_s)
         self.limit_s = min(slack_s, useful_s)
@@ -82,9 +84,9 @@ class TimeBudget:
             num_granted = min(num_possible, self._floor_tokens)
         if num_granted:
             self.features = self._with_chunk(num_granted, sequence.num_computed_tokens)
-            self._predicted_s = self._seconds(self.features)
             self.num_tokens += num_granted
-        if num_granted < num_wanted or self._predicted_s >= _CLOSE_ENOUGH * self.limit_s:
+            self._start_tokens = 0
+        if num_granted < num_wanted:
             self._end(self._what_binds(num_granted))
         return num_granted
 
@@ -95,13 +97,10 @@ class TimeBudget:
 
     def _tightest_slack_s(self, sequences: list[Sequence]) -> float:
         """Return the least time that a decode which can still be in time may take from now."""
-        too_early_s = self._now_s + self.decode_s - self._target_s
-        last_tokens_s = [last_s for sequence in sequences if (last_s := sequence.last_token_s) is not None]
-        return (
-            self._target_s
-            - self._now_s
-            + min([at_s for at_s in last_tokens_s if at_s > too_early_s], default=self._now_s)
-        )
+        earliest_s = self._now_s + self.decode_s - self._target_s
+        last_tokens_s = {sequence.last_token_s for sequence in sequences}  # most had theirs at the same time
+        in_time_s = [last_s for last_s in last_tokens_s if last_s is not None and last_s > earliest_s]
+        return self._target_s - self._now_s + min(in_time_s, default=self._now_s)
 
     def _would_overload(self, sequence: Sequence) -> bool:
         """Whether the decodes would miss the target by themselves when this request's answer is half written."""
@@ -117,36 +116,37 @@ class TimeBudget:
     def _most_that_fit(self, first_position: int, num_possible: int) -> int:
         """Return the largest chunk, whole or ending on a tile, whose iteration stays within the limit.
 
-        False position on the predicted time, which grows with the chunk; it ends when the time is nearly used up.
+        Predicted time grows with the chunk: gallop from where the last iteration ended, since little has changed, until
+        one number of tiles fits and one does not, then bisect.
         """
-        high, high_s = num_possible, self._seconds(self._with_chunk(num_possible, first_position))
-        if high_s <= self.limit_s:
-            return num_possible
-        low, low_s = 0, self._predicted_s
-        for _ in range(_MAX_NUM_TRIES):
-            if low_s >= _CLOSE_ENOUGH * self.limit_s or low_s >= high_s:
-                break
-            share = 0.5 if high_s == math.inf else (self.limit_s - low_s) / (high_s - low_s)
-            middle = max(self._aligned(low + round(share * (high - low))), self._aligned(low + self._tile))
-            if not low < middle < high:
-                break
-            middle_s = self._seconds(self._with_chunk(middle, first_position))
-            if middle_s <= self.limit_s:
-                low, low_s = middle, middle_s
+
+        tile, filled = self._tile, self.num_tokens % self._tile
+
+        def with_tiles(num_tiles: int) -> int:
+            return min(num_possible, max(0, num_tiles * tile - filled))
+
+        def fits(num_tiles: int) -> bool:
+            return self._seconds(self._with_chunk(with_tiles(num_tiles), first_position)) <= self.limit_s
+
+        most_tiles = -(-(num_possible + filled) // tile)
+        low, high, stride = 0, most_tiles + 1, 1
+        middle = min(max(1, (self._start_tokens + filled) // tile), most_tiles)
+        while high - low > 1:
+            if fits(middle):
+                low = middle
             else:
-                high, high_s = middle, middle_s
-        return low
+                high = middle
+            if low and high <= most_tiles:
+                middle = (low + high) // 2
+            else:
+                middle = min(low + stride, most_tiles) if low else max(high - stride, 1)
+                stride *= 2
+        return with_tiles(low)
 
     def _what_binds(self, num_granted: int) -> BudgetBound:
         if self.num_tokens >= self._max_tokens:
             return BudgetBound.MOST
-        if num_granted and self._predicted_s > self.limit_s:
-            return BudgetBound.FLOOR
-        return self._limit_bound
-
-    def _aligned(self, num_tokens: int) -> int:
-        total = (self.num_tokens + num_tokens) // self._tile * self._tile
-        return max(0, total - self.num_tokens)
+        return BudgetBound.FLOOR if 0 < num_granted <= self._floor_tokens else self._limit_bound
 
     def _with_chunk(self, num_tokens: int, first_position: int) -> IterationFeatures:
         now = self.features

@@ -26,7 +26,7 @@ def make_sequence(num_tokens: int, last_token_s: float | None = None, num_comput
 
 
 def decodes(number: int, context: int = 1000, last_token_s: float = NOW_S) -> list[Sequence]:
-    return [make_sequence(context, last_token_s) for _ in range(number)]
+    return [make_sequence(context, last_token_s, num_computed_tokens=context - 1) for _ in range(number)]
 
 
 def make_budget(target_s: float = 0.2, **others: object) -> TimeBudget:
@@ -68,7 +68,7 @@ def test_what_is_left_goes_to_the_next_prompt() -> None:
 
 def test_the_tightest_decode_that_can_still_be_in_time_sets_the_limit() -> None:
     budget = make_budget(0.2)
-    hopeless = make_sequence(1000, last_token_s=NOW_S - 0.19)
+    hopeless = make_sequence(1000, last_token_s=NOW_S - 0.19, num_computed_tokens=999)
     budget.charge_decodes([*decodes(4), *decodes(1, last_token_s=NOW_S - 0.05), hopeless])
     assert budget.limit_s == pytest.approx(0.15)
 

@@ -1,0 +1,83 @@
+"""What the SLO controller costs an iteration: `python -m tests.bench.controller_step`.
+
+Times all that an adaptive budget does for one iteration beside a number of decodes with a long prompt under way:
+granting, charging the decodes, sizing the chunk, explaining and observing. Prints the median and the fastest of many,
+in microseconds, and the same for a budget in tokens.
+"""
+
+import statistics
+import time
+
+import msgspec
+
+from sarathid.costmodel.correction import CorrectedCostModel
+from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.costmodel.library import find_profile
+from sarathid.kvcache.block_table import BlockTable
+from sarathid.protocol.slo import SLO, BudgetMode
+from sarathid.protocol.stats import EngineSettings, TokenGap
+from sarathid.scheduler.sequence import Sequence
+from sarathid.slo.controller import BudgetBounds, Circumstances, SLOController
+from sarathid.slo.profiled_budget import WorstCase
+from tests.factories import make_iteration, make_request
+
+PROFILE = find_profile("a100/yi-34b-tp2")
+NUM_DECODES = (8, 32, 128)
+NUM_STEPS = 2000
+CONTEXT = 1000
+NUM_PROMPT_TOKENS = 8000
+
+
+def make_controller(mode: BudgetMode) -> SLOController:
+    settings = EngineSettings(revision=0, token_budget=512, policy="stall-free", slo=SLO(tbt_s=0.2), budget_mode=mode)
+    circumstances = Circumstances(
+        bounds=BudgetBounds(16, 8192),
+        worst_case=WorstCase(num_decodes=128, decode_context=128 * CONTEXT, max_model_len=8192),
+        tile=PROFILE.linear.tile,
+    )
+    return SLOController(settings, circumstances, CorrectedCostModel(IterationCostModel(PROFILE)))
+
+
+def make_sequence(num_tokens: int, num_computed_tokens: int = 0) -> Sequence:
+    sequence = Sequence(make_request(1, num_tokens, max_tokens=None), 0, 2 * NUM_PROMPT_TOKENS, BlockTable(16))
+    sequence.last_token_s = 0.0
+    sequence.num_computed_tokens = num_computed_tokens
+    return sequence
+
+
+def step(controller: SLOController, decodes: list[Sequence], prompt: Sequence) -> float:
+    """Do all of the controller's work of one iteration; return its microseconds."""
+    features = IterationFeatures(len(decodes), len(decodes) * CONTEXT)
+    began = time.perf_counter_ns()
+    budget = controller.grant(0.001)
+    budget.charge_decodes(decodes)
+    budget.take(prompt, NUM_PROMPT_TOKENS)
+    plan = controller.explain()
+    planned = time.perf_counter_ns()
+    gaps = tuple(TokenGap(number, 0.15) for number in range(len(decodes)))
+    stats = msgspec.structs.replace(make_iteration(gaps=gaps), plan=plan)
+    recorded = time.perf_counter_ns()
+    controller.observe(stats, features, 0)
+    return (planned - began + time.perf_counter_ns() - recorded) / 1e3
+
+
+def main() -> None:
+    print("decodes   adaptive median   fastest   fixed median   fastest   (us)")
+    for num_decodes in NUM_DECODES:
+        decodes, prompt = (
+            [make_sequence(CONTEXT, CONTEXT - 1) for _ in range(num_decodes)],
+            make_sequence(2 * NUM_PROMPT_TOKENS, 512),
+        )
+        adaptive, fixed = (
+            [step(controller, decodes, prompt) for _ in range(NUM_STEPS)]
+            for controller in (make_controller(BudgetMode.ADAPTIVE), make_controller(BudgetMode.FIXED))
+        )
+        print(
+            f"{num_decodes:7}{statistics.median(adaptive):18.1f}{min(adaptive):10.1f}"
+            f"{statistics.median(fixed):15.1f}{min(fixed):10.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
