@@ -1,6 +1,6 @@
 """The check tells what passed from what could not be checked, and its parts run on any machine."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,21 @@ CPU = torch.device("cpu")
 PASSED = Row("a", Verdict.PASSED, "")
 MISSING = Row("longer", Verdict.NOT_AVAILABLE, "no such thing")
 FAILED = Row("b", Verdict.FAILED, "")
+
+
+@pytest.fixture(scope="module")
+def kernel_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where compiled kernels are kept, so that each is compiled once."""
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small problems on one thread: more would wait for each other at every operation on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +58,9 @@ def test_without_a_gpu_nothing_passes() -> None:
     assert exit_code(rows) == 2
 
 
-def test_backends_that_can_not_run_are_not_available(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_backends_that_can_not_run_are_not_available(monkeypatch: pytest.MonkeyPatch, kernel_directory: Path) -> None:
     monkeypatch.setattr(kernels, "BACKENDS", {"cpu": kernels.BACKENDS["cuda"]})
-    rows = list(check_attention(CPU, torch.float32, tmp_path))
+    rows = list(check_attention(CPU, torch.float32, kernel_directory))
     assert [row.verdict for row in rows] == [Verdict.NOT_AVAILABLE] * 9
 
 
@@ -53,7 +68,7 @@ def test_backends_that_can_not_run_are_not_available(monkeypatch: pytest.MonkeyP
     ("factor", "verdict"), [(1.0, Verdict.PASSED), (1.001, Verdict.FAILED), (torch.nan, Verdict.FAILED)]
 )
 def test_a_backend_that_is_wrong_fails(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, factor: float, verdict: Verdict
+    monkeypatch: pytest.MonkeyPatch, kernel_directory: Path, factor: float, verdict: Verdict
 ) -> None:
     attend = TorchAttention.attend
 
@@ -70,7 +85,7 @@ def test_a_backend_that_is_wrong_fails(
     }
     for name, value in small.items():
         monkeypatch.setattr(kernels, name, value)
-    assert [row.verdict for row in check_attention(CPU, torch.float32, tmp_path)] == [verdict]
+    assert [row.verdict for row in check_attention(CPU, torch.float32, kernel_directory)] == [verdict]
 
 
 @pytest.mark.long
