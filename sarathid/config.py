@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from sarathid.errors import ConfigError
+from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import BudgetChoice, OverloadMode
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -38,6 +39,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_token_budget: Annotated[int, Meta(ge=1, le=1 << 20)] = 8192
     slo_tbt: str | None = "5x"
     slo_ttft: str | None = None
+    prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
     overload: OverloadMode = OverloadMode.HOLD
     watermark: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.01
     num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None

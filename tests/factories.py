@@ -1,14 +1,20 @@
 """Builders for what tests need, with every default spelled once."""
 
 from collections import deque
+from typing import Any
+
+import msgspec
 
 from sarathid.clock import VirtualClock
 from sarathid.config import EngineConfig
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.core import EngineCore
 from sarathid.executor.base import ExecutorInfo
-from sarathid.protocol.requests import Request, SamplingParams
-from sarathid.protocol.stats import ChunkStats, EngineInfo, IterationStats, TokenGap
+from sarathid.protocol.changes import Figures
+from sarathid.protocol.plan import Forecast, Planned
+from sarathid.protocol.requests import PrefillOrder, Request, SamplingParams
+from sarathid.protocol.slo import SLO
+from sarathid.protocol.stats import ChunkStats, EngineInfo, EngineSettings, IterationStats, TokenGap
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1000
@@ -128,6 +134,7 @@ class Engine:
         policy: str = "stall-free",
         max_batches_in_flight: int = 1,
         slo_tbt: str | None = "1s",
+        prefill_order: PrefillOrder = PrefillOrder.ARRIVAL,
     ) -> None:
         self.clock = VirtualClock()
         model_len = min(num_blocks * block_size, 256) if max_model_len is None else max_model_len
@@ -139,6 +146,7 @@ class Engine:
             max_token_budget=4096,
             policy=policy,
             slo_tbt=slo_tbt,
+            prefill_order=prefill_order,
         )
         self.core: EngineCore = build_core(config, self.executor, self.executor.start(), self.clock)
         self.outputs: dict[int, list[int]] = {}
@@ -219,3 +227,36 @@ def make_iteration(
         predicted_s=predicted_s,
         predicted_decode_s=predicted_decode_s,
     )
+
+
+def make_figures(tbt_p99_s: float | None = 0.1, **fields: Any) -> Figures:
+    """Return figures of five minutes in which requests were served."""
+    figures = Figures(
+        window_s=300.0,
+        tbt_p50_s=0.02,
+        tbt_p99_s=tbt_p99_s,
+        ttft_p50_s=0.5,
+        ttft_p95_s=0.9,
+        ttft_p99_s=1.0,
+        tokens_per_s=100.0,
+        num_stalls=7,
+    )
+    return msgspec.structs.replace(figures, **fields)
+
+
+def make_planned(forecasts: tuple[Forecast, ...] = (), **fields: Any) -> Planned:
+    """Return the plan of a busy daemon, whose replay gives what was observed."""
+    settings = EngineSettings(revision=3, token_budget=128, policy="stall-free", slo=SLO(tbt_s=0.2))
+    planned = Planned(
+        span_s=300.0,
+        profile="cpu/tiny-tp1",
+        correction=1.25,
+        num_requests=40,
+        num_guessed=0,
+        num_left_out=0,
+        current=settings,
+        observed=make_figures(),
+        replayed=make_figures(),
+        forecasts=forecasts,
+    )
+    return msgspec.structs.replace(planned, **fields)

@@ -61,6 +61,9 @@ def serve(
     overload: Annotated[
         str | None, _option("MODE", "New requests while decodes alone miss the target: admit, hold or shed [hold].")
     ] = None,
+    prefill_order: Annotated[
+        str | None, _option("ORDER", "Whose prompt first: arrival or shortest-remaining [arrival].")
+    ] = None,
     max_model_len: Annotated[str | None, _option("N", "Longest context in tokens [the model's].")] = None,
     max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,
     policy: Annotated[str | None, _option("NAME", "stall-free or prefill-first [stall-free].")] = None,
@@ -101,6 +104,7 @@ def serve(
         "block_size": block_size,
         "watermark": watermark,
         "overload": overload,
+        "prefill_order": prefill_order,
         "max_model_len": max_model_len,
         "max_num_seqs": max_num_seqs,
         "policy": policy,

@@ -96,6 +96,7 @@ SETTINGS = (
     Setting("engine", "block_size", "block_size", read_count),
     Setting("engine", "watermark", "watermark", read_share),
     Setting("engine", "overload", "overload", str),
+    Setting("engine", "prefill_order", "prefill_order", str),
     Setting("engine", "max_model_len", "max_model_len", read_count),
     Setting("engine", "max_num_seqs", "max_num_seqs", read_count),
     Setting("engine", "policy", "policy", str),

@@ -70,6 +70,7 @@ def build_core(
         max_num_tokens=config.max_token_budget,
         eos_token_ids=found.eos_token_ids,
         watermark=config.watermark,
+        prefill_order=config.prefill_order,
         sliding_window=found.sliding_window,
     )
     return EngineCore(

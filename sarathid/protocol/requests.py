@@ -14,6 +14,13 @@ MAX_STOP_TOKENS = 64
 MIN_TEMPERATURE = 1e-5  # logits divided by less may overflow
 
 
+class PrefillOrder(StrEnum):
+    """Whose prompt is computed first: the oldest, or the one of which least is left."""
+
+    ARRIVAL = "arrival"
+    SHORTEST_REMAINING = "shortest-remaining"
+
+
 class FinishReason(StrEnum):
     """Why a request produced its last token."""
 

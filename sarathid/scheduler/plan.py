@@ -6,6 +6,7 @@ from collections.abc import Callable
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.prefill_order import Urgency, by_arrival
 from sarathid.scheduler.sequence import Sequence
 from sarathid.scheduler.token_budget import TokenBudget
 from sarathid.scheduler.waiting_queue import WaitingQueue
@@ -30,12 +31,14 @@ class BatchPlan:
         max_num_tokens: int,
         max_model_len: int,
         num_watermark_blocks: int,
+        urgency: Urgency = by_arrival,
     ) -> None:
         self._running = running
         self._waiting = waiting
         self._kv_cache = kv_cache
         self._max_num_seqs = max_num_seqs
         self._num_watermark_blocks = num_watermark_blocks
+        self._urgency = urgency
         self._decodes: list[ScheduledSequence] = []
         self._chunks: list[ScheduledSequence] = []
         self._preempted: list[int] = []
@@ -60,17 +63,18 @@ class BatchPlan:
         budget.charge_decodes(taken)
 
     def continue_prompts(self, budget: TokenBudget) -> None:
-        """Schedule the next chunk of every admitted prompt that is not computed yet, oldest first."""
-        for sequence in [running for running in self._running if not running.is_in_flight]:
+        """Schedule the next chunk of every admitted prompt that is not computed yet, the most urgent first."""
+        prompts = [running for running in self._running if not (running.is_in_flight or running.is_decoding)]
+        for sequence in sorted(prompts, key=self._urgency):
             if budget.is_spent:
                 return
-            if not sequence.is_decoding and sequence.request_id not in self._preempted:
+            if sequence.request_id not in self._preempted:
                 num_possible = min(sequence.num_uncomputed_tokens, self._room_for_chunk(sequence))
                 if num_possible and (num_granted := budget.take(sequence, num_possible)):
                     self._schedule_chunk(sequence, num_granted)
 
     def admit(self, budget: TokenBudget) -> None:
-        """Start waiting requests in order of arrival while sequences, blocks and budget allow; never skip one."""
+        """Start waiting requests, the most urgent first, while sequences, blocks and budget allow; never skip one."""
         self._admit(budget, lambda sequence: sequence.num_tokens, self._num_watermark_blocks)
 
     def admit_reserving(self, budget: TokenBudget) -> None:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 from sarathid.errors import RequestRefused
 from sarathid.kvcache.manager import KVCacheManager
-from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.requests import FinishReason, PrefillOrder, Request
 from sarathid.protocol.stats import Blocker
 from sarathid.protocol.step import TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch
 from sarathid.scheduler.plan import BatchPlan
 from sarathid.scheduler.policies.registry import Policy
+from sarathid.scheduler.prefill_order import URGENCIES
 from sarathid.scheduler.sequence import Sequence
 from sarathid.scheduler.token_budget import TokenBudget
 from sarathid.scheduler.waiting_queue import WaitingQueue
@@ -32,6 +33,7 @@ class SchedulerLimits:
     eos_token_ids: frozenset[int]
     watermark: float = 0.01
     sliding_window: int | None = None
+    prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
 
     def __post_init__(self) -> None:
         assert self.max_model_len <= self.num_blocks * self.block_size, "one full context must fit into the cache"
@@ -46,7 +48,8 @@ class Scheduler:
         self.kv_cache = KVCacheManager(limits.num_blocks, limits.block_size)
         self._num_watermark_blocks = int(limits.watermark * limits.num_blocks)
         self._running: list[Sequence] = []
-        self._waiting = WaitingQueue()
+        self._urgency = URGENCIES[limits.prefill_order]
+        self._waiting = WaitingQueue(self._urgency)
         self._sequences: dict[int, Sequence] = {}
         self._num_added = 0
         self.blocked_by: Blocker | None = None
@@ -116,6 +119,7 @@ class Scheduler:
             max_num_tokens=self.limits.max_num_tokens,
             max_model_len=self.limits.max_model_len,
             num_watermark_blocks=self._num_watermark_blocks,
+            urgency=self._urgency,
         )
         self.policy(plan, budget)
         self.blocked_by = plan.blocked_by

@@ -1,15 +1,17 @@
-"""Who waits to run: in order of arrival, so that a preempted request comes before any newer one."""
+"""Who waits to run, the most urgent first."""
 
 from bisect import insort
 from collections.abc import Iterator
 
+from sarathid.scheduler.prefill_order import Urgency, by_arrival
 from sarathid.scheduler.sequence import Sequence
 
 
 class WaitingQueue:
-    """Sequences by arrival, oldest first; `num_preempted` counts those that have run before."""
+    """Sequences by urgency, which stays the same while they wait; `num_preempted` counts those that have run before."""
 
-    def __init__(self) -> None:
+    def __init__(self, urgency: Urgency = by_arrival) -> None:
+        self._urgency = urgency
         self._sequences: list[Sequence] = []
         self.num_preempted = 0
 
@@ -24,14 +26,14 @@ class WaitingQueue:
         return self._sequences[0] if self._sequences else None
 
     def add(self, sequence: Sequence) -> None:
-        insort(self._sequences, sequence, key=lambda waiting: waiting.order)
+        insort(self._sequences, sequence, key=self._urgency)
         self.num_preempted += sequence.num_preemptions > 0
 
     def pop(self) -> Sequence:
-        """Remove and return the oldest."""
-        oldest = self._sequences[0]
-        self.remove(oldest)
-        return oldest
+        """Remove and return the most urgent."""
+        first = self._sequences[0]
+        self.remove(first)
+        return first
 
     def remove(self, sequence: Sequence) -> None:
         self._sequences.remove(sequence)

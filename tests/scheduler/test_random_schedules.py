@@ -4,7 +4,7 @@ from random import Random
 
 import pytest
 
-from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.requests import FinishReason, PrefillOrder, Request
 from sarathid.protocol.step import ChangeSettings
 from sarathid.scheduler.policies.registry import POLICIES
 from tests.factories import Engine, expected_output, make_request
@@ -21,6 +21,7 @@ def random_engine(random: Random) -> Engine:
         max_model_len=random.randint(4, min(64, num_blocks * block_size)),
         max_num_seqs=random.randint(1, 8),
         token_budget=random.choice((1, 2, 5, 16, 64)),
+        prefill_order=random.choice(tuple(PrefillOrder)),
         policy=random.choice(("stall-free", *POLICIES)),
         max_batches_in_flight=random.choice((1, 1, 1, 2, 3)),
     )
