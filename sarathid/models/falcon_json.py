@@ -1,9 +1,11 @@
 """The config.json of Falcon: 7B with its one KV head, 40B and 180B with the new decoder architecture."""
 
+from typing import Literal
+
 import msgspec
 
 from sarathid.errors import ModelRefused
-from sarathid.models.model_config import FalconConfig, Size
+from sarathid.models.model_config import FalconConfig, NumLayers, Size
 from sarathid.models.rope_config import RopeJson, read_rope
 
 _MAX_POSITIONS = 2048  # what Falcon was trained on, and what files without the field mean
@@ -14,7 +16,7 @@ class FalconJson(msgspec.Struct):
 
     vocab_size: Size
     hidden_size: Size
-    num_hidden_layers: Size
+    num_hidden_layers: NumLayers
     num_attention_heads: Size
     num_kv_heads: Size | None = None
     ffn_hidden_size: Size | None = None
@@ -30,7 +32,7 @@ class FalconJson(msgspec.Struct):
     multi_query: bool = True
     parallel_attn: bool = True
     new_decoder_architecture: bool = False
-    num_ln_in_parallel_attn: int | None = None
+    num_ln_in_parallel_attn: Literal[1, 2] | None = None
 
 
 def falcon_config(found: FalconJson, architecture: str) -> FalconConfig:

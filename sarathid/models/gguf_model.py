@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf import GGUFFile
-from sarathid.models.model_config import ModelConfig, Size
+from sarathid.models.model_config import ModelConfig, NumLayers, Size
 from sarathid.models.rope_config import RopeConfig, RopeJson, read_rope
 
 _ROPE_FACTORS = "rope_freqs.weight"
@@ -37,7 +37,7 @@ _LAYER_LEVEL = {
 class _LlamaFields(msgspec.Struct):
     """What we read of the metadata, by the file's names."""
 
-    num_layers: Size = field(name="llama.block_count")
+    num_layers: NumLayers = field(name="llama.block_count")
     hidden_size: Size = field(name="llama.embedding_length")
     intermediate_size: Size = field(name="llama.feed_forward_length")
     num_heads: Size = field(name="llama.attention.head_count")

@@ -3,7 +3,7 @@
 import msgspec
 
 from sarathid.errors import ModelRefused
-from sarathid.models.model_config import ModelConfig, Size
+from sarathid.models.model_config import ModelConfig, NumLayers, Size
 from sarathid.models.rope_config import RopeJson, read_rope
 
 _SLIDING = "sliding_attention"
@@ -16,7 +16,7 @@ class LlamaJson(msgspec.Struct):
     vocab_size: Size
     hidden_size: Size
     intermediate_size: Size
-    num_hidden_layers: Size
+    num_hidden_layers: NumLayers
     num_attention_heads: Size
     max_position_embeddings: Size
     rms_norm_eps: float

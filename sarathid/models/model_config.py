@@ -10,6 +10,7 @@ from sarathid.errors import ModelRefused
 from sarathid.models.rope_config import RopeConfig
 
 Size = Annotated[int, Meta(ge=1, le=1 << 24)]
+NumLayers = Annotated[int, Meta(ge=1, le=1024)]  # a file that says millions must not keep us busy naming them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

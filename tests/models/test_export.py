@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,8 +10,11 @@ from safetensors import safe_open
 from typer.testing import CliRunner
 
 from sarathid.commands.models import app
+from sarathid.errors import ModelRefused
+from sarathid.models.export import export
 from sarathid.models.model_files import resolve
 from sarathid.models.weights import open_weights
+from tests.models.tiny import LLAMA3_ROPE, save_tiny_model
 
 
 def test_the_layout_is_hugging_faces(exported_smollm2: Path) -> None:
@@ -42,6 +46,19 @@ def test_a_directory_with_something_in_it_is_refused(tmp_path: Path, smollm2_pat
     (tmp_path / "mine").touch()
     result = CliRunner().invoke(app, ["export", str(smollm2_path), str(tmp_path)])
     assert result.exception is not None and "is not empty" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "words"),
+    [("Falcon", {}, "is a Falcon"), ("Llama", {"rope_parameters": LLAMA3_ROPE}, "scaled rotary embedding")],
+)
+def test_what_the_layout_would_not_tell_is_refused(
+    tmp_path: Path, kind: str, changes: dict[str, Any], words: str
+) -> None:
+    save_tiny_model(tmp_path / "model", kind, **changes)
+    with pytest.raises(ModelRefused, match=words):
+        export(resolve(str(tmp_path / "model")), tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
 
 
 @pytest.mark.usefixtures("smollm2_path")

@@ -184,6 +184,8 @@ def test_metadata_that_describe_no_llama_are_refused_in_words(tmp_path: Path) ->
         read_gguf_config(write_fields(path, {}))
     with pytest.raises(ModelRefused, match=r"llama\.block_count"):
         read_gguf_config(write_fields(path, {"llama.block_count": 0}))
+    with pytest.raises(ModelRefused, match=r"llama\.block_count"):
+        read_gguf_config(write_fields(path, SMALLEST_LLAMA | {"llama.block_count": 1 << 23}))
 
 
 SMALLEST_LLAMA = {

@@ -54,6 +54,7 @@ def test_rope_of_old_and_new_files(tmp_path: Path, rope: dict[str, Any]) -> None
     [
         ({"vocab_size": "many"}, r"config\.json.*vocab_size"),
         ({"vocab_size": 0}, "vocab_size"),
+        ({"num_hidden_layers": 1 << 23}, "num_hidden_layers"),
         ({"hidden_act": "gelu"}, "gelu"),
         ({"num_key_value_heads": 3}, "4 attention heads do not divide among 3"),
         ({"head_dim": 5}, "even head_dim"),
@@ -113,6 +114,7 @@ def test_falcons_new_architecture_has_kv_heads_and_two_norms(tmp_path: Path) -> 
         ({"alibi": True}, "alibi"),
         ({"parallel_attn": False}, "parallel_attn"),
         ({"activation": "relu"}, "relu"),
+        ({"num_ln_in_parallel_attn": 3}, "num_ln_in_parallel_attn"),
         ({"num_attention_heads": 5}, "does not divide among 5 heads"),
     ],
 )
