@@ -14,6 +14,7 @@ import zmq.asyncio
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import DaemonConfig
+from sarathid.costmodel.library import name_on, profile_if_any
 from sarathid.engine.client import EngineClient
 from sarathid.models.model_files import ModelFiles
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_state_dir
@@ -26,9 +27,11 @@ from sarathid.server.explainer import Explainer
 from sarathid.server.http import HTTPServer
 from sarathid.server.kept_settings import KeptSettings
 from sarathid.server.openai.app import OpenAIServer
+from sarathid.server.planner import Planner
 from sarathid.server.promises import StartPromises
 from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
+from sarathid.server.simulation_child import simulate_window
 from sarathid.server.status import StatusReporter
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.supervisor import EngineSupervisor
@@ -78,7 +81,9 @@ class Daemon:
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
         self._retuner = self._make_retuner(kept)
         self._promises = StartPromises()
+        self._planner = Planner(self._engine, config.engine, simulate_window, self._clock)
         for observer in (
+            self._planner.observe,
             self._board.observe,
             self._retuner.observe,
             self._promises.observe,
@@ -103,6 +108,7 @@ class Daemon:
             self._reporter,
             self._retuner,
             Explainer(self._engine, self._board, self._promises, self._clock),
+            self._planner.plan,
             self.drain,
             self._clock,
         )
@@ -204,6 +210,8 @@ class Daemon:
         assert info is not None
         assert settings is not None
         self._retuner.begin(settings)
+        name = self._config.engine.simulate or name_on(info.device, info.model)
+        self._planner.begin(name, profile_if_any(name))
         for line in introduction(info, settings):
             log.info("%s", line)
         self._become(DaemonState.READY, f"ready in {self._clock.now_s() - self._started_s:.1f} s")

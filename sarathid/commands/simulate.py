@@ -17,6 +17,7 @@ from sarathid.errors import ConfigError
 from sarathid.executor.pace import read_pace
 from sarathid.executor.simulated import isolated_decode_s
 from sarathid.protocol.changes import Figures
+from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.step import StepOutput
 from sarathid.request_list import RequestList
@@ -58,6 +59,7 @@ def simulate(
     overload: Annotated[
         OverloadMode, typer.Option(help="New requests while decodes alone miss the target.")
     ] = OverloadMode.HOLD,
+    prefill_order: Annotated[PrefillOrder, typer.Option(help="Whose prompt goes on first.")] = PrefillOrder.ARRIVAL,
     correction: Annotated[
         float, typer.Option(metavar="X", help="The devices take so many times their profile's time.")
     ] = 1.0,
@@ -99,6 +101,7 @@ def simulate(
         min_token_budget=min_budget,
         max_token_budget=max_budget,
         overload=overload,
+        prefill_order=prefill_order,
         correction=correction,
         pace=() if pace is None else read_pace(pace),
     )

@@ -20,7 +20,7 @@ from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.library import available, find_profile, name_on
+from sarathid.costmodel.library import find_profile, name_on, profile_if_any
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
@@ -90,8 +90,7 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
 
 def _profile(config: EngineConfig, found: ExecutorInfo) -> CostProfile | None:
     """Return the cost profile of what runs here: the user's own, else one that ships, None if there is none."""
-    name = config.simulate or name_on(found.device, found.model)
-    return find_profile(name) if name.endswith(".toml") or name in available() else None
+    return profile_if_any(config.simulate or name_on(found.device, found.model))
 
 
 def _executor(config: EngineConfig) -> Executor:

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.codec import PROTOCOL_VERSION
+from sarathid.protocol.plan import Candidate
 from sarathid.protocol.revisions import AuditEntry, Revision
 from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
@@ -25,6 +26,8 @@ from sarathid.protocol.stats import (
 MAX_HISTORY = 4096
 MAX_REVISIONS = 256
 MAX_AUDIT_ENTRIES = 1024
+MAX_PLAN_S = 900.0
+MAX_CANDIDATES = 8
 
 
 class ErrorCode(StrEnum):
@@ -154,6 +157,13 @@ class GetSnapshot(ControlRequest, tag="snapshot", frozen=True, kw_only=True):
     num_iterations: Annotated[int, Meta(ge=0, le=MAX_HISTORY)] = 512
 
 
+class Plan(ControlRequest, tag="plan", frozen=True, kw_only=True):
+    """Replay the last seconds under what was in force and under each of `candidates`; answered by `Planned`."""
+
+    last_s: Annotated[float, Meta(gt=0.0, le=MAX_PLAN_S)] = 300.0
+    candidates: Annotated[tuple[Candidate, ...], Meta(max_length=MAX_CANDIDATES)] = ()
+
+
 ControlOp: TypeAlias = (
     GetStatus
     | ListRequests
@@ -166,6 +176,7 @@ ControlOp: TypeAlias = (
     | GetAudit
     | ExplainBudget
     | ExplainRequest
+    | Plan
     | Cancel
     | Drain
     | GetSnapshot

@@ -3,7 +3,7 @@
 import asyncio
 import reprlib
 import socket
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, get_args
 
 import msgspec
@@ -33,9 +33,11 @@ from sarathid.protocol.control import (
     GetStatus,
     Keep,
     ListRequests,
+    Plan,
     RequestList,
     Retuned,
 )
+from sarathid.protocol.plan import Planned
 from sarathid.server.explainer import Explainer
 from sarathid.server.peer import Peer
 from sarathid.server.retuning import Retuner
@@ -61,6 +63,7 @@ class ControlServer:
         reporter: StatusReporter,
         retuner: Retuner,
         explainer: Explainer,
+        plan: Callable[[Plan], Awaitable[Planned]],
         drain: Callable[[float | None], Draining],
         clock: Clock,
     ) -> None:
@@ -75,6 +78,7 @@ class ControlServer:
         self._reporter = reporter
         self._retuner = retuner
         self._explainer = explainer
+        self._plan = plan
         self._drain = drain
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
@@ -137,6 +141,8 @@ class ControlServer:
                 return self._explainer.budget()
             case ExplainRequest(request_id=request_id):
                 return self._explainer.request(request_id)
+            case Plan():
+                return await self._plan(op)
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Drain(timeout_s=timeout_s):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
 from sarathid.executor.pace import RegimePace
+from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import BudgetChoice, OverloadMode
 from sarathid.scheduler.policies.registry import find_policy
 
@@ -41,6 +42,7 @@ class Serving:
     min_token_budget: int = 1
     max_token_budget: int | None = None
     overload: OverloadMode = OverloadMode.HOLD
+    prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
     num_blocks: int | None = None
     block_size: int = 16
     watermark: float = 0.01
@@ -81,6 +83,7 @@ class Serving:
             block_size=self.block_size,
             watermark=self.watermark,
             overload=self.overload,
+            prefill_order=self.prefill_order,
             slo_tbt=None if self.slo_tbt_s is None else f"{self.slo_tbt_s}s",
         )
 

@@ -15,7 +15,8 @@ from sarathid.clock import MonotonicClock
 from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
 from sarathid.protocol.codec import PROTOCOL_VERSION, decode
-from sarathid.protocol.control import ControlReply, Draining, ErrorCode, RequestList, Snapshot, Status
+from sarathid.protocol.control import ControlReply, Draining, ErrorCode, Plan, RequestList, Snapshot, Status
+from sarathid.protocol.plan import Planned
 from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.stats import IterationScheduled, SettingsChanged
 from sarathid.protocol.why import BudgetReasons, RequestReasons
@@ -30,6 +31,7 @@ from sarathid.server.status import StatusReporter
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.publisher import StatsPublisher
+from tests.factories import make_planned
 from tests.server.scripted_engine import scripted_engine
 
 Ask = Callable[..., Awaitable[ControlReply]]
@@ -67,7 +69,7 @@ def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], p
                 promises = StartPromises()
                 engine.subscribe(promises.observe)
                 explainer = Explainer(engine, board, promises, clock)
-                server = ControlServer(context, listener, engine, reporter, retuner, explainer, _drain, clock)
+                server = ControlServer(context, listener, engine, reporter, retuner, explainer, _plan, _drain, clock)
                 serving = asyncio.create_task(server.run())
                 with context.socket(zmq.DEALER) as dealer:
                     dealer.linger = 0
@@ -89,6 +91,10 @@ def make_retuner(engine: EngineClient, board: Board, state_dir: Path) -> Retuner
     retuner.begin(engine.settings)
     engine.subscribe(retuner.observe)
     return retuner
+
+
+async def _plan(op: Plan) -> Planned:
+    return make_planned(span_s=op.last_s)
 
 
 def _drain(timeout_s: float | None) -> Draining:
@@ -178,6 +184,17 @@ def test_reasons_are_given_for_the_budget_and_for_requests_that_are_known(tmp_pa
         error = (await operator.ask("why-request", request_id=99)).error
         assert error is not None
         assert error.code is ErrorCode.NOT_FOUND
+
+    with_operator(tmp_path, use)
+
+
+def test_a_plan_is_answered_and_a_longer_memory_than_there_is_refused(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        planned = decode(msgpack.packb((await operator.ask("plan", last_s=60.0)).ok), Planned)
+        assert planned == make_planned(span_s=60.0)
+        error = (await operator.ask("plan", last_s=1e6)).error
+        assert error is not None
+        assert error.code is ErrorCode.MALFORMED
 
     with_operator(tmp_path, use)
 

@@ -1,0 +1,167 @@
+"""The last minutes in the form that `sarathid simulate` reads: who came when, on which devices, within which limits."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from sarathid.config import EngineConfig
+from sarathid.costmodel.correction import Regime
+from sarathid.executor.pace import RegimePace
+from sarathid.protocol.control import RequestStatus
+from sarathid.protocol.slo import BudgetMode
+from sarathid.protocol.stats import EngineInfo, EngineSettings
+from sarathid.request_list import FORMATS
+from sarathid.simulator.timed_change import form_of
+from sarathid.telemetry.recent_load import PastRequest, Span
+from sarathid.workload import PlannedRequest
+
+MAX_LEAD_S = 120.0
+_SEED = 1
+_COLUMNS = FORMATS[0]
+_REQUESTS_FILE = "requests.csv"
+_PACE_FILE = "pace.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the engine goes by beside its settings, fixed from its start."""
+
+    info: EngineInfo
+    config: EngineConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A span to be replayed from `start_s` on, which is before it where requests were in flight when it began."""
+
+    profile: str
+    limits: Limits
+    span: Span
+    start_s: float
+    requests: tuple[PlannedRequest, ...]
+    num_guessed: int
+    num_left_out: int
+
+    @classmethod
+    def of(cls, profile: str, limits: Limits, span: Span, in_flight: Sequence[RequestStatus]) -> "Scenario":
+        """Return the scenario of a span with the requests that are in flight at its end."""
+        known = [request for request in span.ended if request.num_output_tokens]
+        known += [_unfinished(status, span.end_s, limits.info.max_model_len) for status in in_flight]
+        start_s = _lead_in(span, known)
+        replayed = [_from(request, start_s) for request in known if request.ended_s > start_s]
+        num_refused = sum(not request.num_output_tokens and request.ended_s > start_s for request in span.ended)
+        return cls(
+            profile=profile,
+            limits=limits,
+            span=span,
+            start_s=start_s,
+            requests=tuple(sorted(replayed, key=lambda request: request.arrival_s)),
+            num_guessed=len(in_flight),
+            num_left_out=num_refused,
+        )
+
+    @property
+    def correction(self) -> float:
+        """How many times the profile's time iterations take; 1 where nothing is known."""
+        factors = [factor for seen in self.span.factors.values() for factor in seen]
+        return median(factors) if factors else 1.0
+
+    def write(self, directory: Path) -> None:
+        """Write the files that the arguments name."""
+        with (directory / _REQUESTS_FILE).open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow((_COLUMNS.arrival, _COLUMNS.prompt, _COLUMNS.output))
+            for request in self.requests:
+                writer.writerow((request.arrival_s, request.num_prompt_tokens, request.num_output_tokens))
+        (directory / _PACE_FILE).write_bytes(msgspec.json.encode(tuple(self._pace())))
+
+    def as_it_was(self, directory: Path) -> tuple[str, ...]:
+        """Return the arguments of a replay under the settings that were in force, one after the other."""
+        past = [settings for from_s, settings in self.span.settings if from_s <= self.start_s]
+        later = [(from_s, settings) for from_s, settings in self.span.settings if from_s > self.start_s]
+        changes = [("--then", form_of(from_s - self.start_s, in_force(settings))) for from_s, settings in later]
+        first = in_force(past[-1])
+        return (*self.under(first, directory), *(word for change in changes for word in change))
+
+    def under(self, settings: EngineSettings, directory: Path) -> tuple[str, ...]:
+        """Return the arguments of a replay under other settings."""
+        info, config, span = self.limits.info, self.limits.config, self.span
+        options = {
+            "--profile": self.profile,
+            "--workload": directory / _REQUESTS_FILE,
+            "--policy": settings.policy,
+            "--budget": settings.token_budget if settings.slo.tbt_s is None else settings.budget,
+            "--max-num-seqs": info.max_num_seqs,
+            "--max-model-len": info.max_model_len,
+            "--num-blocks": info.num_blocks,
+            "--block-size": info.block_size,
+            "--watermark": config.watermark,
+            "--min-budget": info.min_token_budget,
+            "--max-budget": info.max_token_budget,
+            "--overload": config.overload,
+            "--prefill-order": config.prefill_order,
+            "--correction": self.correction,
+            "--window": f"{_moment(span.start_s - self.start_s)}:{span.end_s - self.start_s}s",
+        }
+        if settings.slo.tbt_s is not None:
+            options["--slo-tbt"] = f"{settings.slo.tbt_s}s"
+        if span.factors:
+            options |= {"--pace": directory / _PACE_FILE, "--disturb": _SEED}
+        return ("simulate", "--json", *(str(word) for option in options.items() for word in option))
+
+    def _pace(self) -> Iterator[RegimePace]:
+        correction = self.correction
+        for regime, factors in sorted(self.span.factors.items()):
+            if factors:
+                yield _regime_pace(regime, [factor / correction for factor in factors])
+
+
+def in_force(settings: EngineSettings) -> EngineSettings:
+    """Return settings with a profiled budget as the number that the engine made of it."""
+    if settings.budget_mode is not BudgetMode.PROFILED:
+        return settings
+    return msgspec.structs.replace(settings, budget_mode=BudgetMode.FIXED)
+
+
+def _moment(seconds: float) -> str:
+    return f"{seconds}s" if seconds > 0.0 else ""
+
+
+def _regime_pace(regime: Regime, factors: Sequence[float]) -> RegimePace:
+    return RegimePace(has_decodes=regime.has_decodes, prefill_bits=regime.prefill_bits, factors=tuple(factors))
+
+
+def _unfinished(status: RequestStatus, now_s: float, max_model_len: int) -> PastRequest:
+    """Return a request that has not ended, as long as it may become."""
+    arrival_s, room = now_s - status.age_s, max_model_len - status.num_prompt_tokens
+    return PastRequest(
+        arrival_s=arrival_s,
+        first_token_s=None if status.ttft_s is None else arrival_s + status.ttft_s,
+        ended_s=math.inf,
+        num_prompt_tokens=status.num_prompt_tokens,
+        num_output_tokens=max(1, room if status.max_tokens is None else min(status.max_tokens, room)),
+    )
+
+
+def _lead_in(span: Span, requests: Sequence[PastRequest]) -> float:
+    """Return from when on to replay, so that the span begins with what was in flight then: since the oldest of it."""
+    arrivals_s = [request.arrival_s for request in requests if request.arrival_s < span.start_s < request.ended_s]
+    return max(min(arrivals_s, default=span.start_s), span.start_s - MAX_LEAD_S, span.known_since_s)
+
+
+def _from(request: PastRequest, start_s: float) -> PlannedRequest:
+    """Return what is left of a request at `start_s`; what it had got until then, evenly, is prompt."""
+    num_done = 0
+    if request.first_token_s is not None and request.first_token_s < start_s and request.ended_s < math.inf:
+        share = (start_s - request.first_token_s) / (request.ended_s - request.first_token_s)
+        num_done = min(request.num_output_tokens - 1, int(share * request.num_output_tokens))
+    return PlannedRequest(
+        max(0.0, request.arrival_s - start_s),
+        request.num_prompt_tokens + num_done,
+        request.num_output_tokens - num_done,
+    )
