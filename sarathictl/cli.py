@@ -22,6 +22,7 @@ COMMANDS = {
     "set-policy": "Change the scheduling policy, at once.",
     "set-slo": "Change the latency targets, at once.",
     "keep": "Keep a change that is on probation.",
+    "plan": "Say what other settings would have done in the last minutes.",
     "undo": "Put back what a change replaced.",
     "history": "List the changes of the settings since the daemon started.",
     "audit": "Print the audit log: who changed what, why, and what came of it.",

@@ -11,8 +11,10 @@ import typer
 
 from sarathictl import units
 from sarathictl.client.control import ControlClient
-from sarathictl.invocation import JsonOption, invocation_of
+from sarathictl.commands.plan import ask_plan
+from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.output import ExitCode
+from sarathictl.state.forecast import candidate_of, plan_lines
 from sarathictl.state.retuning import describe_change, describe_outcome
 from sarathid.errors import ConfigError, ControlRefused
 from sarathid.protocol.control import ChangeRequest, ErrorCode, GetHistory, History, Retuned
@@ -56,7 +58,12 @@ def send(
         str, typer.Option(metavar="EXPR", help='Take it back when this holds no longer: "tbt.p99 < 120ms and ...".')
     ] = "",
     reason: Annotated[str, typer.Option("-m", "--reason", metavar="WORDS", help="Why, for the audit log.")] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change and what would come of it; change nothing.")
+    ] = False,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="First see what would come of it, and note that in the audit log.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for its end on probation; exit 9 if taken back.")] = False,
     json: JsonOption = False,
 ) -> None:
@@ -70,13 +77,36 @@ def send(
     except ValueError as error:
         raise ConfigError(str(error)) from error
     with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+        if dry_run:
+            return _preview(invocation, client.request(asked, Retuned))
+        if forecast:
+            asked = _with_forecast(invocation, client, asked)
         retuned = client.request(asked, Retuned)
-        if not wait or dry_run:
+        if not wait:
             return invocation.answer(msgspec.to_builtins(retuned), describe_change(retuned))
         invocation.say(describe_change(retuned))
         outcome = wait_for_outcome(client, retuned.new.revision)
     invocation.answer(msgspec.to_builtins(outcome), describe_outcome(outcome))
     raise typer.Exit(ExitCode.REVERTED if outcome.state in _TAKEN_BACK else ExitCode.DONE)
+
+
+def _preview(invocation: Invocation, retuned: Retuned) -> None:
+    """Print what a change would do, with its forecast if there can be one."""
+    fields, words = msgspec.to_builtins(retuned), describe_change(retuned)
+    try:
+        planned = ask_plan(invocation, (candidate_of(retuned.new),))
+    except ControlRefused as refused:
+        invocation.say(f"no forecast: {refused}")
+        return invocation.answer({**fields, "plan": None}, words)
+    return invocation.answer({**fields, "plan": msgspec.to_builtins(planned)}, "\n".join((words, *plan_lines(planned))))
+
+
+def _with_forecast(invocation: Invocation, client: ControlClient, asked: ChangeRequest) -> ChangeRequest:
+    """Say what would come of a change, and return it with that; raises `ControlRefused` when it can't be told."""
+    previewed = client.request(msgspec.structs.replace(asked, dry_run=True), Retuned)
+    planned = ask_plan(invocation, (candidate_of(previewed.new),))
+    invocation.say("\n".join(plan_lines(planned)))
+    return msgspec.structs.replace(asked, predicted=planned.forecasts[0].figures)
 
 
 def wait_for_outcome(client: ControlClient, number: int) -> Revision:

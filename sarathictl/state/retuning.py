@@ -61,14 +61,14 @@ def audit_line(entry: AuditEntry) -> str:
 
 def differences(old: EngineSettings, new: EngineSettings) -> str:
     """Return `"token budget 128 -> 512, policy stall-free -> prefill-first"`."""
-    before, after = _described(old), _described(new)
+    before, after = values_in_words(old), values_in_words(new)
     changes = [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
     return ", ".join(changes) or "nothing changed"
 
 
 def settings_in_words(settings: EngineSettings) -> str:
     """Return every setting with its value."""
-    return ", ".join(f"{name} {value}" for name, value in _described(settings).items())
+    return ", ".join(f"{name} {value}" for name, value in values_in_words(settings).items())
 
 
 def read_budget_choice(text: str) -> BudgetChoice:
@@ -103,7 +103,8 @@ def _read_target(text: str) -> tuple[str, float | None]:
     return _FIELD_OF_TARGET[name], None if value == _OFF else units.parse_duration_s(value)
 
 
-def _described(settings: EngineSettings) -> dict[str, str]:
+def values_in_words(settings: EngineSettings) -> dict[str, str]:
+    """Return every setting's value by its name."""
     return {
         "token budget": budget_in_words(settings),
         "policy": settings.policy,

@@ -19,6 +19,7 @@ from sarathid.protocol.control import (
     History,
     Keep,
     Kept,
+    Plan,
     Retuned,
     SetBudget,
     SetPolicy,
@@ -91,7 +92,8 @@ def test_every_change_takes_the_same_terms(
     assert sarathictl(*command, *terms).code == 0
 
     asked = {"if_revision": 6, "confirm_s": 60.0, "guard": "tbt.p99 < 120ms", "reason": "try it", "dry_run": True}
-    assert daemon.asked == [msgspec.structs.replace(op, id=1), msgspec.structs.replace(op, id=1, **asked)]
+    sent = [change for change in daemon.asked if not isinstance(change, Plan)]
+    assert sent == [msgspec.structs.replace(op, id=1), msgspec.structs.replace(op, id=1, **asked)]
 
 
 def test_a_dry_run_says_what_would_change(daemon: StubDaemon, sarathictl: Any) -> None:
