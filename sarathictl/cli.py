@@ -18,6 +18,7 @@ COMMANDS = {
     "top": "Watch iterations, stalls and requests live.",
     "status": "Show what runs, with which settings, and how well.",
     "requests": "List the requests that the daemon holds now.",
+    "why": "Say why the budget is what it is, or why a request waits or stalled.",
     "set-budget": "Change the token budget of an iteration, at once.",
     "set-policy": "Change the scheduling policy, at once.",
     "set-slo": "Change the latency targets, at once.",

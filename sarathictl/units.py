@@ -66,6 +66,11 @@ def share(part: float) -> str:
     return f"{math.floor(per_cent) if 99.0 < per_cent < 100.0 else round(per_cent)} %"
 
 
+def fine_share(part: float) -> str:
+    """Return a share of one in per cent with two digits, however small: `"14 %"`, `"0.28 %"`."""
+    return f"{part * 100.0:.2g} %"
+
+
 def clock_time(wall_s: float, *, has_tenths: bool = False) -> str:
     """Return local wall-clock time of seconds since the epoch, as `"14:32:06"` or `"14:32:06.9"`."""
     text = time.strftime("%H:%M:%S", time.localtime(wall_s))

@@ -49,12 +49,10 @@ def _describe(found: Status) -> Iterator[tuple[str, str]]:
         yield "policy", settings.policy
         yield "TBT", _against(found.tbt, settings.slo.tbt_s)
         yield "TTFT", _against(found.ttft, settings.slo.ttft_s)
-    if (typical := found.prediction_error.p50) is not None and (worst := found.prediction_error.p95) is not None:
-        span = units.duration(found.prediction_error.window_s)
-        yield (
-            "predicted",
-            f"iterations within {units.share(typical)} (p50), {units.share(worst)} (p95) over the last {span}",
-        )
+    error = found.prediction_error
+    if error.p50 is not None and error.p95 is not None:
+        shares = f"{units.fine_share(error.p50)} (p50), {units.fine_share(error.p95)} (p95)"
+        yield "predicted", f"iterations within {shares} over the last {units.duration(error.window_s)}"
     if found.is_overloaded:
         yield (
             "overload",

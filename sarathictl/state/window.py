@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
-from sarathid.protocol.stats import IterationStats
+from sarathid.protocol.stats import BudgetBound, IterationStats
 
 MAX_ITERATIONS = 4096
 
@@ -29,6 +29,7 @@ class IterationSample:
     worst_gap_s: float | None
     num_blocks_used: int
     num_blocks_free: int
+    bound: BudgetBound
 
     @property
     def num_tokens(self) -> int:
@@ -55,6 +56,7 @@ def sample_of(iteration: IterationStats, target_s: float | None) -> IterationSam
         worst_gap_s=max(gaps, default=None),
         num_blocks_used=iteration.num_blocks_used,
         num_blocks_free=iteration.num_blocks_free,
+        bound=iteration.bound,
     )
 
 

@@ -14,6 +14,9 @@ from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.facts import Fact
+from sarathictl.state.why_budget import explain_budget
+from sarathictl.state.why_request import explain_request
 from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
 from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
@@ -21,10 +24,13 @@ from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.screens.retune import Ask, Form, RetuneScreen, budget_form, policy_form, slo_form
+from sarathictl.tui.screens.why import WhyScreen
 from sarathictl.tui.themes import THEMES
+from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathid.clock import Clock
 from sarathid.errors import SarathiError
-from sarathid.protocol.control import Cancel, Cancelled
+from sarathid.protocol.control import Cancel, Cancelled, ExplainBudget, ExplainRequest
+from sarathid.protocol.why import BudgetReasons, RequestReasons
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
@@ -57,6 +63,7 @@ class ConsoleApp(App[None]):
         Binding("b", "retune('budget')", "budget"),
         Binding("p", "retune('policy')", "policy"),
         Binding("o", "retune('slo')", "SLO"),
+        Binding("w", "why", "why"),
         Binding("K", "cancel_request", "cancel", key_display="K"),
         Binding("e", "export", "export", show=False),
         Binding("t", "next_theme", "theme", show=False),
@@ -126,6 +133,13 @@ class ConsoleApp(App[None]):
         screen = RetuneScreen(_FORMS[what](view), self._ask)
         self.push_screen(screen, self._say_applied)
 
+    def action_why(self) -> None:
+        self.push_screen(WhyScreen("WHY  the budget", self._explain_budget, self.look))
+
+    def on_requests_panel_explained(self, message: RequestsPanel.Explained) -> None:
+        request_id = message.request_id
+        self.push_screen(WhyScreen(f"WHY  request {request_id}", lambda: self._explain_request(request_id), self.look))
+
     def action_cancel_request(self) -> None:
         row = self._live.marked_request
         if row is None:
@@ -154,6 +168,12 @@ class ConsoleApp(App[None]):
         self._ticker.stop()
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self._show()
+
+    def _explain_budget(self) -> list[Fact]:
+        return explain_budget(self._ask(ExplainBudget(), BudgetReasons))
+
+    def _explain_request(self, request_id: int) -> list[Fact]:
+        return explain_request(self._ask(ExplainRequest(request_id=request_id), RequestReasons))
 
     @work(thread=True)
     def _cancel(self, request_id: int) -> None:

@@ -49,7 +49,7 @@ class BudgetReasons(msgspec.Struct, frozen=True, kw_only=True):
 class ServiceRates(msgspec.Struct, frozen=True, kw_only=True):
     """How fast requests were served over the last `window_s` seconds; None where nothing was seen.
 
-    `prefill_tokens_per_s` is while prompts ran, `ends_per_s` counts requests that had run, `tbt_s` is the P50.
+    `prefill_tokens_per_s` is while prompts ran, `ends_per_s` counts requests that had run, `tbt_s` is the mean.
     """
 
     window_s: float
@@ -102,12 +102,14 @@ class StallReasons(msgspec.Struct, frozen=True, kw_only=True):
     """One stall of a request, `age_s` ago, in which it waited `tbt_s`.
 
     `preventing_budget` is the largest token budget under which the longest gap of that iteration would have met the
-    target, None where no budget would have or the records don't tell.
+    target, None where no budget would have or the records don't tell; it takes a policy that cuts prompts, and `policy`
+    is the one that was in force.
     """
 
     age_s: float
     tbt_s: float
     stall: StallEvent
+    policy: str | None
     preventing_budget: int | None
 
 

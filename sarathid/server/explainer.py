@@ -84,7 +84,8 @@ class Explainer:
         if status.state in RUNNING or self._engine.info is None:
             return None
         board = self._board
-        tbt_s = board.recent.tbt.percentile(0.5, now_s)
+        tbts = board.recent.tbt.histogram(now_s)
+        tbt_s = tbts.sum_s / tbts.count if tbts.count else None
         rates = service_rates(board.iterations, board.finished, tbt_s, now_s, RATES_WINDOW_S)
         line = WaitingLine(requests, self._engine.info, board.last, rates)
         promise = self._promises.make(status.request_id, now_s, line.starts_in_s(status.request_id))
@@ -97,15 +98,17 @@ class Explainer:
                 continue
             own = next((victim for victim in event.victims if victim.request_id == request_id), None)
             if own is not None:
+                culprit = self._find_iteration(event.chunk_iteration)
                 yield StallReasons(
                     age_s=now_s - event.time_s,
                     tbt_s=own.tbt_s,
                     stall=event,
-                    preventing_budget=self._preventing_budget(event),
+                    policy=None if culprit is None else culprit.policy,
+                    preventing_budget=self._preventing_budget(event, culprit),
                 )
 
-    def _preventing_budget(self, stall: StallEvent) -> int | None:
-        engine, culprit = self._engine.info, self._find_iteration(stall.chunk_iteration)
+    def _preventing_budget(self, stall: StallEvent, culprit: IterationStats | None) -> int | None:
+        engine = self._engine.info
         if engine is None or culprit is None:
             return None
         return preventing_budget(stall, culprit, tile=engine.tile, least=engine.min_token_budget)

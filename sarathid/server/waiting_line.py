@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.stats import Blocker, EngineInfo, IterationStats
@@ -69,10 +70,10 @@ class WaitingLine:
         return sum(_num_uncomputed(request) for request in (*self._running, *self._waiting[: position - 1]))
 
     def _num_ends_ahead(self, position: int) -> int:
-        """Return how many of those that run have to end, for a place, for blocks, or for time beside the decodes."""
+        """Return how many requests have to end before, for a place, for blocks, or for time beside the decodes."""
         num_for_places = len(self._running) + position - self._engine.max_num_seqs
         num_for_time = position if self._blocked_by is Blocker.HOLD else 0
-        return min(max(0, num_for_places, num_for_time, self._num_ends_for_blocks(position)), len(self._running))
+        return max(0, num_for_places, num_for_time, self._num_ends_for_blocks(position)) if self._running else 0
 
     def _num_ends_for_blocks(self, position: int) -> int:
         if not self._running:
@@ -90,13 +91,19 @@ class WaitingLine:
 
     def _ends_s(self, num_ends: int) -> float:
         """Return after how long so many will have ended: at the rate at which they do, or by their limits if sooner."""
-        if not num_ends:
-            return 0.0
         by_rate_s = num_ends / self._rates.ends_per_s if self._rates.ends_per_s else math.inf
-        return min(by_rate_s, sorted(map(self._longest_s, self._running))[num_ends - 1])
+        return min(by_rate_s, self._ends_by_limits_s(num_ends)) if num_ends else 0.0
+
+    def _ends_by_limits_s(self, num_ends: int) -> float:
+        """Return when the last of so many ends by its limit, where the first that waits follows each that ends."""
+        ends_s = list(map(self._longest_s, self._running))
+        heapify(ends_s)
+        for successor in self._waiting[: num_ends - 1]:
+            heapreplace(ends_s, ends_s[0] + self._longest_s(successor))
+        return ends_s[0]
 
     def _longest_s(self, request: RequestStatus) -> float:
-        """Return after how long a request that runs reaches the most tokens that it may have."""
+        """Return how long a request that runs from now on takes to reach the most tokens that it may have."""
         if request.max_tokens is None or self._rates.tbt_s is None:
             return math.inf
         num_left = request.max_tokens - request.num_output_tokens

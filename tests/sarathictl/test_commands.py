@@ -20,6 +20,8 @@ from sarathid.protocol.control import (
     Drain,
     Draining,
     ErrorCode,
+    ExplainBudget,
+    ExplainRequest,
     GetStatus,
     ListRequests,
     RequestList,
@@ -29,6 +31,8 @@ from sarathid.protocol.control import (
     SetSLO,
 )
 from sarathid.protocol.slo import SLOChange
+from sarathid.protocol.why import RequestReasons
+from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
 from tests.sarathictl.records import make_request_status, make_settings, make_status
 from tests.sarathictl.stub_daemon import StubDaemon
 
@@ -44,6 +48,12 @@ def cancel(op: Cancel) -> Cancelled:
     if op.request_id != 17:
         raise ControlRefused(ErrorCode.NOT_FOUND, f"no request {op.request_id}")
     return Cancelled(request_id=op.request_id)
+
+
+def explain_request(op: ExplainRequest) -> RequestReasons:
+    if op.request_id != 17:
+        raise ControlRefused(ErrorCode.NOT_FOUND, f"no request {op.request_id}")
+    return make_request_reasons()
 
 
 @pytest.fixture
@@ -67,7 +77,7 @@ def test_status_says_what_runs_and_how_well(daemon: StubDaemon, sarathictl: Any)
     assert "ready, version 0.1.0, pid 4711, up 75 s" in outcome.out
     assert "128 tokens an iteration of 16 to 8192 (revision 1)" in outcome.out
     assert "p50 24 ms, p99 95 ms, max 412 ms over the last 60 s; target 100 ms" in outcome.out
-    assert "iterations within 3 % (p50), 12 % (p95) over the last 60 s" in outcome.out
+    assert "iterations within 3.1 % (p50), 12 % (p95) over the last 60 s" in outcome.out
     assert "overload" not in outcome.out
     assert outcome.err == ""
 
@@ -95,6 +105,21 @@ def test_requests_are_listed_in_a_table(daemon: StubDaemon, sarathictl: Any) -> 
     assert header.split()[:3] == ["ID", "STATE", "PROMPT"]
     assert row.split()[:2] == ["17", "decode"]
     assert "188/320" in row
+
+
+def test_why_explains_the_budget_or_a_request(daemon: StubDaemon, sarathictl: Any) -> None:
+    daemon.answers[ExplainBudget] = lambda op: make_budget_reasons()
+    daemon.answers[ExplainRequest] = explain_request
+    assert sarathictl("why").out.startswith("budget     612 tokens an iteration, auto: what fits into the TBT target")
+    assert "17 of web-7, decode" in sarathictl("why", "17").out
+    assert sarathictl("why", "17", "--json").json["status"]["request_id"] == 17
+
+
+def test_why_of_an_unknown_request_exits_4(daemon: StubDaemon, sarathictl: Any) -> None:
+    daemon.answers[ExplainRequest] = explain_request
+    outcome = sarathictl("why", "18")
+    assert (outcome.code, outcome.out) == (4, "")
+    assert "no request 18" in outcome.err
 
 
 def test_set_budget_prints_old_and_new_and_from_when(daemon: StubDaemon, sarathictl: Any) -> None:

@@ -42,6 +42,10 @@ def test_a_share_never_rounds_the_last_stall_away() -> None:
     assert units.share(2.5) == "250 %"
 
 
+def test_a_fine_share_keeps_two_digits_however_small() -> None:
+    assert [units.fine_share(part) for part in (0.0, 0.0028, 0.031, 0.14)] == ["0 %", "0.28 %", "3.1 %", "14 %"]
+
+
 def test_no_control_character_reaches_the_terminal() -> None:
     assert units.printable("a\x1b[31mb\n") == "a·[31mb·"
     assert units.printable_lines("a\x1b\n\tb") == "a·\n\tb"

@@ -96,7 +96,16 @@ def test_limits_of_length_say_the_latest_moment_where_nothing_has_ended_yet() ->
     rates = msgspec.structs.replace(RATES, ends_per_s=0.0)
     line = WaitingLine([*running, *waiting(6, 2)], make_engine(max_num_seqs=2), make_last(), rates)
     assert line.starts_in_s(6) == pytest.approx(20 * 0.05)
-    assert line.starts_in_s(7) == pytest.approx((100 + 0) / 500.0 + 40 * 0.05 - 0.2)
+    assert line.starts_in_s(7) == pytest.approx(40 * 0.05)
+
+
+def test_who_follows_one_that_ends_has_to_end_too() -> None:
+    running = [make_status(1, RequestState.DECODE, num_output=10, max_tokens=20)]
+    first = make_status(2, RequestState.WAITING, num_prompt=250, max_tokens=6)
+    rates = msgspec.structs.replace(RATES, ends_per_s=0.0)
+    line = WaitingLine([*running, first, *waiting(3, 1)], make_engine(max_num_seqs=1), make_last(), rates)
+    assert line.reasons(3, None).num_ends_ahead == 2
+    assert line.starts_in_s(3) == pytest.approx(10 * 0.05 + 250 / 500.0 + 6 * 0.05)
 
 
 def test_nothing_is_promised_where_the_rates_tell_nothing() -> None:

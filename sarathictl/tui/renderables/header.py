@@ -9,7 +9,7 @@ from rich.text import Text
 from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.engine_view import EngineView, LatencyFigures
-from sarathictl.state.retuning import budget_in_words
+from sarathictl.state.why_budget import budget_now_in_words
 from sarathictl.tui.renderables.line import Piece, as_many_as_fit, fit, line, spread
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import DaemonState
@@ -69,7 +69,7 @@ def _identity(view: EngineView, look: Look) -> Iterator[Text]:
     else:
         yield line([(" sarathid", look.strong)])
     if view.settings is not None:
-        budget = budget_in_words(view.settings)
+        budget = budget_now_in_words(view.settings, view.samples)
         yield line([("budget ", look.plain), (budget, look.strong), (f" (r{view.settings.revision})", look.faint)])
         yield line([(view.settings.policy, look.plain)])
     if view.info is not None:

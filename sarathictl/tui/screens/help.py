@@ -15,7 +15,8 @@ _HELP = """\
 space    hold the picture; records are still taken in
 x        time, or one column an iteration
 z Z      coarser, finer
-tab ↑ ↓  mark a stall or a request      enter  why a stall happened
+tab ↑ ↓  mark a stall or a request      enter  why it stalled or waits
+w        why the budget is what it is
 b p o    change token budget, policy, latency targets
 K        cancel the marked request
 + -      frames a second      t  theme      e  save as SVG

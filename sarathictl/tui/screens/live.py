@@ -30,7 +30,7 @@ class LiveScreen(Screen[None]):
     AUTO_FOCUS = "#stalls"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "switch_axis", "axis", show=False),
-        Binding("z", "zoom(1)", "zoom"),
+        Binding("z", "zoom(1)", "zoom", show=False),
         Binding("Z", "zoom(-1)", "zoom in", show=False),
     ]
 

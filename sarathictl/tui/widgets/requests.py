@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.message import Message
 
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_table import RequestRow
@@ -19,7 +20,15 @@ class RequestsPanel(Panel, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "older", show=False),
         Binding("down", "move(1)", "newer", show=False),
+        Binding("enter", "explain", "explain", key_display="enter"),
     ]
+
+    class Explained(Message):
+        """Somebody wants to know why a request waits or stalled."""
+
+        def __init__(self, request_id: int) -> None:
+            super().__init__()
+            self.request_id = request_id
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -37,6 +46,10 @@ class RequestsPanel(Panel, can_focus=True):
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         del watch
         return draw_requests(view, self._marked_id, width, height, look)
+
+    def action_explain(self) -> None:
+        if self._marked_id is not None:
+            self.post_message(self.Explained(self._marked_id))
 
     def action_move(self, step: int) -> None:
         ids = [row.request_id for row in self.view.requests] if self.view else []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Label
+from textual.widgets import Input, Label, Static
 
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathictl.tui.app import ConsoleApp
@@ -19,10 +19,22 @@ from sarathictl.tui.screens.retune import RetuneScreen
 from sarathictl.tui.widgets.panel import Panel
 from sarathictl.tui.widgets.tape import TapePanel
 from sarathid.clock import VirtualClock
-from sarathid.errors import ControlRefused, SarathiError
-from sarathid.protocol.control import Cancel, Cancelled, ErrorCode, Retuned, SetBudget, SetPolicy, SetSLO
+from sarathid.errors import ControlRefused, NotReachable, SarathiError
+from sarathid.protocol.control import (
+    Cancel,
+    Cancelled,
+    ErrorCode,
+    ExplainBudget,
+    ExplainRequest,
+    Retuned,
+    SetBudget,
+    SetPolicy,
+    SetSLO,
+)
 from sarathid.protocol.slo import SLOChange
 from sarathid.protocol.stats import EngineSettings, SettingsChanged
+from sarathid.protocol.why import BudgetReasons, RequestReasons
+from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
 pytestmark = pytest.mark.usefixtures("utc")
@@ -51,11 +63,14 @@ class Operator:
     def __init__(self) -> None:
         self.asked: list[Any] = []
         self.refusal: SarathiError | None = None
+        self.answers: dict[type[Any], Any] = {}
 
     def __call__(self, op: Any, reply_type: type[Any]) -> Any:
         self.asked.append(op)
         if self.refusal is not None:
             raise self.refusal
+        if reply_type in self.answers:
+            return self.answers[reply_type]
         if reply_type is Cancelled:
             return Cancelled(request_id=op.request_id)
         return Retuned(old=make_settings(256), new=make_settings(64, revision=2), iteration=400)
@@ -146,6 +161,25 @@ async def test_enter_explains_the_marked_stall(bench: Bench) -> None:
         assert isinstance(bench.app.screen, ExplainScreen)
         await pilot.press("escape")
         assert isinstance(bench.app.screen, LiveScreen)
+
+
+async def test_w_explains_the_budget_and_enter_a_marked_request(bench: Bench) -> None:
+    bench.operator.answers = {BudgetReasons: make_budget_reasons(), RequestReasons: make_request_reasons()}
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("w")
+        await until(pilot, lambda: "612 tokens an iteration, auto" in facts_of(bench.app.screen))
+        await pilot.press("escape", "tab", "down", "enter")
+        await until(pilot, lambda: "17 of web-7, decode" in facts_of(bench.app.screen))
+        assert bench.operator.asked == [ExplainBudget(), ExplainRequest(request_id=1)]
+        await pilot.press("escape")
+        assert isinstance(bench.app.screen, LiveScreen)
+
+
+async def test_a_daemon_that_does_not_explain_is_said(bench: Bench) -> None:
+    bench.operator.refusal = NotReachable("no daemon answers at control.sock")
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("w")
+        await until(pilot, lambda: "no daemon answers" in facts_of(bench.app.screen))
 
 
 async def test_a_marked_stall_stays_marked_while_newer_ones_come(bench: Bench) -> None:
@@ -265,6 +299,10 @@ async def test_q_ends_it(bench: Bench) -> None:
 def type_answer(pilot: Pilot[Any], answer: str) -> Awaitable[None]:
     pilot.app.screen.query_one(Input).value = answer
     return pilot.press("enter")
+
+
+def facts_of(screen: Any) -> str:
+    return str(screen.query_one("#facts", Static).content)
 
 
 def answer_of(screen: Any) -> str:
