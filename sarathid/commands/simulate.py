@@ -103,7 +103,7 @@ def simulate(
         overload=overload,
         prefill_order=prefill_order,
         correction=correction,
-        pace=() if pace is None else read_pace(pace),
+        pace=None if pace is None else read_pace(pace),
     )
     serving.check_target()
     changes = [parse_timed_change(text) for text in then or ()]

@@ -1,13 +1,14 @@
 """How a real device's iterations were seen to differ from their prediction, drawn again for a simulated one."""
 
 import random
-from collections.abc import Iterable
+from bisect import bisect_right
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
+from sarathid.clock import Clock
 from sarathid.costmodel.correction import Regime
 from sarathid.costmodel.features import IterationFeatures
 from sarathid.errors import ConfigError
@@ -23,14 +24,32 @@ class RegimePace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     factors: Annotated[tuple[Factor, ...], Meta(min_length=1)]
 
 
-class ObservedPace:
-    """Draws one of the factors of an iteration's regime, or of the nearest in size where that was never seen."""
+class Level(NamedTuple):
+    """From a moment of the run on, all iterations take so many times as long."""
 
-    def __init__(self, regimes: Iterable[RegimePace], seed: int) -> None:
-        """`regimes` are at least one."""
-        self._seen = {Regime(found.has_decodes, found.prefill_bits): found.factors for found in regimes}
-        assert self._seen
+    from_s: Annotated[float, Meta(ge=-1e9, le=1e9)]
+    factor: Factor
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was seen of a device: the levels that it went through, in order of time, and what varied beside them."""
+
+    regimes: Annotated[tuple[RegimePace, ...], Meta(min_length=1)]
+    levels: tuple[Level, ...] = ()
+
+
+class ObservedPace:
+    """Goes through the levels again, at their times, and draws what varied beside them.
+
+    That is one of the factors of an iteration's regime, or of the nearest in size where that was never seen.
+    """
+
+    def __init__(self, pace: Pace, seed: int, clock: Clock) -> None:
+        self._seen = {Regime(found.has_decodes, found.prefill_bits): found.factors for found in pace.regimes}
         self._nearest: dict[Regime, Regime] = {}
+        self._levels = pace.levels
+        self._start_s = clock.now_s()
+        self._clock = clock
         self._random = random.Random(seed)
 
     def factor(self, features: IterationFeatures) -> float:
@@ -38,20 +57,23 @@ class ObservedPace:
         wanted = Regime.of(features)
         if wanted not in self._nearest:
             self._nearest[wanted] = min(self._seen, key=lambda seen: _distance(seen, wanted))
-        return self._random.choice(self._seen[self._nearest[wanted]])
+        return self._level() * self._random.choice(self._seen[self._nearest[wanted]])
+
+    def _level(self) -> float:
+        if not self._levels:
+            return 1.0
+        num_begun = bisect_right(self._levels, self._clock.now_s() - self._start_s, key=lambda level: level.from_s)
+        return self._levels[max(0, num_begun - 1)].factor
 
 
-def read_pace(path: Path) -> tuple[RegimePace, ...]:
-    """Return the regimes in a JSON file; raises `ConfigError` when it can't be read or has none."""
+def read_pace(path: Path) -> Pace:
+    """Return the pace in a JSON file; raises `ConfigError` when it can't be read."""
     try:
-        regimes = msgspec.json.decode(path.read_bytes(), type=tuple[RegimePace, ...])
+        return msgspec.json.decode(path.read_bytes(), type=Pace)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if not regimes:
-        raise ConfigError(f"{path}: there is no regime in it")
-    return regimes
 
 
 def _distance(one: Regime, other: Regime) -> tuple[int, bool]:

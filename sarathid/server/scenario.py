@@ -2,20 +2,19 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 
 import msgspec
 
 from sarathid.config import EngineConfig
-from sarathid.costmodel.correction import Regime
-from sarathid.executor.pace import RegimePace
+from sarathid.executor.pace import Pace
 from sarathid.protocol.control import RequestStatus
 from sarathid.protocol.slo import BudgetMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings
 from sarathid.request_list import FORMATS
+from sarathid.server.fitted_pace import fit_pace
 from sarathid.simulator.timed_change import form_of
 from sarathid.telemetry.recent_load import PastRequest, Span
 from sarathid.workload import PlannedRequest
@@ -37,13 +36,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A span to be replayed from `start_s` on, which is before it where requests were in flight when it began."""
+    """A span to be replayed from `start_s` on, which is before it where requests were in flight when it began.
+
+    The devices take `correction` times the profile's time, by the median of their iterations, and vary as `pace` says.
+    """
 
     profile: str
     limits: Limits
     span: Span
     start_s: float
     requests: tuple[PlannedRequest, ...]
+    correction: float
+    pace: Pace | None
     num_guessed: int
     num_left_out: int
 
@@ -55,7 +59,10 @@ class Scenario:
         start_s = _lead_in(span, known)
         replayed = [_from(request, start_s) for request in known if request.ended_s > start_s]
         num_refused = sum(not request.num_output_tokens and request.ended_s > start_s for request in span.ended)
+        correction, pace = fit_pace(span.slices, start_s)
         return cls(
+            correction=correction,
+            pace=pace,
             profile=profile,
             limits=limits,
             span=span,
@@ -65,12 +72,6 @@ class Scenario:
             num_left_out=num_refused,
         )
 
-    @property
-    def correction(self) -> float:
-        """How many times the profile's time iterations take; 1 where nothing is known."""
-        factors = [factor for seen in self.span.factors.values() for factor in seen]
-        return median(factors) if factors else 1.0
-
     def write(self, directory: Path) -> None:
         """Write the files that the arguments name."""
         with (directory / _REQUESTS_FILE).open("w", newline="", encoding="utf-8") as file:
@@ -78,7 +79,8 @@ class Scenario:
             writer.writerow((_COLUMNS.arrival, _COLUMNS.prompt, _COLUMNS.output))
             for request in self.requests:
                 writer.writerow((request.arrival_s, request.num_prompt_tokens, request.num_output_tokens))
-        (directory / _PACE_FILE).write_bytes(msgspec.json.encode(tuple(self._pace())))
+        if self.pace is not None:
+            (directory / _PACE_FILE).write_bytes(msgspec.json.encode(self.pace))
 
     def as_it_was(self, directory: Path) -> tuple[str, ...]:
         """Return the arguments of a replay under the settings that were in force, one after the other."""
@@ -110,15 +112,9 @@ class Scenario:
         }
         if settings.slo.tbt_s is not None:
             options["--slo-tbt"] = f"{settings.slo.tbt_s}s"
-        if span.factors:
+        if self.pace is not None:
             options |= {"--pace": directory / _PACE_FILE, "--disturb": _SEED}
         return ("simulate", "--json", *(str(word) for option in options.items() for word in option))
-
-    def _pace(self) -> Iterator[RegimePace]:
-        correction = self.correction
-        for regime, factors in sorted(self.span.factors.items()):
-            if factors:
-                yield _regime_pace(regime, [factor / correction for factor in factors])
 
 
 def in_force(settings: EngineSettings) -> EngineSettings:
@@ -130,10 +126,6 @@ def in_force(settings: EngineSettings) -> EngineSettings:
 
 def _moment(seconds: float) -> str:
     return f"{seconds}s" if seconds > 0.0 else ""
-
-
-def _regime_pace(regime: Regime, factors: Sequence[float]) -> RegimePace:
-    return RegimePace(has_decodes=regime.has_decodes, prefill_bits=regime.prefill_bits, factors=tuple(factors))
 
 
 def _unfinished(status: RequestStatus, now_s: float, max_model_len: int) -> PastRequest:

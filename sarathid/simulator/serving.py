@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
-from sarathid.executor.pace import RegimePace
+from sarathid.executor.pace import Pace
 from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import BudgetChoice, OverloadMode
 from sarathid.scheduler.policies.registry import find_policy
@@ -35,7 +35,7 @@ class Serving:
     slo_tbt_s: float | None = None
     correction: float = 1.0
     disturbance_seed: int | None = None
-    pace: tuple[RegimePace, ...] = ()
+    pace: Pace | None = None
     max_num_seqs: int = 128
     max_model_len: int = 8192
     max_num_batched_tokens: int | None = None

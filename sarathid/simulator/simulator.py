@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from sarathid.capacity import Objective
-from sarathid.clock import VirtualClock
+from sarathid.clock import Clock, VirtualClock
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.engine.assembly import build_core
@@ -44,7 +44,7 @@ def simulate(
         max_model_len=serving.max_model_len,
         block_size=serving.block_size,
         num_blocks=serving.num_blocks,
-        pace=_pace(serving),
+        pace=_pace(serving, clock),
     )
     core = build_core(
         serving.engine_config(), executor, executor.start(), clock, cost_model=cost_model, tile=profile.linear.tile
@@ -62,7 +62,7 @@ def simulate(
     return report(profile, serving, replay.measured, executor.pipeline, replay.now_s, figures)
 
 
-def _pace(serving: Serving) -> DevicePace | None:
-    if serving.pace:
-        return ObservedPace(serving.pace, serving.disturbance_seed or 0)
+def _pace(serving: Serving, clock: Clock) -> DevicePace | None:
+    if serving.pace is not None:
+        return ObservedPace(serving.pace, serving.disturbance_seed or 0, clock)
     return None if serving.disturbance_seed is None else Disturbance(serving.disturbance_seed)

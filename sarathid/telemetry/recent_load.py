@@ -30,8 +30,11 @@ class PastRequest:
 
 
 @dataclass(slots=True)
-class _Slice:
-    """The iterations that ended in `SLICE_S` seconds; `factors` are their times over the profile's."""
+class SliceOfLoad:
+    """The iterations that ended in `SLICE_S` seconds.
+
+    `factors` are how many times the profile's time they took, by regime, of the first of each.
+    """
 
     start_s: float
     tally: ServiceTally = field(default_factory=ServiceTally)
@@ -43,14 +46,13 @@ class Span:
     """What happened from `start_s` to `end_s`, and since `known_since_s` as far as it may reach into that.
 
     `ended` are the requests that ended since then, `settings` those in force from a moment on, the first at least since
-    `known_since_s`. `factors` are how many times the profile's time iterations took, those of a regime together.
+    `known_since_s`.
     """
 
     known_since_s: float
     start_s: float
     end_s: float
-    tally: ServiceTally
-    factors: dict[Regime, list[float]]
+    slices: tuple[SliceOfLoad, ...]
     ended: tuple[PastRequest, ...]
     settings: tuple[tuple[float, EngineSettings], ...]
 
@@ -62,7 +64,10 @@ class Span:
     @property
     def observed(self) -> Figures:
         """How requests were served; stalls by the target that is in force at its end."""
-        return self.tally.figures(self.end_s - self.start_s, self.current.slo.tbt_s)
+        tally = ServiceTally()
+        for found in self.slices:
+            tally.merge(found.tally)
+        return tally.figures(self.end_s - self.start_s, self.current.slo.tbt_s)
 
 
 class RecentLoad:
@@ -72,7 +77,7 @@ class RecentLoad:
     """
 
     def __init__(self) -> None:
-        self._slices: deque[_Slice] = deque(maxlen=math.ceil(MAX_PLAN_S / SLICE_S) + 1)
+        self._slices: deque[SliceOfLoad] = deque(maxlen=math.ceil(MAX_PLAN_S / SLICE_S) + 1)
         self._ended: deque[PastRequest] = deque(maxlen=_MAX_REQUESTS)
         self._settings: deque[tuple[float, EngineSettings]] = deque(maxlen=_MAX_SETTINGS)
         self._cost_model: IterationCostModel | None = None
@@ -102,21 +107,14 @@ class RecentLoad:
     def span(self, last_s: float, now_s: float) -> Span | None:
         """Return what happened in the last seconds, at most `last_s`; None without a token in them."""
         start_s = self._start_of_slice(max(now_s - min(last_s, MAX_PLAN_S), self._known_since_s()))
-        tally = ServiceTally()
-        factors: dict[Regime, list[float]] = {}
-        for found in self._slices:
-            if found.start_s >= start_s:
-                tally.merge(found.tally)
-                for regime, seen in found.factors.items():
-                    factors.setdefault(regime, []).extend(seen)
-        if not tally.num_tokens:
+        slices = tuple(found for found in self._slices if found.start_s >= start_s)
+        if not any(found.tally.num_tokens for found in slices):
             return None
         return Span(
             known_since_s=self._known_since_s(),
             start_s=start_s,
             end_s=now_s,
-            tally=tally,
-            factors=factors,
+            slices=slices,
             ended=tuple(self._ended),
             settings=tuple(self._settings),
         )
@@ -135,12 +133,12 @@ class RecentLoad:
     def _observe_iteration(self, stats: IterationStats) -> None:
         start_s = self._since_s + (stats.end_s - self._since_s) // SLICE_S * SLICE_S
         if not self._slices or self._slices[-1].start_s < start_s:
-            self._slices.append(_Slice(start_s))
+            self._slices.append(SliceOfLoad(start_s))
         found = self._slices[-1]
         found.tally.observe(stats)
         self._observe_pace(found, stats)
 
-    def _observe_pace(self, found: _Slice, stats: IterationStats) -> None:
+    def _observe_pace(self, found: SliceOfLoad, stats: IterationStats) -> None:
         """Note how an iteration's time, with all that held it up, compares with the profile's.
 
         Not with stages, where an iteration's own time is not seen for the waiting behind others.

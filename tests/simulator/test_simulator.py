@@ -9,7 +9,7 @@ from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.errors import ConfigError
-from sarathid.executor.pace import RegimePace
+from sarathid.executor.pace import Pace, RegimePace
 from sarathid.protocol.slo import SLO, BudgetMode
 from sarathid.protocol.stats import EngineSettings, IterationStats
 from sarathid.protocol.step import StepOutput
@@ -135,7 +135,7 @@ def test_a_corrected_device_takes_that_many_times_as_long_and_the_engine_knows()
 
 
 def test_times_vary_as_they_were_seen_to() -> None:
-    pace = (RegimePace(has_decodes=True, prefill_bits=0, factors=(2.0, 3.0)),)
+    pace = Pace(regimes=(RegimePace(has_decodes=True, prefill_bits=0, factors=(2.0, 3.0)),))
     gaps_s: list[float] = []
 
     def note(output: StepOutput) -> None:
