@@ -271,7 +271,7 @@ def introduction(info: EngineInfo, settings: EngineSettings) -> tuple[str, ...]:
         f"{info.attention_backend} attention",
         f"memory  {info.weight_bytes / mib:.0f} MiB of weights, {info.kv_cache_bytes / mib:.0f} MiB of KV cache: "
         f"{info.num_blocks} blocks of {info.block_size} tokens",
-        f"budget  {settings.token_budget} tokens an iteration ({info.min_token_budget} to {info.max_token_budget}), "
+        f"budget  {settings.budget} tokens an iteration ({info.min_token_budget} to {info.max_token_budget}), "
         f"{settings.policy}, {target}",
         *(f"note    {note}" for note in info.notes),
     )

@@ -221,7 +221,7 @@ class EngineClient:
             raise QueueFull("the engine is starting; try again in a moment")
         if sum(stream.is_waiting for stream in self._streams.values()) >= self._max_queue_len:
             raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
-        if self._sheds_overload and self._is_overloaded:
+        if self._sheds_overload and self._is_overloaded and self._streams:
             raise QueueFull("the answers under way take all the time that the target allows; try again later")
         if not prompt_token_ids:
             raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
@@ -405,6 +405,7 @@ class EngineClient:
 
     def _disconnect(self) -> None:
         self.is_ready = False
+        self._is_overloaded = False
         self._outbox = asyncio.Queue()
         for sent in self._changes.values():
             if not sent.answer.done():

@@ -21,7 +21,7 @@ from sarathid.slo.time_budget import TimeBudget
 
 _ANY_ITERATION = IterationFeatures(num_decodes=1, decode_context=1)
 _LEAST_PROGRESS = 16  # tokens: fewer would make a prompt take longer than anybody waits
-_LONGEST_HOLD_S = 10.0
+LONGEST_HOLD_S = 10.0
 _USUAL_GAIN = 1.0 / 128.0
 _SCHEDULE_GAIN = 1.0 / 16.0
 
@@ -122,7 +122,8 @@ class SLOController:
             return None
         if stats.plan is None:
             return None
-        if stats.plan.decode_s < target_s:  # else they are late by themselves, which is none of the plan's doing
+        # Where decodes are late by themselves, or by the floor, no other plan would have helped.
+        if stats.plan.decode_s < target_s and stats.plan.bound is not BudgetBound.FLOOR:
             self._headroom.observe(len(stats.gaps), num_late)
         if stats.plan.bound is not BudgetBound.HOLD:
             self._held_since_s = None
@@ -177,7 +178,7 @@ class SLOController:
 
     def _has_held_for_long(self, now_s: float) -> bool:
         """Whether the oldest waiting request is let in whatever it does, since it has been held for long."""
-        if self._held_since_s is None or now_s - self._held_since_s < _LONGEST_HOLD_S:
+        if self._held_since_s is None or now_s - self._held_since_s < LONGEST_HOLD_S:
             return False
         self._held_since_s = now_s
         return True

@@ -10,7 +10,7 @@ from sarathid.scheduler.sequence import Sequence
 _LEAST_TILE = 8
 _MOST_TOKENS_AHEAD = 512
 # Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up.
-_MOST_DECODE_TIMES = 4.0
+_MOST_DECODE_TIMES = 5.0
 _MOST_USUAL_TIMES = 1.6
 
 
@@ -19,7 +19,7 @@ class TimeBudget:
 
     `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
     together. A decode that is late already, whatever runs beside it, no longer counts. Beside decodes an iteration
-    takes at most four times what they take alone, or 1.6 times `usual_s` if that is more: where the load demands it,
+    takes at most five times what they take alone, or 1.6 times `usual_s` if that is more: where the load demands it,
     what is usual grows up to the target. Without decodes only `max_tokens` bounds the batch, unless it `is_pipelined`:
     then decodes of other batches wait behind it. Where the decodes leave nothing, `floor_tokens` run all the same.
     Totals are rounded down to a multiple of `tile`, and of eight tokens in any case. `start_tokens` is a guess of the

@@ -67,8 +67,9 @@ def test_too_many_decodes_are_told_and_new_requests_wait_unless_they_may_not(mod
     held = [stats.blocked_by is Blocker.HOLD for stats in run.between(20.0, 120.0)]
 
     assert run.overloads[0].is_overloaded
-    assert 0 < run.overloads[0].most_decodes < run.overloads[0].num_decodes
+    assert run.overloads[0].most_decodes > 0
     if mode is OverloadMode.ADMIT:
+        assert run.overloads[0].most_decodes < run.overloads[0].num_decodes
         assert sum(late) / len(late) > 0.5
         assert not any(held)
     else:

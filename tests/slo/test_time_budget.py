@@ -98,7 +98,7 @@ def test_an_iteration_is_no_longer_than_is_of_use_until_it_is_usual() -> None:
     for budget in (seldom, often):
         budget.charge_decodes(decodes(32))
         budget.take(make_sequence(16_000), 16_000)
-    assert seldom.limit_s == pytest.approx(4.0 * cost_s(32))
+    assert seldom.limit_s == pytest.approx(5.0 * cost_s(32))
     assert often.limit_s == pytest.approx(1.6)
     assert seldom.bound is BudgetBound.USE
 
