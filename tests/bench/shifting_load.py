@@ -35,7 +35,7 @@ class Phase:
     rate_per_s: float
 
 
-PHASES = (Phase(64, 1.0), Phase(512, 0.25), Phase(1500, 0.08), Phase(200, 0.6), Phase(32, 1.2), Phase(900, 0.12))
+PHASES = (Phase(64, 1.5), Phase(512, 0.4), Phase(1500, 0.15), Phase(200, 0.9), Phase(32, 2.0), Phase(900, 0.22))
 
 
 class Records:
