@@ -28,6 +28,25 @@ class TimeBudget:
     With `holds_back`, a request does not start where it would make the decodes alone miss the target.
     """
 
+    __slots__ = (
+        "_cost_model",
+        "_floor_tokens",
+        "_holds_back",
+        "_limit_bound",
+        "_max_tokens",
+        "_now_s",
+        "_start_tokens",
+        "_target_s",
+        "_tile",
+        "_usual_s",
+        "bound",
+        "decode_s",
+        "features",
+        "is_spent",
+        "limit_s",
+        "num_tokens",
+    )
+
     def __init__(
         self,
         cost_model: CostModel,
@@ -119,20 +138,13 @@ class TimeBudget:
         Predicted time grows with the chunk: gallop from where the last iteration ended, since little has changed, until
         one number of tiles fits and one does not, then bisect.
         """
-
         tile, filled = self._tile, self.num_tokens % self._tile
-
-        def with_tiles(num_tiles: int) -> int:
-            return min(num_possible, max(0, num_tiles * tile - filled))
-
-        def fits(num_tiles: int) -> bool:
-            return self._seconds(self._with_chunk(with_tiles(num_tiles), first_position)) <= self.limit_s
-
         most_tiles = -(-(num_possible + filled) // tile)
         low, high, stride = 0, most_tiles + 1, 1
         middle = min(max(1, (self._start_tokens + filled) // tile), most_tiles)
         while high - low > 1:
-            if fits(middle):
+            num_tokens = min(num_possible, middle * tile - filled)
+            if self._seconds(self._with_chunk(num_tokens, first_position)) <= self.limit_s:
                 low = middle
             else:
                 high = middle
@@ -141,7 +153,7 @@ class TimeBudget:
             else:
                 middle = min(low + stride, most_tiles) if low else max(high - stride, 1)
                 stride *= 2
-        return with_tiles(low)
+        return min(num_possible, low * tile - filled) if low else 0
 
     def _what_binds(self, num_granted: int) -> BudgetBound:
         if self.num_tokens >= self._max_tokens:
