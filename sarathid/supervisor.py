@@ -1,4 +1,4 @@
-"""Starts the engine process, and another one when it dies."""
+"""Starts the engine process, and another one when it dies or hangs."""
 
 import asyncio
 import logging
@@ -22,6 +22,7 @@ MAX_BACKOFF_S = 10.0
 STABLE_AFTER_S = 60.0
 STOP_TIMEOUT_S = 5.0
 LAST_WORDS_TIMEOUT_S = 1.0
+LISTEN_EVERY_S = 0.25
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class EngineSupervisor:
         self.num_restarts = 0
 
     async def run(self) -> None:
-        """Start an engine, and another one whenever it dies, until cancelled.
+        """Start an engine, and another one whenever it dies or hangs, until cancelled.
 
         Raises `EngineFailed` when the first one can't start, or when `max_restarts` in a row did not
         last for `STABLE_AFTER_S`.
@@ -122,15 +123,27 @@ class EngineSupervisor:
         assert self._process is not None
         talking = asyncio.create_task(self._client.run())
         ended = asyncio.create_task(self._process.wait())
+        hung = asyncio.create_task(self._listen())
         try:
-            await asyncio.wait((talking, ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((talking, ended, hung), return_when=asyncio.FIRST_COMPLETED)
             if talking.done():
                 return _words_of(talking)
-            return f"the engine {_how_it_ended(ended.result())}"
+            return f"the engine {_how_it_ended(ended.result()) if ended.done() else hung.result()}"
         finally:
-            talking.cancel()
-            ended.cancel()
-            await asyncio.wait((talking, ended))
+            for task in (talking, ended, hung):
+                task.cancel()
+            await asyncio.wait((talking, ended, hung))
+
+    async def _listen(self) -> str:
+        """Wait until the engine has been silent for too long, and return how it hangs.
+
+        Each restart in a row doubles what is too long: an engine that is slow, not dead, gets its iteration done.
+        """
+        silence, num_limits = self._client.silence, 1 << self._num_restarts_in_a_row
+        while not silence.exceeds(num_limits):
+            await asyncio.sleep(LISTEN_EVERY_S)
+            silence.lasts(LISTEN_EVERY_S)
+        return str(silence)
 
     async def _restart(self, reason: str) -> None:
         while True:

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -95,6 +96,20 @@ def test_a_stream_goes_on_identically_behind_a_killed_engine(tmp_path: Path) -> 
         assert supervised.engine_pid != first_engine
 
     supervise(tmp_path, use)
+
+
+def test_a_stream_goes_on_identically_behind_an_engine_that_hangs(tmp_path: Path) -> None:
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
+        tokens = [delta.token_id async for delta in stream]
+        stream.close()
+
+        assert tokens == list((SCRIPT.encode() * 2)[:60])
+        (reason,) = supervised.reasons
+        assert re.fullmatch(r"the engine said nothing for 5\.\d s in iteration 40 \(1 decodes\)", reason)
+
+    supervise(tmp_path, use, model="hangs")
 
 
 def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import zmq
 import zmq.asyncio
 
+from sarathid.engine.silence import EngineSilence
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, EngineFailed, QueueFull, RequestRefused
 from sarathid.protocol.changes import ChangeNote
@@ -70,6 +71,7 @@ class EngineClient:
         self.info: EngineInfo | None = None
         self.settings: EngineSettings | None = None
         self.is_ready = False
+        self.silence = EngineSilence()
         self._max_queue_len = max_queue_len
         self._sheds_overload = sheds_overload
         self._is_overloaded = False
@@ -109,6 +111,7 @@ class EngineClient:
             raise EngineFailed(message.message, message.exit_code)
         assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
         self.info = message.info
+        self.silence = EngineSilence()
         self.settings = self.settings or message.settings
         first_iteration = max(self._next_iteration, self._in_force_from)
         self._tell(Resume(first_iteration=first_iteration, settings=self.settings))
@@ -260,6 +263,7 @@ class EngineClient:
         return message
 
     def _take(self, message: EngineMessage) -> None:
+        self.silence.heard(message)
         match message:
             case IterationScheduled(chunks=chunks):
                 for chunk in chunks:

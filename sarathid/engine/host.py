@@ -12,6 +12,7 @@ from sarathid.protocol.step import (
     AddRequest,
     CancelRequest,
     ChangeSettings,
+    EngineBeat,
     EngineCommand,
     EngineMessage,
     Resume,
@@ -20,6 +21,8 @@ from sarathid.protocol.step import (
     TokenDelta,
 )
 from sarathid.telemetry.timeline import refused_stats
+
+BEAT_EVERY_MS = 1000
 
 
 class EngineHost:
@@ -35,7 +38,7 @@ class EngineHost:
         self._is_running = True
 
     def run(self) -> None:
-        """Iterate while there is work, wait while there is none, until told to stop or left alone."""
+        """Iterate while there is work, send beats while there is none, until told to stop or left alone."""
         while self._is_running:
             self._take_commands()
             if self._is_running and self._core.has_work:
@@ -49,7 +52,10 @@ class EngineHost:
             send(self._socket, output)
 
     def _take_commands(self) -> None:
-        ready = dict(self._poller.poll(0 if self._core.has_work else None))
+        is_idle = not self._core.has_work
+        ready = dict(self._poller.poll(BEAT_EVERY_MS if is_idle else 0))
+        if is_idle and not ready:
+            send(self._socket, EngineBeat())
         if self._daemon_pipe in ready:
             self._is_running = False  # nothing is ever sent on it: this is its end
         while self._is_running and self._socket.poll(0):

@@ -87,6 +87,10 @@ class EngineReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     settings: EngineSettings
 
 
+class EngineBeat(msgspec.Struct, frozen=True, tag="beat"):
+    """Sent every second in which there is nothing to do."""
+
+
 class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     """The engine ends because of this; `exit_code` as in `sarathid.errors`."""
 
@@ -95,4 +99,4 @@ class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
 
 
 EngineCommand: TypeAlias = AddRequest | CancelRequest | ChangeSettings | Resume | Shutdown
-EngineMessage: TypeAlias = EngineReady | IterationScheduled | StepOutput | SettingsApplied | EngineFault
+EngineMessage: TypeAlias = EngineReady | EngineBeat | IterationScheduled | StepOutput | SettingsApplied | EngineFault

@@ -10,9 +10,11 @@ import httpx
 import psutil
 import pytest
 
-from sarathid.protocol.control import Drain, Draining
+from sarathid.protocol.control import DaemonState, Drain, Draining
+from sarathid.protocol.stats import LifeCycle
 from tests.end_to_end.running_daemon import (
     RunningDaemon,
+    first_of,
     launch,
     serving,
     wait_until,
@@ -127,6 +129,24 @@ def test_a_killed_daemon_takes_its_engine_along_and_its_sockets_are_taken_over(t
     with successor.http() as client:
         assert client.get("/health").status_code == 200
     assert successor.stop() == 0
+
+
+def test_streams_go_on_identically_when_the_engine_is_stopped(daemon: RunningDaemon) -> None:
+    (undisturbed,) = start_clients(daemon, 1, max_tokens=80)
+    undisturbed.join()
+    engine = psutil.Process(daemon.engine_pid())
+    with daemon.records() as records, daemon.http() as http:
+        clients = start_clients(daemon, 2, max_tokens=80)
+        engine.suspend()
+        restarting = first_of(records, LifeCycle, lambda event: event.state == DaemonState.RESTARTING)
+        ready = http.get("/ready")
+    for client in clients:
+        client.join()
+
+    assert "the engine said nothing for" in restarting.message
+    assert ready.status_code == 503
+    assert [text_of(client) for client in clients] == [text_of(undisturbed)] * 2
+    assert not engine.is_running()
 
 
 def test_streams_go_on_identically_when_the_engine_is_killed(daemon: RunningDaemon) -> None:

@@ -69,6 +69,20 @@ class RecitingExecutor:
         return self._script[index % len(self._script)]
 
 
+class HangingExecutor(RecitingExecutor):
+    """Recites some batches, enough for the engine to predict them, and never returns from the next."""
+
+    def __init__(self, script: str, *, pace_s: float, num_batches: int) -> None:
+        super().__init__(script, ends=False, pace_s=pace_s)
+        self._num_left = num_batches
+
+    def collect(self) -> tuple[int | None, ...]:
+        if not self._num_left:
+            threading.Event().wait()
+        self._num_left -= 1
+        return super().collect()
+
+
 def serve(endpoint: Path, config: EngineConfig, executor: RecitingExecutor, daemon_pipe: int) -> None:
     """Be the engine behind `endpoint` until the daemon says stop or `daemon_pipe` ends."""
     with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
@@ -106,7 +120,7 @@ async def scripted_engine(
 
 
 def main() -> int:
-    """Behave as the configured model says: refused, crashes, silent, mortal (dies after 20 batches) or well."""
+    """Behave as the configured model says: refused, crashes, silent, hangs (if it is the first engine) or well."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", type=Path, required=True)
     parser.add_argument("--generation", type=int, required=True)
@@ -122,6 +136,9 @@ def main() -> int:
             return 3
         case "silent":
             sys.stdin.buffer.read()
+        case "hangs" if arguments.generation == 0:
+            hanging = HangingExecutor(SCRIPT, pace_s=0.0, num_batches=40)
+            serve(arguments.endpoint, config, hanging, sys.stdin.fileno())
         case _:
             executor = RecitingExecutor(SCRIPT, ends=False, pace_s=0.01)
             serve(arguments.endpoint, config, executor, sys.stdin.fileno())

@@ -1,0 +1,60 @@
+"""How long an engine has said nothing, and how long it may: a whole prompt's prefill is no hang."""
+
+from collections import deque
+
+from sarathid.protocol.stats import IterationScheduled, IterationStats
+from sarathid.protocol.step import EngineMessage, StepOutput
+
+LEAST_LIMIT_S = 5.0  # an idle engine sends a beat each second
+UNPREDICTED_LIMIT_S = 60.0  # for an iteration of which nothing is known yet
+PREDICTION_FACTOR = 3.0
+
+
+class EngineSilence:
+    """The seconds since an engine's last message, as its owner counts them.
+
+    They are counted rather than read off a clock so that a daemon that was stopped itself, and could hear nothing,
+    does not blame the engine.
+    """
+
+    def __init__(self) -> None:
+        self._in_flight: deque[IterationScheduled] = deque()
+        self._silent_s = 0.0
+
+    def heard(self, message: EngineMessage) -> None:
+        """Begin anew: the engine lives."""
+        self._silent_s = 0.0
+        match message:
+            case IterationScheduled():
+                self._in_flight.append(message)
+            case StepOutput(stats=IterationStats()):
+                self._in_flight.popleft()
+
+    def lasts(self, seconds: float) -> None:
+        """Count seconds in which nothing was heard."""
+        self._silent_s += seconds
+
+    @property
+    def limit_s(self) -> float:
+        """The longest silence that is no hang: by the prediction of the iteration in flight, where there is one."""
+        if not self._in_flight:
+            return LEAST_LIMIT_S
+        predicted_s = self._in_flight[0].predicted_s
+        expected_s = UNPREDICTED_LIMIT_S if predicted_s is None else PREDICTION_FACTOR * predicted_s
+        return max(LEAST_LIMIT_S, expected_s)
+
+    def exceeds(self, num_limits: int) -> bool:
+        """Return whether it has lasted that many times the limit."""
+        return self._silent_s >= num_limits * self.limit_s
+
+    def __str__(self) -> str:
+        return f"said nothing for {self._silent_s:.1f} s {self._whereabouts}"
+
+    @property
+    def _whereabouts(self) -> str:
+        if not self._in_flight:
+            return "with nothing to compute"
+        oldest = self._in_flight[0]
+        requests = ", ".join(str(chunk.request_id) for chunk in oldest.chunks)
+        prompts = f", prompts of requests {requests}" if requests else ""
+        return f"in iteration {oldest.sequence_number} ({oldest.num_decode_tokens} decodes{prompts})"
