@@ -21,7 +21,7 @@ from sarathid.slo.time_budget import TimeBudget
 
 _ANY_ITERATION = IterationFeatures(num_decodes=1, decode_context=1)
 _LEAST_PROGRESS = 16  # tokens: fewer would make a prompt take longer than anybody waits
-LONGEST_HOLD_S = 10.0
+LONGEST_HOLD_S = 30.0
 _USUAL_GAIN = 1.0 / 128.0
 _SCHEDULE_GAIN = 1.0 / 16.0
 
@@ -122,9 +122,9 @@ class SLOController:
             return None
         if stats.plan is None:
             return None
-        # Where decodes are late by themselves, or by the floor, no other plan would have helped.
-        if stats.plan.decode_s < target_s and stats.plan.bound is not BudgetBound.FLOOR:
-            self._headroom.observe(len(stats.gaps), num_late)
+        plan = stats.plan
+        is_planned = plan.decode_s < plan.planned_s and plan.bound is not BudgetBound.FLOOR
+        self._headroom.observe(len(stats.gaps), num_late if is_planned else 0)  # else no other plan would have helped
         if stats.plan.bound is not BudgetBound.HOLD:
             self._held_since_s = None
         elif self._held_since_s is None:

@@ -8,10 +8,13 @@ from sarathid.protocol.stats import BudgetBound
 from sarathid.scheduler.sequence import Sequence
 
 _LEAST_TILE = 8
-_MOST_TOKENS_AHEAD = 512
-# Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up.
-_MOST_DECODE_TIMES = 5.0
-_MOST_USUAL_TIMES = 1.6
+_MOST_TOKENS_AHEAD = 1024
+# Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up:
+# so many times what the decodes take alone, more where iterations have come to take half of it and over, and never
+# more than the last, where the stages of a pipeline would wait for each other.
+_USEFUL_DECODE_TIMES = 4.0
+_USEFUL_USUAL_TIMES = 2.0
+_MOST_DECODE_TIMES = 10.0
 
 
 class TimeBudget:
@@ -19,8 +22,8 @@ class TimeBudget:
 
     `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
     together. A decode that is late already, whatever runs beside it, no longer counts. Beside decodes an iteration
-    takes at most five times what they take alone, or 1.6 times `usual_s` if that is more: where the load demands it,
-    what is usual grows up to the target. Without decodes only `max_tokens` bounds the batch, unless it `is_pipelined`:
+    takes at most four times what they take alone, or twice `usual_s` if that is more, up to ten times: where the load
+    demands it, what is usual grows. Without decodes only `max_tokens` bounds the batch, unless it `is_pipelined`:
     then decodes of other batches wait behind it. Where the decodes leave nothing, `floor_tokens` run all the same.
     Totals are rounded down to a multiple of `tile`, and of eight tokens in any case. `start_tokens` is a guess of the
     first chunk, which saves predictions if it is near.
@@ -87,7 +90,8 @@ class TimeBudget:
         self.features = IterationFeatures(num_decodes, context)
         self.decode_s = self._seconds(self.features)
         slack_s = self._tightest_slack_s(sequences)
-        useful_s = max(_MOST_DECODE_TIMES * self.decode_s, _MOST_USUAL_TIMES * self._usual_s)
+        wanted_s = max(_USEFUL_DECODE_TIMES * self.decode_s, _USEFUL_USUAL_TIMES * self._usual_s)
+        useful_s = min(wanted_s, _MOST_DECODE_TIMES * self.decode_s)
         self.limit_s = min(slack_s, useful_s)
         self._limit_bound = BudgetBound.TARGET if slack_s <= useful_s else BudgetBound.USE
 
@@ -122,13 +126,13 @@ class TimeBudget:
         return self._target_s - self._now_s + min(in_time_s, default=self._now_s)
 
     def _would_overload(self, sequence: Sequence) -> bool:
-        """Whether the decodes would miss the target by themselves when this request's answer is half written."""
+        """Whether the decodes would miss the target by themselves when this request has its answer."""
         now = self.features
         if now.num_sequences == 0:
             return False
         context = now.decode_context + sum([num_tokens + first for num_tokens, first in now.chunks])
         num_decodes = now.num_sequences + 1
-        num_ahead = min((sequence.max_num_tokens - sequence.num_tokens) // 2, _MOST_TOKENS_AHEAD)
+        num_ahead = min(sequence.max_num_tokens - sequence.num_tokens, _MOST_TOKENS_AHEAD)
         context += sequence.num_tokens + num_decodes * num_ahead
         return self._seconds(IterationFeatures(num_decodes, context)) > self._target_s
 
