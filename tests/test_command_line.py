@@ -29,7 +29,7 @@ def call(monkeypatch: pytest.MonkeyPatch, words: str) -> Any:
         ("sarathid simulate --no-such-option", "No such option: --no-such-option", "sarathid simulate --help"),
         ("sarathid simulate --buget 512", "--budget", "sarathid simulate --help"),
         ("sarathid simulate", "Missing option '--profile'", "sarathid simulate --help"),
-        ("sarathid capacity --budget many", "Invalid value for '--budget'", "sarathid capacity --help"),
+        ("sarathid capacity --seed many", "Invalid value for '--seed'", "sarathid capacity --help"),
         ("sarathid no-such-command", "No such command 'no-such-command'", "sarathid --help"),
         ("sarathictl status --no-such-option", "No such option: --no-such-option", "sarathictl status --help"),
         ("sarathictl status one two", "one two", "sarathictl status --help"),

@@ -35,10 +35,10 @@ def plan(
     ] = False,
     json: JsonOption = False,
 ) -> None:
-    """Replay the last minutes' requests under other settings, beside what was observed; change nothing.
+    """Say what other settings would have done in the last minutes.
 
-    Every combination of the settings given is tried. The daemon simulates in a process of its own, which takes
-    seconds; first comes how well the same simulation tells what did happen.
+    The daemon replays what came, in a process of its own, under every combination of the settings given; that takes
+    seconds and changes nothing. First comes how well the same replay tells what did happen.
     """
     invocation = invocation_of(context, is_json=json)
     last_s = units.parse_duration_s(last)

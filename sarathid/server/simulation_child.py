@@ -50,7 +50,7 @@ async def simulate_window(arguments: tuple[str, ...], max_s: int = MAX_S) -> Fig
 
 
 def _restrain(pid: int, max_s: int) -> None:
-    """Let a process yield to others and live for so many seconds of computing, even when the daemon is gone."""
+    """Let a process yield to others, and end it should it compute for longer with the daemon gone."""
     with contextlib.suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
-        resource.prlimit(pid, resource.RLIMIT_CPU, (max_s, max_s))
+        resource.prlimit(pid, resource.RLIMIT_CPU, (max_s + 1, max_s + 1))
