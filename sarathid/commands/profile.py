@@ -175,7 +175,10 @@ def _validate(config: EngineConfig, executor: Executor, info: ExecutorInfo, rate
                 predicted_s.append(output.stats.predicted_s)
                 measured_s.append(output.stats.execute_s)
     errors = relative_errors(predicted_s, measured_s)
-    _tell(f"{name} predicts {len(measured_s)} fresh iterations", tuple(error * _PERCENT for error in errors))
+    _tell(
+        f"{name}, corrected as in a daemon, predicts {len(measured_s)} fresh iterations",
+        tuple(error * _PERCENT for error in errors),
+    )
 
 
 def _tell(words: str, errors_pct: tuple[float, ...]) -> None:
