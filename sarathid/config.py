@@ -54,6 +54,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_timeout_s: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 30.0
     start_timeout_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 600.0
     max_queue_len: Annotated[int, Meta(ge=1, le=1 << 20)] = 1024
+    max_waiting_tokens: Annotated[int, Meta(ge=1, le=1 << 40)] = 1 << 20
+    max_client_requests: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
     max_engine_restarts: Annotated[int, Meta(ge=0, le=1000)] = 5
 
 

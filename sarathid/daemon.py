@@ -21,6 +21,7 @@ from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_stat
 from sarathid.protocol.control import DaemonState, Draining
 from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
+from sarathid.server.admission import Admission
 from sarathid.server.availability import Availability
 from sarathid.server.control import ControlServer
 from sarathid.server.explainer import Explainer
@@ -29,6 +30,7 @@ from sarathid.server.kept_settings import KeptSettings
 from sarathid.server.openai.app import OpenAIServer
 from sarathid.server.planner import Planner
 from sarathid.server.promises import StartPromises
+from sarathid.server.retry_advice import RetryAdvice
 from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.simulation_child import simulate_window
@@ -75,7 +77,9 @@ class Daemon:
         self._drain_timeout_s = config.server.drain_timeout_s
         self._context = zmq.asyncio.Context()
         self._engine = EngineClient(
-            config.server.max_queue_len, sheds_overload=config.engine.overload is OverloadMode.SHED
+            config.server.max_queue_len,
+            config.server.max_waiting_tokens,
+            sheds_overload=config.engine.overload is OverloadMode.SHED,
         )
         self._board = Board()
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
@@ -238,10 +242,12 @@ class Daemon:
         )
 
     def _make_http_server(self, served_model: str) -> HTTPServer:
+        advice = RetryAdvice(self._engine, self._board, self._clock)
         server = OpenAIServer(
             self._engine,
             self._tokenizer,
             self._availability,
+            Admission(self._engine, advice, self._config.server.max_client_requests),
             served_model,
             self._reporter.metrics,
             self._clock,

@@ -77,6 +77,12 @@ def serve(
     slo_ttft: Annotated[str | None, _option("TARGET", "P95 to the first token: 2s, 25x or off [off].")] = None,
     runtime_dir: Annotated[str | None, _option("DIR", "Where the sockets go [$XDG_RUNTIME_DIR/sarathid].")] = None,
     max_queue_len: Annotated[str | None, _option("N", "Requests that may wait [1024].")] = None,
+    max_waiting_tokens: Annotated[
+        str | None, _option("N", "Tokens of waiting prompts from which on none is taken [1048576].")
+    ] = None,
+    max_client_requests: Annotated[
+        str | None, _option("N", "Requests that one client process may have under way [512].")
+    ] = None,
     drain_timeout: Annotated[str | None, _option("TIME", "How long a drain may take [30s].")] = None,
     start_timeout: Annotated[str | None, _option("TIME", "How long the engine may take to start [600s].")] = None,
     max_engine_restarts: Annotated[str | None, _option("N", "Restarts in a row before giving up [5].")] = None,
@@ -115,6 +121,8 @@ def serve(
         "slo_ttft": slo_ttft,
         "runtime_dir": runtime_dir,
         "max_queue_len": max_queue_len,
+        "max_waiting_tokens": max_waiting_tokens,
+        "max_client_requests": max_client_requests,
         "drain_timeout": drain_timeout,
         "start_timeout": start_timeout,
         "max_engine_restarts": max_engine_restarts,

@@ -107,6 +107,8 @@ SETTINGS = (
     Setting("engine", "slo_ttft", "slo_ttft", read_target),
     Setting("server", "runtime_dir", "runtime_dir", str),
     Setting("server", "max_queue_len", "max_queue_len", read_count),
+    Setting("server", "max_waiting_tokens", "max_waiting_tokens", read_count),
+    Setting("server", "max_client_requests", "max_client_requests", read_count),
     Setting("server", "drain_timeout", "drain_timeout_s", read_patience_s),
     Setting("server", "start_timeout", "start_timeout_s", read_patience_s),
     Setting("server", "max_engine_restarts", "max_engine_restarts", read_count),

@@ -67,12 +67,15 @@ class EngineClient:
     engine made them.
     """
 
-    def __init__(self, max_queue_len: int = 1024, *, sheds_overload: bool = False) -> None:
+    def __init__(
+        self, max_queue_len: int = 1024, max_waiting_tokens: int = 1 << 20, *, sheds_overload: bool = False
+    ) -> None:
         self.info: EngineInfo | None = None
         self.settings: EngineSettings | None = None
         self.is_ready = False
         self.silence = EngineSilence()
         self._max_queue_len = max_queue_len
+        self._max_waiting_tokens = max_waiting_tokens
         self._sheds_overload = sheds_overload
         self._is_overloaded = False
         self._streams: dict[int, TokenStream] = {}
@@ -141,8 +144,15 @@ class EngineClient:
         """Note that the engine is gone: changes under way are refused, requests wait for the next one."""
         self._disconnect()
 
-    def submit(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams, *, client: str = "") -> TokenStream:
-        """Queue a request and return its stream.
+    def submit(
+        self,
+        prompt_token_ids: tuple[int, ...],
+        sampling: SamplingParams,
+        *,
+        client: str = "",
+        timeout_s: float | None = None,
+    ) -> TokenStream:
+        """Queue a request and return its stream, which ends with `TIMEOUT` if it has not ended after `timeout_s`.
 
         Raises `QueueFull` when too many wait or no engine has been ready yet, and `RequestRefused`
         when the request can never be served.
@@ -157,6 +167,8 @@ class EngineClient:
         )
         self._next_request_id += 1
         stream = TokenStream(request, self._on_close, self._on_delivery)
+        if timeout_s is not None:
+            stream.deadline = asyncio.get_running_loop().call_later(timeout_s, self._on_deadline, stream)
         if self.is_ready:
             self._tell(AddRequest(request))
         self._streams[request.request_id] = stream
@@ -219,13 +231,21 @@ class EngineClient:
         """Return what every request that has not ended does now, oldest first."""
         return tuple(stream.status(now_s) for stream in self._streams.values() if stream.finish_reason is None)
 
-    def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams) -> None:
+    def check_room(self) -> None:
+        """Raise `QueueFull` when no request would be taken now, whatever it asks."""
         if self.info is None:
             raise QueueFull("the engine is starting; try again in a moment")
-        if sum(stream.is_waiting for stream in self._streams.values()) >= self._max_queue_len:
+        waiting = [stream for stream in self._streams.values() if stream.is_waiting]
+        if len(waiting) >= self._max_queue_len:
             raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
+        if sum([len(stream.prompt_token_ids) for stream in waiting]) >= self._max_waiting_tokens:
+            raise QueueFull(f"prompts of {self._max_waiting_tokens} tokens wait already; try again later")
         if self._sheds_overload and self._is_overloaded and self._streams:
             raise QueueFull("the answers under way take all the time that the target allows; try again later")
+
+    def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams) -> None:
+        self.check_room()
+        assert self.info is not None
         if not prompt_token_ids:
             raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
         if len(prompt_token_ids) >= self.info.max_model_len:
@@ -342,6 +362,7 @@ class EngineClient:
     def _take_settings(self, applied: SettingsApplied) -> None:
         self.settings = applied.new
         self._in_force_from = applied.iteration
+        self._is_overloaded = False  # by the settings before; if it is one by these, the engine says so again
         sent = self._changes.pop(applied.change_id)
         self._publish(
             SettingsChanged(
@@ -381,6 +402,10 @@ class EngineClient:
         if self.is_ready:
             self._tell(CancelRequest(stream.request_id, reason))
 
+    def _on_deadline(self, stream: TokenStream) -> None:
+        if stream.finish_reason is None and stream.cancel_reason is None:
+            self._cancel(stream, FinishReason.TIMEOUT)
+
     def _on_close(self, stream: TokenStream, reason: FinishReason) -> None:
         if stream.finish_reason is None:
             self._cancel(stream, reason)
@@ -389,6 +414,8 @@ class EngineClient:
     def _finish_if_over(self, stream: TokenStream) -> None:
         if stream.is_closed and stream.stats is not None:
             del self._streams[stream.request_id]
+            if stream.deadline is not None:
+                stream.deadline.cancel()
             self._publish(stream.final_stats(stream.stats))
 
     def _on_delivery(self, stream: TokenStream, delivered_gap_s: float, generated_gap_s: float) -> None:

@@ -30,6 +30,7 @@ class TokenStream:
         self.finish_reason: FinishReason | None = None
         self.cancel_reason: FinishReason | None = None
         self.stats: RequestStats | None = None
+        self.deadline: asyncio.TimerHandle | None = None
         self.is_closed = False
         self.num_stalls = 0
         self.num_engines_lost = 0  # since its last token, while they worked on it

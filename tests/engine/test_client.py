@@ -191,6 +191,22 @@ def test_the_queue_is_bounded(tmp_path: Path) -> None:
     with_engine(tmp_path, body)
 
 
+def test_prompts_that_wait_are_bounded_in_tokens(tmp_path: Path) -> None:
+    async def main() -> None:
+        client = EngineClient(max_waiting_tokens=50)
+        async with running(client, tmp_path / "engine.sock", Engine()):
+            streams = [client.submit((1,) * 40, GREEDY) for _ in range(2)]
+            with pytest.raises(QueueFull, match="50 tokens"):
+                client.check_room()
+            for stream in streams:
+                await read(stream)
+                stream.close()
+            client.check_room()
+        await client.close()
+
+    asyncio.run(main())
+
+
 def test_nothing_is_taken_before_an_engine_was_ready() -> None:
     async def body() -> None:
         client = EngineClient()

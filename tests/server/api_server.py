@@ -15,9 +15,12 @@ from sarathid.clock import MonotonicClock
 from sarathid.engine.client import EngineClient
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.stats import RequestStats, StreamRecord
+from sarathid.server.admission import Admission
 from sarathid.server.availability import Availability
 from sarathid.server.http import HTTPServer
 from sarathid.server.openai.app import OpenAIServer
+from sarathid.server.retry_advice import RetryAdvice
+from sarathid.telemetry.board import Board
 from tests.server.byte_tokenizer import make_tokenizer
 from tests.server.scripted_engine import SCRIPT, scripted_engine
 
@@ -37,7 +40,12 @@ class Api:
 
 @asynccontextmanager
 async def serve_api(
-    directory: Path, script: str = SCRIPT, *, ends: bool = True, pace_s: float = 0.0
+    directory: Path,
+    script: str = SCRIPT,
+    *,
+    ends: bool = True,
+    pace_s: float = 0.0,
+    max_client_requests: int = 100,
 ) -> AsyncIterator[Api]:
     """Serve the API in `directory` until the context is left."""
     socket_path = directory / "api.sock"
@@ -51,8 +59,11 @@ async def serve_api(
         engine.subscribe(observe)
         availability = Availability()
         availability.become(DaemonState.READY, "ready")
+        clock, board = MonotonicClock(), Board()
+        engine.subscribe(board.observe)
+        admission = Admission(engine, RetryAdvice(engine, board, clock), max_client_requests)
         server = OpenAIServer(
-            engine, make_tokenizer(), availability, MODEL, lambda: "a_metric 1\n", MonotonicClock(), random.Random(1)
+            engine, make_tokenizer(), availability, admission, MODEL, lambda: "a_metric 1\n", clock, random.Random(1)
         )
         http_server = HTTPServer(server.app())
         listener = socket.socket(socket.AF_UNIX)

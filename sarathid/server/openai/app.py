@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable
 from http import HTTPStatus
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,13 +13,17 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ExceptionHandler
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
+from sarathid.errors import QueueFull
 from sarathid.protocol.requests import SamplingParams
+from sarathid.server.admission import Admission
 from sarathid.server.availability import Availability
 from sarathid.server.generation import Generation
-from sarathid.server.openai.errors import EXCEPTION_HANDLERS, unavailable
+from sarathid.server.openai.errors import EXCEPTION_HANDLERS, no_room, unavailable
+from sarathid.server.openai.gate import Gate
 from sarathid.server.openai.openapi import openapi_document
 from sarathid.server.openai.reply import ChatFormat, CompletionFormat, ReplyFormat, ReplyHead
 from sarathid.server.openai.request_id import RequestIdMiddleware
@@ -46,6 +51,7 @@ class OpenAIServer:
         engine: EngineClient,
         tokenizer: Tokenizer,
         availability: Availability,
+        admission: Admission,
         served_model: str,
         render_metrics: Callable[[], str],
         clock: Clock,
@@ -54,6 +60,7 @@ class OpenAIServer:
         self._engine = engine
         self._tokenizer = tokenizer
         self._availability = availability
+        self._admission = admission
         self._served_model = served_model
         self._render_metrics = render_metrics
         self._clock = clock
@@ -62,9 +69,10 @@ class OpenAIServer:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
+        gate = [Middleware(Gate, self._availability, self._admission)]
         routes = [
-            Route("/v1/completions", self.completions, methods=["POST"]),
-            Route("/v1/chat/completions", self.chat_completions, methods=["POST"]),
+            Route("/v1/completions", self.completions, methods=["POST"], middleware=gate),
+            Route("/v1/chat/completions", self.chat_completions, methods=["POST"], middleware=gate),
             Route("/v1/models", self.models),
             Route("/v1/models/{model:path}", self.model),
             Route("/health", self.health),
@@ -73,12 +81,11 @@ class OpenAIServer:
             Route("/openapi.json", self.openapi),
         ]
         middleware = [Middleware(RequestIdMiddleware)]
-        return Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)
+        handlers: dict[Any, ExceptionHandler] = {**EXCEPTION_HANDLERS, QueueFull: self.queue_full}
+        return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def completions(self, request: Request) -> Response:
         """Continue a text."""
-        if not self._availability.is_ready:
-            return unavailable(self._availability.reason)
         body = parse_request(await read_body(request), CompletionRequest)
         self._check_model(body.model)
         prompt = await self._tokenizer.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
@@ -87,8 +94,6 @@ class OpenAIServer:
 
     async def chat_completions(self, request: Request) -> Response:
         """Answer in a conversation."""
-        if not self._availability.is_ready:
-            return unavailable(self._availability.reason)
         body = parse_request(await read_body(request), ChatRequest)
         self._check_model(body.model)
         prompt = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
@@ -122,6 +127,10 @@ class OpenAIServer:
         """Describe this API."""
         return JSONResponse(openapi_document())
 
+    async def queue_full(self, _request: Request, error: Exception) -> Response:
+        """Answer a request for which there is no room now."""
+        return no_room(str(error), self._admission.retry_after_s())
+
     def _model_card(self) -> dict[str, str | int]:
         card: dict[str, str | int] = {
             "id": self._served_model,
@@ -150,7 +159,9 @@ class OpenAIServer:
         self, request: Request, body: SamplingFields, prompt: tuple[int, ...], reply_format: ReplyFormat
     ) -> Response:
         seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
-        stream = self._engine.submit(prompt, sampling_params(body, seed), client=client_label(request, body.user))
+        stream = self._engine.submit(
+            prompt, sampling_params(body, seed), client=client_label(request, body.user), timeout_s=body.timeout
+        )
         generation = Generation(
             stream, self._tokenizer.detokenizer(), body.stop_strings, tells_every_token=body.return_token_ids
         )

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from sarathid.errors import QueueFull, RequestRefused
+from sarathid.errors import RequestRefused
 from sarathid.server.openai.schema import ErrorDetail, ErrorReply
 
 RETRY_AFTER_S = 1
@@ -41,16 +41,16 @@ def unavailable(reason: str) -> Response:
     return error_response(HTTPStatus.SERVICE_UNAVAILABLE, reason, code="unavailable", headers=headers)
 
 
+def no_room(reason: str, retry_after_s: int) -> Response:
+    """Return the answer to a request for which there is no room now."""
+    headers = {"retry-after": str(retry_after_s)}
+    return error_response(HTTPStatus.TOO_MANY_REQUESTS, reason, code="queue_full", headers=headers)
+
+
 def on_refused(_request: Request, error: Exception) -> Response:
     """Answer a request that can't be served as asked."""
     assert isinstance(error, RequestRefused)
     return error_response(HTTPStatus.BAD_REQUEST, str(error), param=error.param)
-
-
-def on_queue_full(_request: Request, error: Exception) -> Response:
-    """Answer a request for which there is no room now."""
-    headers = {"retry-after": str(RETRY_AFTER_S)}
-    return error_response(HTTPStatus.TOO_MANY_REQUESTS, str(error), code="queue_full", headers=headers)
 
 
 def on_http_error(_request: Request, error: Exception) -> Response:
@@ -72,7 +72,6 @@ def on_unexpected(request: Request, error: Exception) -> Response:
 
 EXCEPTION_HANDLERS = {
     RequestRefused: on_refused,
-    QueueFull: on_queue_full,
     HTTPException: on_http_error,
     ClientDisconnect: on_disconnect,
     Exception: on_unexpected,

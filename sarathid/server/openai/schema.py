@@ -69,6 +69,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stop_token_ids: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
     return_token_ids: bool = False
+    timeout: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
 
     @property
     def stop_strings(self) -> tuple[str, ...]:

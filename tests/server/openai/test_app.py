@@ -204,6 +204,37 @@ def test_a_draining_daemon_says_when_to_come_back(tmp_path: Path) -> None:
     with_api(tmp_path, use)
 
 
+def test_a_client_with_too_many_requests_is_refused_before_its_body_is_read(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        body = {"prompt": "x", "stream": True, "max_tokens": 400}
+        async with api.http.stream("POST", "/v1/completions", json=body) as first:
+            refused = await api.http.post("/v1/completions", content=b"{")
+            assert first.status_code == 200
+        assert_refused(refused, 429)
+        assert refused.json()["error"]["code"] == "queue_full"
+        assert int(refused.headers["retry-after"]) >= 1
+        await api.ended.get()
+        assert (await api.http.post("/v1/completions", json={"prompt": "x", "max_tokens": 1})).status_code == 200
+
+    with_api(tmp_path, use, ends=False, pace_s=0.01, max_client_requests=1)
+
+
+@pytest.mark.parametrize("is_streamed", [True, False])
+def test_a_request_ends_at_its_deadline(tmp_path: Path, is_streamed: bool) -> None:
+    async def use(api: Api) -> None:
+        body = {"prompt": "x", "max_tokens": 400, "timeout": 0.2}
+        if is_streamed:
+            *_, last = await events_of(api, "/v1/completions", body)
+        else:
+            last = (await api.http.post("/v1/completions", json=body)).json()
+        assert last["choices"][0]["finish_reason"] == "timeout"
+        stats = await api.ended.get()
+        assert stats.finish_reason is FinishReason.TIMEOUT
+        assert 0 < stats.num_output_tokens < 100
+
+    with_api(tmp_path, use, ends=False, pace_s=0.01)
+
+
 def test_every_reply_has_a_request_id(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         given = await api.http.get("/health", headers={"x-request-id": "mine-1"})

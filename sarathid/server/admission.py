@@ -1,0 +1,39 @@
+"""Whether there is room for one request more, before anything is spent on it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sarathid.engine.client import EngineClient
+from sarathid.errors import QueueFull
+from sarathid.server.retry_advice import RetryAdvice
+
+
+class Admission:
+    """The engine's room, and how much of it one client may have."""
+
+    def __init__(self, engine: EngineClient, advice: RetryAdvice, max_client_requests: int) -> None:
+        self._engine = engine
+        self._advice = advice
+        self._max_client_requests = max_client_requests
+        self._num_by_client: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Hold one of the client's places; raises `QueueFull` when it has no more, or the engine has no room."""
+        self._engine.check_room()
+        if self._num_by_client[client] >= self._max_client_requests:
+            raise QueueFull(
+                f"this client has {self._max_client_requests} requests under way; wait for one of them to end"
+            )
+        self._num_by_client[client] += 1
+        try:
+            yield
+        finally:
+            self._num_by_client[client] -= 1
+            if not self._num_by_client[client]:
+                del self._num_by_client[client]
+
+    def retry_after_s(self) -> int:
+        """Return when a client that was refused does best to come back."""
+        return self._advice.seconds()
