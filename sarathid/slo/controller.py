@@ -147,11 +147,12 @@ class SLOController:
         self.settings = msgspec.structs.replace(settings, token_budget=num_tokens or settings.token_budget)
 
     def apply(self, change: ChangeSettings) -> EngineSettings:
-        """Put the change in force and return the new settings.
+        """Put the change in force and return the new settings; an overload was one by the old ones alone.
 
         Raises `ControlRefused` with the range or the choices when a value is outside of them.
         """
         check_change(change, self._circumstances.bounds)
+        self._overload = OverloadWatch(self._cost_model)
         current = self.settings
         budget = current.budget if change.budget is None else change.budget
         self.resume(

@@ -73,6 +73,7 @@ class Board:
                     self.overload = None
             case SettingsChanged():
                 self.events.append(record)
+                self.overload = None
 
     def tbt(self, now_s: float) -> Percentiles:
         """Return the times between tokens of the last minute."""

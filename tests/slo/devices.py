@@ -43,7 +43,7 @@ class Run:
             block_size=serving.block_size,
             pace=ChangingDevice(clock, slowdowns),
         )
-        core = build_core(
+        self.core = build_core(
             serving.engine_config(),
             executor,
             executor.start(),
@@ -53,7 +53,7 @@ class Run:
         )
         self.iterations: list[IterationStats] = []
         self.overloads: list[Overload] = []
-        self.replay = Replay(core, clock, requests, executor.has_room_at)
+        self.replay = Replay(self.core, clock, requests, executor.has_room_at)
 
     def until(self, time_s: float) -> "Run":
         while self.replay.now_s < time_s and (output := self.replay.step()) is not None:

@@ -5,8 +5,9 @@ from statistics import quantiles
 import pytest
 
 from sarathid.costmodel.library import find_profile
-from sarathid.protocol.slo import OverloadMode
+from sarathid.protocol.slo import SLO, OverloadMode
 from sarathid.protocol.stats import Blocker, BudgetBound
+from sarathid.protocol.step import ChangeSettings
 from sarathid.simulator.serving import Serving
 from sarathid.workload import PlannedRequest
 from sarathid.workload_catalog import load_requests
@@ -75,6 +76,15 @@ def test_too_many_decodes_are_told_and_new_requests_wait_unless_they_may_not(mod
     else:
         assert sum(late) / len(late) < 0.3
         assert sum(held) / len(held) > 0.9
+
+
+def test_an_overload_is_one_by_the_settings_in_force_and_told_again_where_it_is_one_by_others() -> None:
+    requests = tuple(PlannedRequest(0.02 * i, 32, 1500) for i in range(160))
+    run = Run(YI, Serving(token_budget="auto", slo_tbt_s=0.055), requests, {}).until(20.0)
+    run.core.change_settings(ChangeSettings(change_id=1, slo=SLO(tbt_s=0.05)))
+    run.until(40.0)
+
+    assert [overload.is_overloaded for overload in run.overloads] == [True, True]
 
 
 def test_nobody_is_held_for_ever() -> None:

@@ -3,6 +3,7 @@ import pytest
 
 from sarathid.protocol.control import MAX_HISTORY
 from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
     Blocker,
     BudgetBound,
@@ -12,6 +13,7 @@ from sarathid.protocol.stats import (
     LifeCycle,
     Overload,
     RequestStats,
+    SettingsChanged,
     StallCause,
     StallEvent,
     TokenGap,
@@ -112,7 +114,7 @@ def test_predictions_are_held_against_what_the_executor_took() -> None:
     assert error.p95 == pytest.approx(0.2)
 
 
-def test_an_overload_lasts_until_it_is_over_or_the_engine_is_gone() -> None:
+def test_an_overload_lasts_until_it_is_over_or_the_settings_or_the_engine_are_gone() -> None:
     board = Board()
     begins = Overload(
         time_s=1.0, iteration=7, is_overloaded=True, num_decodes=90, most_decodes=60, decode_s=0.15, planned_s=0.1
@@ -123,6 +125,11 @@ def test_an_overload_lasts_until_it_is_over_or_the_engine_is_gone() -> None:
     assert board.overload is None
     board.observe(begins)
     board.observe(LifeCycle(time_s=2.0, state="restarting", message="the engine died"))
+    assert board.overload is None
+    board.observe(begins)
+    board.observe(
+        SettingsChanged(time_s=3.0, iteration=9, revision=1, token_budget=512, policy="stall-free", slo=SLO())
+    )
     assert board.overload is None
 
 
