@@ -60,7 +60,7 @@ def _mode(found: BudgetReasons) -> str:
         case BudgetMode.ADAPTIVE if target_s is None:
             return "auto, with no TBT target to follow"
         case BudgetMode.ADAPTIVE if found.age_s is None:
-            return "auto, before the first iteration"
+            return "auto, before its first iteration"
         case BudgetMode.ADAPTIVE if found.plan is None:
             return "auto, with too little seen to predict by"
         case BudgetMode.ADAPTIVE:
@@ -135,6 +135,8 @@ def _record(found: BudgetReasons) -> Iterator[Fact]:
 
 
 def _what_would_change_it(found: BudgetReasons) -> str:
+    if not found.num_by_bound:
+        return "nobody can tell yet: no iteration has run under these settings"
     bound = main_bound(found.num_by_bound)
     engine = found.engine
     match bound:

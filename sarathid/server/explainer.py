@@ -9,7 +9,7 @@ from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ErrorCode, RequestStatus
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import IterationStats, StallEvent
+from sarathid.protocol.stats import EngineSettings, IterationStats, StallEvent
 from sarathid.protocol.why import BudgetReasons, RequestReasons, StallReasons, WaitReasons
 from sarathid.server.promises import StartPromises
 from sarathid.server.waiting_line import RUNNING, WaitingLine
@@ -37,7 +37,8 @@ class Explainer:
         if engine is None or settings is None:
             raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready", "ask again when it is")
         board, now_s = self._board, self._clock.now_s()
-        last, recent = board.last, board.recent
+        iterations, recent = self._iterations_under(settings), board.recent
+        last = iterations[0] if iterations else None
         return BudgetReasons(
             engine=engine,
             settings=settings,
@@ -45,12 +46,12 @@ class Explainer:
             plan=None if last is None else last.plan,
             num_decodes=0 if last is None else last.num_decode_tokens,
             age_s=None if last is None else max(0.0, now_s - last.end_s),
-            num_by_bound=Counter(stats.bound for stats in islice(reversed(board.iterations), NUM_ITERATIONS)),
+            num_by_bound=Counter(stats.bound for stats in iterations),
             window_s=recent.window_s,
             num_tbts=recent.tbt.count(now_s),
             num_late=recent.late.count(now_s),
             prediction_error=board.prediction_error(now_s),
-            overload=board.overload,
+            overload=board.overload if self._engine.num_in_flight else None,
             promises=self._promises.record(),
         )
 
@@ -66,12 +67,13 @@ class Explainer:
                 f"there is no request {request_id}, or it ended long ago",
                 "`sarathictl requests` lists them",
             )
-        last, settings = self._board.last, self._engine.settings
+        settings = self._engine.settings
+        iterations = [] if settings is None else self._iterations_under(settings)
         return RequestReasons(
             engine=self._engine.info,
             slo=SLO() if settings is None else settings.slo,
             is_engine_ready=self._engine.is_ready,
-            plan=None if last is None else last.plan,
+            plan=iterations[0].plan if iterations else None,
             status=status,
             ended=ended,
             ended_age_s=None if ended is None else now_s - ended.finished_s,
@@ -79,6 +81,11 @@ class Explainer:
             kept_promise=self._promises.find(request_id),
             stalls=tuple(islice(self._stalls(request_id, now_s), MAX_STALLS)),
         )
+
+    def _iterations_under(self, settings: EngineSettings) -> list[IterationStats]:
+        """Return those of the latest iterations that ran under the settings in force, newest first."""
+        latest = islice(reversed(self._board.iterations), NUM_ITERATIONS)
+        return [stats for stats in latest if stats.revision == settings.revision]
 
     def _wait(self, status: RequestStatus, requests: tuple[RequestStatus, ...], now_s: float) -> WaitReasons | None:
         if status.state in RUNNING or self._engine.info is None:

@@ -9,11 +9,11 @@ import pytest
 from sarathid.clock import MonotonicClock
 from sarathid.engine.client import EngineClient
 from sarathid.engine.token_stream import TokenStream
-from sarathid.errors import ControlRefused
+from sarathid.errors import ControlRefused, QueueFull
 from sarathid.protocol.control import ErrorCode, RequestState
 from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.slo import SLOChange
-from sarathid.protocol.stats import Blocker, IterationStats, StreamRecord
+from sarathid.protocol.stats import Blocker, IterationStats, Overload, StreamRecord
 from sarathid.server.explainer import Explainer
 from sarathid.server.promises import StartPromises
 from sarathid.telemetry.board import Board
@@ -96,6 +96,34 @@ def test_a_request_that_stalled_has_its_stalls_explained(tmp_path: Path) -> None
         assert sum(budget.num_by_bound.values()) == 12
 
     with_explainer(tmp_path, use)
+
+
+def test_a_budget_is_explained_by_iterations_under_the_settings_in_force(tmp_path: Path) -> None:
+    async def use(engine: EngineClient, explainer: Explainer) -> None:
+        stream = submit(engine, num_prompt_tokens=8, max_tokens=40)
+        await read(stream)
+        assert explainer.budget().plan is not None
+        await engine.change_settings(budget=64, slo=SLOChange(tbt_s=0.5))
+        found = explainer.budget()
+        assert (found.token_budget, found.plan, found.age_s, found.num_by_bound) == (64, None, None, {})
+        assert explainer.request(stream.request_id).plan is None
+
+    with_explainer(tmp_path, use)
+
+
+def test_what_is_too_much_by_one_target_is_not_shed_by_another(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with scripted_engine(tmp_path, ends=False, pace_s=0.004, sheds_overload=True) as engine:
+            await engine.change_settings(slo=SLOChange(tbt_s=0.001))
+            stream = submit(engine, num_prompt_tokens=8, max_tokens=400)
+            await until(engine, lambda record: isinstance(record, Overload))
+            with pytest.raises(QueueFull, match="all the time that the target allows"):
+                submit(engine, num_prompt_tokens=8, max_tokens=8)
+            await engine.change_settings(slo=SLOChange(tbt_s=None))
+            submit(engine, num_prompt_tokens=8, max_tokens=8).close()
+            stream.close()
+
+    asyncio.run(main())
 
 
 def test_a_running_request_waits_for_nothing(tmp_path: Path) -> None:

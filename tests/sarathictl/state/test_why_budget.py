@@ -60,9 +60,9 @@ def test_before_anything_is_known_it_says_so() -> None:
         plan=None, age_s=None, num_by_bound={}, num_tbts=0, num_late=0, prediction_error=nothing
     )
     facts = facts_of(fresh)
-    assert "auto, before the first iteration" in facts["budget"]
+    assert "auto, before its first iteration" in facts["budget"]
     assert facts["target"] == "TBT P99 within 100 ms; no token in the last 60 s"
-    assert "nothing waits for it" in facts["change"]
+    assert "no iteration has run under these settings" in facts["change"]
     assert "too little seen" in facts_of(msgspec.structs.replace(fresh, age_s=0.1))["budget"]
 
 
