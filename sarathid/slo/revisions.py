@@ -184,11 +184,14 @@ class Revisions:
         return Retuning.to({name: before[name] for name in names})
 
     def last_asked(self) -> int:
-        """Return the latest revision that somebody asked for and that stands; raises `ControlRefused` without one."""
-        standing = (RevisionState.KEPT, RevisionState.ON_PROBATION)
-        for revision in reversed(self._revisions.values()):
-            if revision.origin is ChangeOrigin.ASKED and revision.state in standing:
-                return revision.revision
+        """Return the latest revision that somebody asked for and whose change stands.
+
+        Raises `ControlRefused` without one.
+        """
+        for number, revision in reversed(self._revisions.items()):
+            has_changed = revision.state is RevisionState.KEPT and values_of(revision.old) != values_of(revision.new)
+            if revision.origin is ChangeOrigin.ASKED and (has_changed or number in self._probations):
+                return number
         raise ControlRefused(ErrorCode.NOT_FOUND, "there is no change to undo", "`sarathictl history` shows them")
 
     def check_newest(self, if_revision: int | None) -> int:

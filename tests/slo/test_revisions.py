@@ -108,6 +108,14 @@ def test_undoing_again_and_again_goes_further_back() -> None:
         book.revisions.last_asked()
 
 
+def test_a_revision_that_changed_nothing_stands_in_no_undos_way() -> None:
+    book = Book()
+    book.make(budget(256))
+    book.make(budget(256))
+
+    assert book.revisions.last_asked() == 1
+
+
 def test_a_change_on_probation_is_not_settled_before_it_is_kept() -> None:
     book = Book()
     book.make(budget(256), confirm_s=60.0)
