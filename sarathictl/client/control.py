@@ -11,7 +11,7 @@ import msgspec
 import zmq
 
 from sarathictl.client.endpoint import Endpoint, check_reachable
-from sarathid.errors import CodecError, ControlRefused
+from sarathid.errors import CodecError, ConfigError, ControlRefused
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ControlReply, ControlRequest
 
@@ -51,10 +51,14 @@ class ControlClient:
         """Return the daemon's answer to `op`.
 
         Raises `ControlRefused` when the daemon refuses it, `TimeoutError` when no answer comes in
-        time, and `CodecError` when the answer is not of `reply_type`.
+        time, `CodecError` when the answer is not of `reply_type`, and `ConfigError` when no message can hold `op`.
         """
         request_id = next(self._ids)
-        self._socket.send(encode(msgspec.structs.replace(op, id=request_id)))
+        try:
+            message = encode(msgspec.structs.replace(op, id=request_id))
+        except OverflowError as error:
+            raise ConfigError("a number is larger than any that the daemon can be sent") from error
+        self._socket.send(message)
         reply = self._receive(request_id)
         if reply.error is not None:
             raise ControlRefused(reply.error.code, reply.error.message, reply.error.hint)

@@ -121,6 +121,16 @@ def test_a_refusal_has_its_own_exit_code(daemon: StubDaemon, sarathictl: Any, co
     assert outcome.err == "sarathictl: not now\ndo something else\n"
 
 
+@pytest.mark.parametrize("arguments", [("set-budget", str(1 << 64)), ("why", str(1 << 64))])
+def test_a_number_that_no_message_can_hold_is_a_mistake_of_usage(
+    daemon: StubDaemon, sarathictl: Any, arguments: tuple[str, ...]
+) -> None:
+    outcome = sarathictl(*arguments)
+
+    assert outcome.code == 2
+    assert outcome.err == "sarathictl: a number is larger than any that the daemon can be sent\n"
+
+
 def test_a_reason_that_a_terminal_might_obey_is_never_sent(daemon: StubDaemon, sarathictl: Any) -> None:
     assert sarathictl("set-budget", "512", "-m", "a\x1b[2J").code == 2
     assert daemon.asked == []
