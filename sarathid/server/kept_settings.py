@@ -44,7 +44,7 @@ class KeptSettings:
             return msgspec.json.decode(self._path.read_bytes(), type=KeptTexts).by_name()
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             log.warning("the kept settings in %s are ignored: %s", self._path, error)
             return {}
 

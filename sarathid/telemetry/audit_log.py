@@ -85,5 +85,5 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _decoded(line: bytes) -> AuditEntry | None:
     try:
         return msgspec.json.decode(line, type=AuditEntry)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

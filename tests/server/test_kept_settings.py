@@ -29,7 +29,18 @@ def test_nothing_is_kept_at_first(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"\xff\xfe", b"[]", b'{"token_budget": 512}', b'{"model": "other"}', b'{"policy": null']
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"[" * 100_000,
+        b'{"token_budget": 512}',
+        b'{"model": "other"}',
+        b'{"policy": null',
+        b'{"policy": "\xff"}',
+    ],
 )
 def test_a_broken_file_is_told_of_and_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes) -> None:
     (tmp_path / "settings.json").write_bytes(content)

@@ -64,7 +64,7 @@ def test_garbage_between_lines_is_passed_over(tmp_path: Path) -> None:
     log = AuditLog(tmp_path / "run")
     log.append(make_entry(0))
     with (tmp_path / "run" / "audit.jsonl").open("ab") as file:
-        file.write(b"\x00\xff garbage\n{}\n[]\n")
+        file.write(b"\x00\xff garbage\n{}\n[]\n" + b'{"by": "\xff"}\n' + b'{"x":' + b"[" * 100_000 + b"\n")
     log.append(make_entry(1))
 
     assert read(log) == [0, 1]
