@@ -16,6 +16,7 @@ from sarathictl.client.control import ControlAsk
 from sarathictl.client.endpoint import check_reachable
 from sarathictl.client.stats_stream import Link, StatsStream
 from sarathictl.client.still_source import StillSource
+from sarathictl.commands.plan import PLAN_TIMEOUT_S
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
@@ -76,6 +77,7 @@ def _make_app(invocation: Invocation, source: "Source", clock: Clock) -> "Consol
     return ConsoleApp(
         source,
         ControlAsk(invocation.endpoint, invocation.timeout_s),
+        ControlAsk(invocation.endpoint, max(invocation.timeout_s, PLAN_TIMEOUT_S)),
         clock=clock,
         has_color=invocation.has_color,
         is_ascii=invocation.is_ascii,

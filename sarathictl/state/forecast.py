@@ -28,21 +28,25 @@ def _count(value: float | None) -> str:
     return units.ABSENT if value is None else f"{value:.0f}"
 
 
+TBT_P99 = Row("TBT P99", lambda figures: figures.tbt_p99_s, units.duration)
+TTFT_P50 = Row("TTFT P50", lambda figures: figures.ttft_p50_s, units.duration)
+TTFT_P95 = Row("TTFT P95", lambda figures: figures.ttft_p95_s, units.duration)
+TOKENS_PER_S = Row("tokens/s", lambda figures: figures.tokens_per_s, _count, is_latency=False)
+STALLS = Row("stalls", lambda figures: figures.num_stalls, _count, is_latency=False)
 ROWS = (
     Row("TBT P50", lambda figures: figures.tbt_p50_s, units.duration),
-    Row("TBT P99", lambda figures: figures.tbt_p99_s, units.duration),
-    Row("TTFT P50", lambda figures: figures.ttft_p50_s, units.duration),
+    TBT_P99,
+    TTFT_P50,
     Row("TTFT P99", lambda figures: figures.ttft_p99_s, units.duration),
-    Row("tokens/s", lambda figures: figures.tokens_per_s, _count, is_latency=False),
+    TOKENS_PER_S,
 )
-_STALLS = Row("stalls", lambda figures: figures.num_stalls, _count, is_latency=False)
 
 
 def plan_lines(planned: Planned) -> Iterator[str]:
     """Yield the words and the table: what it rests on, how far it is off, what each candidate would give."""
-    yield f"last {units.duration(planned.span_s)}: {', '.join(_requests(planned))}"
+    yield basis_in_words(planned)
     yield f"replayed on the cost profile {planned.profile}, the device taking {planned.correction:.2f}x its time"
-    yield _trust(planned)
+    yield trust_in_words(planned)
     yield ""
     yield from _aligned(_table(planned))
 
@@ -64,7 +68,7 @@ def any_holds(planned: Planned) -> bool:
 
 def worst_error(planned: Planned) -> tuple[str, float] | None:
     """Return the figure that the replay of what happened is most wrong about, and by which share; None without any."""
-    errors = {row.name: error for row in ROWS if (error := _error(row, planned)) is not None}
+    errors = {row.name: error for row in ROWS if (error := error_of(row, planned)) is not None}
     return max(errors.items(), key=lambda named: abs(named[1]), default=None)
 
 
@@ -72,6 +76,11 @@ def candidate_of(settings: EngineSettings) -> Candidate:
     """Return the candidate that comes to these settings, whatever is in force."""
     slo = SLOChange(tbt_s=settings.slo.tbt_s, ttft_s=settings.slo.ttft_s)
     return Candidate(budget=settings.budget, policy=settings.policy, slo=slo)
+
+
+def basis_in_words(planned: Planned) -> str:
+    """Return what a plan rests on: `"last 5 m 00 s: 41 requests"`, and which of them are guessed or left out."""
+    return f"last {units.duration(planned.span_s)}: {', '.join(_requests(planned))}"
 
 
 def _requests(planned: Planned) -> Iterator[str]:
@@ -82,7 +91,8 @@ def _requests(planned: Planned) -> Iterator[str]:
         yield f"{planned.num_left_out} left out that got no token"
 
 
-def _trust(planned: Planned) -> str:
+def trust_in_words(planned: Planned) -> str:
+    """Return how far the replay of what happened is off, and whether that is too far for figures."""
     worst = worst_error(planned)
     if worst is None:
         return "too little was seen to say how well this predicts"
@@ -91,7 +101,8 @@ def _trust(planned: Planned) -> str:
     return words if abs(error) <= TRUSTED_ERROR else f"{words}: take it as a direction, not as figures"
 
 
-def _error(row: Row, planned: Planned) -> float | None:
+def error_of(row: Row, planned: Planned) -> float | None:
+    """Return the share by which the replay of what happened is off; None where nothing was seen."""
     expected, seen = row.value(planned.replayed), row.value(planned.observed)
     if expected is None or not seen:
         return None
@@ -103,8 +114,8 @@ def _error(row: Row, planned: Planned) -> float | None:
 def _table(planned: Planned) -> Iterator[list[str]]:
     names = [_name(planned.current, forecast.settings) for forecast in planned.forecasts]
     yield ["", "observed", "replayed", "error", *names]
-    for row in (*ROWS, _STALLS):
-        error = _error(row, planned) if row in ROWS else None
+    for row in (*ROWS, STALLS):
+        error = error_of(row, planned) if row in ROWS else None
         cells = [row.shown(row.value(figures)) for figures in (planned.observed, planned.replayed)]
         forecasts = [row.shown(row.value(forecast.figures)) for forecast in planned.forecasts]
         yield [row.name, *cells, units.ABSENT if error is None else f"{error:+.0%}", *forecasts]

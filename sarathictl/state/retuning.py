@@ -34,14 +34,23 @@ def describe_change(retuned: Retuned) -> str:
 
 def describe_outcome(revision: Revision) -> str:
     """Return `"revision 7 taken back: tbt.p99 < 120ms fails: 0.268 s"`."""
-    return f"revision {revision.revision} {_OUTCOMES[revision.state]}{_because(revision.verdict)}"
+    return f"revision {revision.revision} {outcome_in_words(revision)}"
+
+
+def outcome_in_words(revision: Revision) -> str:
+    """Return `"kept"`, `"on probation"` or `"taken back: tbt.p99 < 120ms fails: 0.268 s"`."""
+    return f"{_OUTCOMES[revision.state]}{_because(revision.verdict)}"
+
+
+def change_in_words(revision: Revision) -> str:
+    """Return what a revision changed, and of the first one all its settings."""
+    return settings_in_words(revision.new) if revision.old == revision.new else differences(revision.old, revision.new)
 
 
 def revision_line(revision: Revision) -> str:
     """Return `"r7  2026-11-23 14:05:12  token budget 128 -> 512  by 0/17/bash: why  [kept]"`."""
-    what = settings_in_words(revision.new) if revision.old == revision.new else differences(revision.old, revision.new)
-    facts = [f"r{revision.revision}", units.calendar_time(revision.time_s), what + _by(revision)]
-    return "  ".join([*facts, f"[{_OUTCOMES[revision.state]}{_because(revision.verdict)}]"])
+    what = change_in_words(revision) + _by(revision)
+    return f"r{revision.revision}  {units.calendar_time(revision.time_s)}  {what}  [{outcome_in_words(revision)}]"
 
 
 def audit_line(entry: AuditEntry) -> str:

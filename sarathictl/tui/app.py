@@ -4,33 +4,55 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
+import msgspec
 from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 
 from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState, Received
+from sarathictl.state.change_form import ChangeForm, budget_form, policy_form, slo_form
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.facts import Fact
+from sarathictl.state.fix import fix_form
+from sarathictl.state.known_history import KnownHistory
+from sarathictl.state.retuning import describe_change
 from sarathictl.state.why_budget import explain_budget
 from sarathictl.state.why_request import explain_request
+from sarathictl.tui.ask import Ask
 from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
 from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
-from sarathictl.tui.screens.retune import Ask, Form, RetuneScreen, budget_form, policy_form, slo_form
+from sarathictl.tui.screens.retune import RetuneScreen
 from sarathictl.tui.screens.why import WhyScreen
 from sarathictl.tui.themes import THEMES
 from sarathictl.tui.widgets.requests import RequestsPanel
+from sarathictl.tui.widgets.stalls import StallsPanel
 from sarathid.clock import Clock
-from sarathid.errors import SarathiError
-from sarathid.protocol.control import Cancel, Cancelled, ExplainBudget, ExplainRequest
+from sarathid.errors import ConfigError, SarathiError
+from sarathid.protocol.control import (
+    Cancel,
+    Cancelled,
+    ControlRequest,
+    ExplainBudget,
+    ExplainRequest,
+    GetHistory,
+    History,
+    Keep,
+    Kept,
+    Retuned,
+    Undo,
+)
+from sarathid.protocol.stats import StallEvent
 from sarathid.protocol.why import BudgetReasons, RequestReasons
+
+Reply = TypeVar("Reply")
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
@@ -64,6 +86,8 @@ class ConsoleApp(App[None]):
         Binding("p", "retune('policy')", "policy"),
         Binding("o", "retune('slo')", "SLO"),
         Binding("w", "why", "why"),
+        Binding("k", "keep", "keep", show=False),
+        Binding("u", "undo", "undo"),
         Binding("K", "cancel_request", "cancel", key_display="K"),
         Binding("e", "export", "export", show=False),
         Binding("t", "next_theme", "theme", show=False),
@@ -77,6 +101,7 @@ class ConsoleApp(App[None]):
         self,
         source: Source,
         ask: Ask,
+        ask_plan: Ask,
         *,
         clock: Clock,
         wall_offset_s: float | None = None,
@@ -87,11 +112,13 @@ class ConsoleApp(App[None]):
         super().__init__(ansi_color=None if has_color else True)
         self._source = source
         self._ask = ask
+        self._ask_plan = ask_plan
         self._clock = clock
         self._wall_offset_s = wall_clock_offset_s() if wall_offset_s is None else wall_offset_s
         self._has_color = has_color
         self._export_dir = export_dir or Path.cwd()
         self._state = EngineState()
+        self._history = KnownHistory()
         self._live = LiveScreen()
         self._rate_hz = DEFAULT_RATE_HZ
         self._paused: EngineView | None = None
@@ -130,8 +157,30 @@ class ConsoleApp(App[None]):
         if view.settings is None:
             self.notify("the engine is not ready yet", severity="warning")
             return
-        screen = RetuneScreen(_FORMS[what](view), self._ask)
-        self.push_screen(screen, self._say_applied)
+        self._open_form(_FORMS[what](view))
+
+    def on_stalls_panel_fix_asked(self, message: StallsPanel.FixAsked) -> None:
+        """Propose what would have prevented a stall."""
+        stall = message.stall
+        op = ExplainRequest(request_id=stall.victims[0].request_id)
+        self._request(op, RequestReasons, lambda found: self._propose(found, stall), "no proposal")
+
+    def action_keep(self) -> None:
+        self._request(Keep(), Kept, lambda kept: self._say(f"kept revision {kept.revision}"), "not kept")
+
+    def action_undo(self) -> None:
+        undo = Undo(if_revision=self._state.revision)
+
+        def act(is_sure: bool | None) -> None:
+            if is_sure:
+                self._request(
+                    undo, Retuned, lambda retuned: self._say(f"undone: {describe_change(retuned)}"), "not undone"
+                )
+
+        def ask(retuned: Retuned) -> None:
+            self.push_screen(ConfirmScreen(f"Undo the last change? It {describe_change(retuned)}."), act)
+
+        self._request(msgspec.structs.replace(undo, dry_run=True), Retuned, ask, "not undone")
 
     def action_why(self) -> None:
         self.push_screen(WhyScreen("WHY  the budget", self._explain_budget, self.look))
@@ -149,7 +198,10 @@ class ConsoleApp(App[None]):
 
         def act(is_sure: bool | None) -> None:
             if is_sure:
-                self._cancel(row.request_id)
+                op = Cancel(request_id=row.request_id)
+                self._request(
+                    op, Cancelled, lambda _: self._say(f"cancelled request {row.request_id}"), "not cancelled"
+                )
 
         self.push_screen(ConfirmScreen(question), act)
 
@@ -175,22 +227,47 @@ class ConsoleApp(App[None]):
     def _explain_request(self, request_id: int) -> list[Fact]:
         return explain_request(self._ask(ExplainRequest(request_id=request_id), RequestReasons))
 
-    @work(thread=True)
-    def _cancel(self, request_id: int) -> None:
+    def _open_form(self, form: ChangeForm) -> None:
+        self.push_screen(RetuneScreen(form, self._ask, self._ask_plan, self.look), self._say_applied)
+
+    def _propose(self, found: RequestReasons, stall: StallEvent) -> None:
         try:
-            self._ask(Cancel(request_id=request_id), Cancelled)
+            self._open_form(fix_form(found, stall, self._state.view(self._clock.now_s())))
+        except ConfigError as error:
+            self.notify(str(error), severity="warning", markup=False)
+
+    @work(thread=True)
+    def _request(
+        self, op: ControlRequest, reply_type: type[Reply], then: Callable[[Reply], None], failure: str
+    ) -> None:
+        """Ask for something in a worker, and go on with the answer, or say that it failed."""
+        try:
+            answer = self._ask(op, reply_type)
         except (SarathiError, TimeoutError) as error:
-            self.call_from_thread(self.notify, f"not cancelled: {error}", severity="error", markup=False)
+            self.call_from_thread(self.notify, f"{failure}: {error}", severity="error", markup=False)
         else:
-            self.call_from_thread(self.notify, f"cancelled request {request_id}")
+            self.call_from_thread(then, answer)
+
+    def _follow_history(self, view: EngineView) -> None:
+        """Ask for the revisions when they may have changed; before the first change nobody needs them."""
+        if view.changes and view.settings is not None and self._history.is_due(view.settings.revision, view.now_s):
+            self._request(GetHistory(), History, self._take_history, "no history")
+
+    def _take_history(self, history: History) -> None:
+        self._history.revisions = history.revisions
+        self._live.see_history(history.revisions)
 
     def _say_applied(self, words: str | None) -> None:
         if words is not None:
-            self.notify(f"applied: {words}", markup=False)
+            self._say(f"applied: {words}")
+
+    def _say(self, words: str) -> None:
+        self.notify(words, markup=False)
 
     def _show(self, *, is_urgent: bool = False) -> None:
         now_s = self._clock.now_s()
         view = self._state.view(now_s) if self._paused is None else self._paused
+        self._follow_history(view)
         link = self._source.link
         watch = Watch(
             link=link,
@@ -206,4 +283,4 @@ class ConsoleApp(App[None]):
             self.screen.see_revision(self._state.revision)
 
 
-_FORMS: dict[str, Callable[[EngineView], Form]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}
+_FORMS: dict[str, Callable[[EngineView], ChangeForm]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}

@@ -17,10 +17,13 @@ from sarathid.protocol.stats import StallEvent
 WIDTH = 76
 
 
-class ExplainScreen(ModalScreen[None]):
-    """Takes a gap apart into its causes."""
+class ExplainScreen(ModalScreen[bool]):
+    """Takes a gap apart into its causes; ends with True when somebody wants it prevented."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q", "dismiss", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,enter,q", "dismiss(False)", "close"),
+        Binding("f", "dismiss(True)", "fix"),
+    ]
 
     def __init__(self, stall: StallEvent, look: Look) -> None:
         super().__init__()
@@ -30,7 +33,7 @@ class ExplainScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="dialog") as dialog:
             dialog.border_title = f"WHY  iteration {self._stall.iteration}"
-            dialog.border_subtitle = "esc closes"
+            dialog.border_subtitle = "f prevents it · esc closes"
             width = min(WIDTH, self.app.size.width - 6)
             lines = draw_explanation(self._stall, width, self._look)
             yield Static(Text("\n").join(map(in_ascii, lines) if self._look.is_ascii else lines))

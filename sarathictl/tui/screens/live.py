@@ -1,5 +1,6 @@
 """The live screen: tape, stalls, engine and requests, whatever the size of the terminal."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -15,11 +16,13 @@ from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.widgets.bars import BigWords, HeaderBar
+from sarathictl.tui.widgets.change import ChangeBar
 from sarathictl.tui.widgets.engine import EnginePanel
 from sarathictl.tui.widgets.panel import Panel
 from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel, WhyPanel
 from sarathictl.tui.widgets.tape import TapePanel
+from sarathid.protocol.revisions import Revision
 
 FIGURES_EVERY_S = 1.0
 
@@ -42,6 +45,7 @@ class LiveScreen(Screen[None]):
         self._stalls = StallsPanel(id="stalls")
         self._why = WhyPanel(id="why")
         self._engine = EnginePanel(id="engine")
+        self._change = ChangeBar(id="change")
         self._requests = RequestsPanel(id="requests")
         self._latest: tuple[EngineView, Watch, Look] | None = None
         self._figures_s: float | None = None
@@ -55,6 +59,7 @@ class LiveScreen(Screen[None]):
                 yield self._stalls
                 yield self._why
                 yield self._engine
+            yield self._change
             yield self._requests
         yield Footer(compact=True, show_command_palette=False)
 
@@ -63,13 +68,18 @@ class LiveScreen(Screen[None]):
         """The request that is marked in the table."""
         return self._requests.marked
 
+    def see_history(self, history: Sequence[Revision]) -> None:
+        """Show how the newest revision stands, once anything was changed."""
+        self._change.history = history
+        self.set_class(len(history) > 1, "-changed")
+
     def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
         """Show a view; figures wait for their second unless the change `is_urgent`."""
         self._latest = (view, watch, look)
         if is_urgent or self._figures_s is None or watch.now_s - self._figures_s >= FIGURES_EVERY_S:
             self._show_everywhere()
         else:
-            self._show_in(self._header, self._tape)
+            self._show_in(self._header, self._tape, self._change)
 
     def action_switch_axis(self) -> None:
         self._tape.switch_axis()
@@ -78,8 +88,12 @@ class LiveScreen(Screen[None]):
         self._tape.zoom(step)
 
     def on_stalls_panel_explained(self, message: StallsPanel.Explained) -> None:
+        def act(is_to_fix: bool | None) -> None:
+            if is_to_fix:
+                self.post_message(StallsPanel.FixAsked(message.stall))
+
         if self._latest is not None:
-            self.app.push_screen(ExplainScreen(message.stall, self._latest[2]))
+            self.app.push_screen(ExplainScreen(message.stall, self._latest[2]), act)
 
     def on_stalls_panel_marked(self) -> None:
         self._explain_marked()
@@ -89,7 +103,8 @@ class LiveScreen(Screen[None]):
         watch = self._latest[1]
         self._figures_s = watch.now_s
         self.set_class(watch.link.state is not LinkState.LIVE, "-cut-off")
-        self._show_in(self._header, self._big_words, self._tape, self._stalls, self._why, self._engine, self._requests)
+        self._show_in(self._header, self._big_words, self._tape, self._stalls, self._why)
+        self._show_in(self._engine, self._change, self._requests)
         self._explain_marked()
 
     def _show_in(self, *panels: Panel) -> None:

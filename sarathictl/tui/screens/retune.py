@@ -1,110 +1,91 @@
-"""Changing a setting: a form of one field, sent from a worker, closed when the stream shows the change."""
+"""Changing a setting: what it would do before it is made, on which terms it is made, closed when it is in force."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeVar
+from typing import ClassVar
 
+import msgspec
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Grid, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 from textual.worker import get_current_worker
 
-from sarathictl import units
-from sarathictl.state.engine_view import EngineView
-from sarathictl.state.retuning import budget_in_words, describe_change, read_budget_choice, read_targets
+from sarathictl.state.change_form import ChangeForm, Terms, candidate_of_change
+from sarathictl.state.retuning import describe_change
+from sarathictl.tui.ask import Ask
+from sarathictl.tui.renderables.line import ascii_only
+from sarathictl.tui.renderables.look import Look
+from sarathictl.tui.widgets.forecast import ForecastTable
+from sarathictl.tui.widgets.step_input import StepInput
 from sarathid.errors import ConfigError, ControlRefused, SarathiError
-from sarathid.protocol.control import ControlRequest, Retuned, SetBudget, SetPolicy, SetSLO
+from sarathid.protocol.control import ChangeRequest, Retuned
 
-Reply = TypeVar("Reply")
-
-POLICIES = ("stall-free", "prefill-first")
-
-
-class Ask(Protocol):
-    """Sends one operation to the daemon and waits for its answer; called from worker threads."""
-
-    def __call__(self, op: ControlRequest, reply_type: type[Reply]) -> Reply: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """One question to an operator, and how the answer becomes an operation (or a `ConfigError`)."""
-
-    title: str
-    facts: str
-    initial: str
-    read: Callable[[str], ControlRequest]
-
-
-def budget_form(view: EngineView) -> Form:
-    """Return the form for the token budget."""
-    assert view.settings is not None
-    limits = f"allowed {view.info.min_token_budget} to {view.info.max_token_budget}" if view.info else ""
-    now = budget_in_words(view.settings)
-    facts = (
-        f"tokens an iteration, decodes and prefill together, or auto\nnow {now} (r{view.settings.revision})   {limits}"
-    )
-    return Form("TOKEN BUDGET", facts, str(view.settings.budget), _read_budget)
-
-
-def policy_form(view: EngineView) -> Form:
-    """Return the form for the scheduling policy, with another one than now filled in."""
-    assert view.settings is not None
-    now = view.settings.policy
-    other = next(policy for policy in POLICIES if policy != now)
-    return Form("POLICY", f"{' or '.join(POLICIES)}\nnow {now} (r{view.settings.revision})", other, _read_policy)
-
-
-def slo_form(view: EngineView) -> Form:
-    """Return the form for the latency targets."""
-    assert view.settings is not None
-    slo = view.settings.slo
-    now = " ".join(
-        f"{name}={units.short_duration(target_s) if target_s else 'off'}"
-        for name, target_s in (("tbt", slo.tbt_s), ("ttft", slo.ttft_s))
-    )
-    facts = "tbt bounds the P99 of the time between tokens, ttft the P95 to the first\ntbt=100ms ttft=2s, or off"
-
-    def read(text: str) -> ControlRequest:
-        return SetSLO(slo=read_targets(text.split()))
-
-    return Form("LATENCY TARGETS", facts, now, read)
+DEFAULT_CONFIRM = "60s"
+_STEP_KEYS = "←→ a tile, ⇧←→ a token, a auto"
 
 
 class RetuneScreen(ModalScreen[str | None]):
-    """Sends what is entered, shows a refusal, and ends with words when the change is in force.
+    """Forecasts and sends what is entered, and ends with words when the change is in force.
 
-    It is in force when the stream has shown its revision, not when the daemon has promised it.
+    It is in force when the stream has shown its revision, not when the daemon has promised it. A change does not wait
+    for its forecast, which `ask_plan` may take long to give.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "close")]
 
-    def __init__(self, form: Form, ask: Ask) -> None:
+    def __init__(self, form: ChangeForm, ask: Ask, ask_plan: Ask, look: Look) -> None:
         super().__init__()
         self._form = form
         self._ask = ask
+        self._look = look
+        self._forecast = ForecastTable(ask_plan, look, id="forecast")
+        self._value = _value_input(form)
+        self._confirm = Input(DEFAULT_CONFIRM, "never", compact=True)
+        self._guard = Input("", "tbt.p99 < 120ms and …", compact=True)
+        self._reason = Input(form.reason, "for the audit log", id="reason", compact=True)
+        self._note = Label("", id="note", markup=False)
         self._accepted: Retuned | None = None
         self._seen_revision = 0
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog") as dialog:
+        with VerticalScroll(id="dialog", can_focus=False) as dialog:
             dialog.border_title = self._form.title
-            dialog.border_subtitle = "enter applies at once · esc closes"
-            yield Label(self._form.facts, markup=False)
-            yield Input(self._form.initial, compact=True)
+            dialog.border_subtitle = self._written("enter applies · tab next field · esc closes")
+            yield Label(self._written(self._form.facts), markup=False)
+            with Grid(id="fields"):
+                yield from (Label("new"), self._value, self._note)
+                yield from (Label("taken back after"), self._confirm, Label("unless kept"))
+                yield from (Label("or unless"), self._guard, Label("goes on holding"))
+                yield from (Label("reason"), self._reason)
+            yield self._forecast
             yield Label("", id="answer", markup=False)
 
-    def on_input_submitted(self, submitted: Input.Submitted) -> None:
+    def on_mount(self) -> None:
+        self._value.focus()
+
+    def on_input_changed(self, changed: Input.Changed) -> None:
+        if changed.input is not self._value:
+            return
         try:
-            op = self._form.read(submitted.value)
+            op = None if changed.value == self._form.now else self._form.read(changed.value)
+        except ConfigError:
+            op = None
+        self._forecast.want(None if op is None else candidate_of_change(op))
+        words = self._form.note(changed.value) if self._form.note else ""
+        self._note.update(self._written(words or (_STEP_KEYS if self._form.step else "")))
+
+    def on_input_submitted(self) -> None:
+        terms = Terms(confirm=self._confirm.value, guard=self._guard.value, reason=self._reason.value)
+        try:
+            op = self._form.read(self._value.value)
+            asked = terms.put_on(op, self._form.revision)
         except ConfigError as error:
             self._say(str(error))
             return
         self._say("sent")
-        self._send(op)
+        predicted = self._forecast.figures_of(candidate_of_change(op))
+        self._send(msgspec.structs.replace(asked, predicted=predicted))
 
     def see_revision(self, revision: int) -> None:
         """Take note that the stream has shown this revision in force."""
@@ -112,7 +93,7 @@ class RetuneScreen(ModalScreen[str | None]):
         self._finish_if_seen()
 
     @work(thread=True, exclusive=True)
-    def _send(self, op: ControlRequest) -> None:
+    def _send(self, op: ChangeRequest) -> None:
         worker = get_current_worker()
         try:
             answer: Retuned | str = self._ask(op, Retuned)
@@ -136,12 +117,11 @@ class RetuneScreen(ModalScreen[str | None]):
             self.dismiss(describe_change(self._accepted))
 
     def _say(self, words: str) -> None:
-        self.query_one("#answer", Label).update(words)
+        self.query_one("#answer", Label).update(self._written(words))
+
+    def _written(self, words: str) -> str:
+        return ascii_only(words) if self._look.is_ascii else words
 
 
-def _read_budget(text: str) -> ControlRequest:
-    return SetBudget(budget=read_budget_choice(text.strip()))
-
-
-def _read_policy(text: str) -> ControlRequest:
-    return SetPolicy(policy=text.strip())
+def _value_input(form: ChangeForm) -> Input:
+    return Input(form.initial, compact=True) if form.step is None else StepInput(form.initial, form.step)

@@ -24,6 +24,7 @@ class StallsPanel(Panel, can_focus=True):
         Binding("down", "move(1)", "older", show=False),
         Binding("home", "let_go", "newest", show=False),
         Binding("enter", "explain", "explain", key_display="enter"),
+        Binding("f", "fix", "fix"),
     ]
 
     class Marked(Message):
@@ -31,6 +32,13 @@ class StallsPanel(Panel, can_focus=True):
 
     class Explained(Message):
         """Somebody wants to know why a stall happened."""
+
+        def __init__(self, stall: StallEvent) -> None:
+            super().__init__()
+            self.stall = stall
+
+    class FixAsked(Message):
+        """Somebody wants a stall prevented."""
 
         def __init__(self, stall: StallEvent) -> None:
             super().__init__()
@@ -66,6 +74,10 @@ class StallsPanel(Panel, can_focus=True):
     def action_explain(self) -> None:
         if self.marked is not None:
             self.post_message(self.Explained(self.marked))
+
+    def action_fix(self) -> None:
+        if self.marked is not None:
+            self.post_message(self.FixAsked(self.marked))
 
     def _mark(self, stall: StallEvent | None) -> None:
         self._marked = stall

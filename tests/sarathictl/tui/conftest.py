@@ -2,8 +2,11 @@
 
 import asyncio
 import inspect
+from pathlib import Path
 
 import pytest
+
+from tests.sarathictl.tui.bench import Bench
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -13,3 +16,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     names = inspect.signature(pyfuncitem.obj).parameters
     asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
     return True
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)

@@ -1,115 +1,29 @@
 """The console under a pilot: keys, dialogs and links, with posted records and no socket."""
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from textual.pilot import Pilot
-from textual.widgets import Input, Label, Static
 
-from sarathictl.client.stats_stream import Link, LinkState, Received
+from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.tui.app import ConsoleApp
 from sarathictl.tui.renderables.tape_columns import Axis
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
-from sarathictl.tui.screens.retune import RetuneScreen
 from sarathictl.tui.widgets.panel import Panel
 from sarathictl.tui.widgets.tape import TapePanel
 from sarathid.clock import VirtualClock
-from sarathid.errors import ControlRefused, NotReachable, SarathiError
-from sarathid.protocol.control import (
-    Cancel,
-    Cancelled,
-    ErrorCode,
-    ExplainBudget,
-    ExplainRequest,
-    Retuned,
-    SetBudget,
-    SetPolicy,
-    SetSLO,
-)
-from sarathid.protocol.slo import SLOChange
-from sarathid.protocol.stats import EngineSettings, SettingsChanged
+from sarathid.errors import NotReachable
+from sarathid.protocol.control import Cancel, ExplainBudget, ExplainRequest
 from sarathid.protocol.why import BudgetReasons, RequestReasons
 from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
-from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
+from tests.sarathictl.records import START_S, PaperEngine, make_settings
+from tests.sarathictl.tui.bench import Bench, Operator, PostedSource, changed, facts_of, until
 
 pytestmark = pytest.mark.usefixtures("utc")
 
 SIZES = [(200, 60), (120, 36), (80, 24), (60, 16), (40, 12)]
-
-
-class PostedSource:
-    """A source that gives what a test posts."""
-
-    def __init__(self) -> None:
-        self.link = Link(LinkState.LIVE, START_S)
-        self.posted: list[Received] = []
-
-    def post(self, *items: Any, time_s: float = START_S) -> None:
-        self.posted += [Received(time_s, item) for item in items]
-
-    def drain(self) -> list[Received]:
-        posted, self.posted = self.posted, []
-        return posted
-
-
-class Operator:
-    """Answers the app's operations as a daemon would, and keeps them."""
-
-    def __init__(self) -> None:
-        self.asked: list[Any] = []
-        self.refusal: SarathiError | None = None
-        self.answers: dict[type[Any], Any] = {}
-
-    def __call__(self, op: Any, reply_type: type[Any]) -> Any:
-        self.asked.append(op)
-        if self.refusal is not None:
-            raise self.refusal
-        if reply_type in self.answers:
-            return self.answers[reply_type]
-        if reply_type is Cancelled:
-            return Cancelled(request_id=op.request_id)
-        return Retuned(old=make_settings(256), new=make_settings(64, revision=2), iteration=400)
-
-
-class Bench:
-    """An app over a few seconds of an engine on paper."""
-
-    def __init__(self, tmp_path: Path, **options: Any) -> None:
-        self.source = PostedSource()
-        self.operator = Operator()
-        engine = PaperEngine(make_settings(256))
-        self.source.post(make_snapshot(make_settings(256), requests=(make_request_status(17),)))
-        self.source.post(*engine.run(START_S + 8.0))
-        self.clock = VirtualClock(engine.now_s)
-        self.app = ConsoleApp(
-            self.source, self.operator, clock=self.clock, wall_offset_s=0.0, export_dir=tmp_path, **options
-        )
-
-    def lines(self) -> list[str]:
-        """Return what the panels of the live screen say."""
-        panels = [panel for panel in self.app.screen_stack[1].query(Panel) if panel.display]
-        return [panel.render_line(y).text for panel in panels for y in range(panel.size.height)]
-
-    def says(self, words: str) -> bool:
-        return any(words in line for line in self.lines())
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-async def until(pilot: Pilot[Any], is_true: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if is_true():
-            return
-        await pilot.pause(0.01)
-    raise AssertionError("it never came true")
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -132,7 +46,7 @@ async def test_space_holds_the_picture_while_records_are_taken_in(bench: Bench) 
     async with bench.app.run_test(size=(120, 36)) as pilot:
         await pilot.press("space")
         assert bench.says("PAUSED")
-        bench.source.post(_changed(make_settings(32, revision=9)))
+        bench.source.post(changed(make_settings(32, revision=9)))
         bench.clock.advance(5.0)
         bench.app.tick()
         await pilot.pause()
@@ -195,52 +109,6 @@ async def test_a_marked_stall_stays_marked_while_newer_ones_come(bench: Bench) -
         assert marked in bench.lines()
 
 
-async def test_a_budget_is_applied_when_the_stream_shows_it(bench: Bench) -> None:
-    async with bench.app.run_test(size=(120, 36)) as pilot:
-        await pilot.press("b")
-        await type_answer(pilot, "64")
-        screen = bench.app.screen
-        assert isinstance(screen, RetuneScreen)
-        await until(pilot, lambda: "accepted as r2" in answer_of(screen))
-        assert bench.operator.asked == [SetBudget(budget=64)]
-        bench.source.post(_changed(make_settings(64, revision=2)))
-        bench.app.tick()
-        await until(pilot, lambda: isinstance(bench.app.screen, LiveScreen))
-        assert bench.says("budget 64 (r2)")
-
-
-async def test_a_refusal_is_shown_with_the_range(bench: Bench) -> None:
-    bench.operator.refusal = ControlRefused(ErrorCode.OUT_OF_RANGE, "9 is not in 16 to 8192", "give more")
-    async with bench.app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("b")
-        await type_answer(pilot, "9")
-        screen = bench.app.screen
-        await until(pilot, lambda: "refused: 9 is not in 16 to 8192\ngive more" in answer_of(screen))
-
-
-async def test_what_cannot_be_read_is_never_sent(bench: Bench) -> None:
-    async with bench.app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("b")
-        await type_answer(pilot, "many")
-        assert "write a number of tokens, auto or profiled" in answer_of(bench.app.screen)
-        assert bench.operator.asked == []
-
-
-@pytest.mark.parametrize(
-    ("key", "answer", "op"),
-    [
-        ("p", "prefill-first", SetPolicy(policy="prefill-first")),
-        ("o", "tbt=250ms", SetSLO(slo=SLOChange(tbt_s=0.25))),
-        ("o", "off", SetSLO(slo=SLOChange(tbt_s=None, ttft_s=None))),
-    ],
-)
-async def test_policy_and_targets_have_a_dialog_too(bench: Bench, key: str, answer: str, op: Any) -> None:
-    async with bench.app.run_test(size=(80, 24)) as pilot:
-        await pilot.press(key)
-        await type_answer(pilot, answer)
-        await until(pilot, lambda: bench.operator.asked == [op])
-
-
 async def test_a_request_is_cancelled_only_after_yes(bench: Bench) -> None:
     async with bench.app.run_test(size=(120, 36)) as pilot:
         await pilot.press("tab", "down", "K")
@@ -267,7 +135,7 @@ async def test_a_lost_daemon_is_said_and_its_return_is_seen(bench: Bench) -> Non
 
 
 async def test_an_engine_that_is_not_ready_cannot_be_retuned(tmp_path: Path) -> None:
-    app = ConsoleApp(PostedSource(), Operator(), clock=VirtualClock(START_S), wall_offset_s=0.0)
+    app = ConsoleApp(PostedSource(), Operator(), Operator(), clock=VirtualClock(START_S), wall_offset_s=0.0)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("b")
         assert isinstance(app.screen, LiveScreen)
@@ -294,28 +162,3 @@ async def test_q_ends_it(bench: Bench) -> None:
     async with bench.app.run_test(size=(80, 24)) as pilot:
         await pilot.press("q")
         await until(pilot, lambda: not bench.app.is_running)
-
-
-def type_answer(pilot: Pilot[Any], answer: str) -> Awaitable[None]:
-    pilot.app.screen.query_one(Input).value = answer
-    return pilot.press("enter")
-
-
-def facts_of(screen: Any) -> str:
-    return str(screen.query_one("#facts", Static).content)
-
-
-def answer_of(screen: Any) -> str:
-    return str(screen.query_one("#answer", Label).content)
-
-
-def _changed(settings: EngineSettings) -> SettingsChanged:
-    return SettingsChanged(
-        time_s=START_S + 8.0,
-        iteration=400,
-        revision=settings.revision,
-        token_budget=settings.token_budget,
-        policy=settings.policy,
-        slo=settings.slo,
-        changed_by="ops",
-    )
