@@ -17,6 +17,7 @@ from sarathid.workload import (
 )
 
 DEFAULT_NUM_REQUESTS = 512
+MAX_NUM_REQUESTS = 1_000_000
 FORMS = "sharegpt4, arxiv, constant:PROMPT:OUTPUT, uniform:LOW-HIGH:LOW-HIGH or a .csv file"
 
 
@@ -84,8 +85,8 @@ def load_requests(
     the same seed gives the same lengths and the same arrivals but for their rate. Raises `ConfigError` when `name` or
     a number is not understood.
     """
-    if num_requests is not None and num_requests < 1:
-        raise ConfigError(f"{num_requests} requests are no workload; ask for at least 1")
+    if num_requests is not None and not 1 <= num_requests <= MAX_NUM_REQUESTS:
+        raise ConfigError(f"{num_requests} requests are no workload; ask for 1 to {MAX_NUM_REQUESTS}")
     if scale < 1:
         raise ConfigError(f"a scale of 1:{scale} is not understood; write 1:8")
     if not 0.1 <= burstiness <= 100.0:

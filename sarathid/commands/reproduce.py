@@ -16,6 +16,7 @@ from sarathid.evaluation.jobs import Results, run_jobs
 from sarathid.evaluation.pictures import draw
 from sarathid.evaluation.row import FigureResult
 from sarathid.version import __version__
+from sarathid.workload_catalog import MAX_NUM_REQUESTS
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -60,8 +61,8 @@ def _scope(is_quick: bool, num_requests: int | None) -> Scope:
     scope = QUICK if is_quick else FULL
     if num_requests is None:
         return scope
-    if not 16 <= num_requests <= 1_000_000:
-        raise ConfigError(f"{num_requests} requests a trial is not between 16 and a million")
+    if not 16 <= num_requests <= MAX_NUM_REQUESTS:
+        raise ConfigError(f"{num_requests} requests a trial is not between 16 and {MAX_NUM_REQUESTS}")
     return replace(scope, num_requests=num_requests)
 
 

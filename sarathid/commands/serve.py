@@ -5,7 +5,7 @@ import logging
 import os
 import resource
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +26,9 @@ from sarathid.paths import (
     check_socket_path,
     daemon_state_dir,
 )
+from sarathid.scheduler.policies.registry import POLICIES
 from sarathid.server.kept_settings import KeptSettings, KeptTexts
+from sarathid.server.reloader import Values
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.telemetry import log
@@ -66,7 +68,7 @@ def serve(
     ] = None,
     max_model_len: Annotated[str | None, _option("N", "Longest context in tokens [the model's].")] = None,
     max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,
-    policy: Annotated[str | None, _option("NAME", "stall-free or prefill-first [stall-free].")] = None,
+    policy: Annotated[str | None, _option("NAME", f"One of {', '.join(POLICIES)} [stall-free].")] = None,
     token_budget: Annotated[
         str | None,
         _option("N|auto|profiled", "Tokens an iteration [auto: what the target allows].", "--token-budget", "--budget"),
@@ -135,7 +137,7 @@ def serve(
     if check:
         report(daemon_config, settings)
     else:
-        raise typer.Exit(run(daemon_config, settings))
+        raise typer.Exit(run(daemon_config, settings, lambda: values_of(resolve(flags, os.environ, config))))
 
 
 def with_kept_if_valid(settings: list[Effective]) -> list[Effective]:
@@ -159,6 +161,12 @@ def checked_config(settings: list[Effective]) -> DaemonConfig:
     return config
 
 
+def values_of(settings: list[Effective]) -> Values:
+    """Return the settings' values by name; raises `ConfigError` as `checked_config` does."""
+    checked_config(settings)
+    return {effective.setting.name: effective.value for effective in settings}
+
+
 def origins(settings: list[Effective]) -> Iterator[str]:
     """Yield each setting that can be changed while the daemon runs, with its value and where that comes from."""
     for effective in settings:
@@ -166,15 +174,15 @@ def origins(settings: list[Effective]) -> Iterator[str]:
             yield f"{effective.setting.name} {_shown(effective.value)} ({effective.source})"
 
 
-def run(config: DaemonConfig, settings: list[Effective]) -> int:
-    """Hold the runtime directory and serve; returns the exit code."""
+def run(config: DaemonConfig, settings: list[Effective], read_values: Callable[[], Values]) -> int:
+    """Hold the runtime directory and serve; returns the exit code. `read_values` reads the configuration again."""
     os.umask(0o077)
     _allow_many_connections()
     logger.info("%s", ", ".join(origins(settings)))
     kept = frozenset(found.setting.name for found in settings if found.source == KEPT)
     with RuntimeDirectory(config.server.runtime_dir) as directory:
         files = model_files.resolve(config.engine.model)
-        return asyncio.run(_serve(config, files, directory, kept))
+        return asyncio.run(_serve(config, files, directory, kept, read_values))
 
 
 def _allow_many_connections() -> None:
@@ -184,9 +192,13 @@ def _allow_many_connections() -> None:
 
 
 async def _serve(
-    config: DaemonConfig, files: model_files.ModelFiles, directory: RuntimeDirectory, kept: frozenset[str]
+    config: DaemonConfig,
+    files: model_files.ModelFiles,
+    directory: RuntimeDirectory,
+    kept: frozenset[str],
+    read_values: Callable[[], Values],
 ) -> int:
-    return await Daemon(config, files, directory, kept).run()
+    return await Daemon(config, files, directory, kept, read_values).run()
 
 
 def report(config: DaemonConfig, settings: list[Effective]) -> None:

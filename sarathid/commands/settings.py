@@ -12,7 +12,8 @@ from typing import Any, Literal
 from sarathid import paths
 from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s
 from sarathid.errors import ConfigError
-from sarathid.protocol.slo import read_budget
+from sarathid.protocol.requests import PrefillOrder
+from sarathid.protocol.slo import OverloadMode, read_budget
 
 DEFAULT = "default"
 KEPT = "kept"
@@ -68,6 +69,17 @@ def read_share(text: str) -> float:
     return float(text)
 
 
+def one_of(*names: str) -> Callable[[str], str]:
+    """Return a reader of one of these names."""
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"write one of {', '.join(names)}")
+        return text
+
+    return read
+
+
 def read_patience_s(text: str) -> float:
     """Return the seconds of a time that may be 0."""
     return 0.0 if text == "0" else parse_duration_s(text)
@@ -80,7 +92,8 @@ def read_target(text: str) -> str | None:
 
 def read_quantization(text: str) -> str | None:
     """Return a kind of quantization as it is written; None for `off`."""
-    return None if text == "off" else text
+    kind = one_of("off", "int8", "int4")(text)
+    return None if kind == "off" else kind
 
 
 SETTINGS = (
@@ -88,15 +101,15 @@ SETTINGS = (
     Setting("engine", "simulate", "simulate", str),
     Setting("engine", "device", "device", str),
     Setting("engine", "dtype", "dtype", str),
-    Setting("engine", "load_format", "load_format", str),
+    Setting("engine", "load_format", "load_format", one_of("auto", "dummy")),
     Setting("engine", "quantize", "quantize", read_quantization),
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "threads", "num_threads", read_count),
     Setting("engine", "kv_memory", "kv_memory_bytes", read_size_bytes),
     Setting("engine", "block_size", "block_size", read_count),
     Setting("engine", "watermark", "watermark", read_share),
-    Setting("engine", "overload", "overload", str),
-    Setting("engine", "prefill_order", "prefill_order", str),
+    Setting("engine", "overload", "overload", one_of(*OverloadMode)),
+    Setting("engine", "prefill_order", "prefill_order", one_of(*PrefillOrder)),
     Setting("engine", "max_model_len", "max_model_len", read_count),
     Setting("engine", "max_num_seqs", "max_num_seqs", read_count),
     Setting("engine", "policy", "policy", str),

@@ -13,7 +13,7 @@ import typer
 from sarathid.commands import simulation
 from sarathid.config import resolve_target_s
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.errors import ConfigError
+from sarathid.errors import ConfigError, ControlRefused
 from sarathid.executor.pace import read_pace
 from sarathid.executor.simulated import isolated_decode_s
 from sarathid.protocol.changes import Figures
@@ -110,14 +110,17 @@ def simulate(
     timed = _timed(requests, rate)
     with ExitStack() as files:
         writers = [write(path, files) for write, path in ((_csv, csv_file), (_trace, trace_file)) if path is not None]
-        report = run_simulation(
-            found,
-            serving,
-            timed.requests,
-            changes=changes,
-            window=None if window is None else parse_window(window),
-            on_step=_to_all(writers),
-        )
+        try:
+            report = run_simulation(
+                found,
+                serving,
+                timed.requests,
+                changes=changes,
+                window=None if window is None else parse_window(window),
+                on_step=_to_all(writers),
+            )
+        except ControlRefused as refused:
+            raise ConfigError(f"--then: {refused}") from refused
     typer.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(_lines(report)))
 
 

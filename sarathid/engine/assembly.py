@@ -24,10 +24,12 @@ START_TOKEN_BUDGET = 128
 def initial_settings(config: EngineConfig, isolated_decode_s: float) -> EngineSettings:
     """Return revision 0 of the settings, targets in seconds.
 
-    Raises `ConfigError` when the budget lies outside its bounds or the policy is unknown.
+    Raises `ConfigError` when the budget lies outside its bounds, those contradict each other or the policy is unknown.
     """
     find_policy(config.policy)
     budget, least, most = config.token_budget, config.min_token_budget, config.max_token_budget
+    if least > most:
+        raise ConfigError(f"--min-budget {least} is above --max-budget {most}")
     if isinstance(budget, int) and not least <= budget <= most:
         raise ConfigError(
             f"a token budget of {budget} is outside {config.min_token_budget} to "

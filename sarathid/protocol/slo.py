@@ -58,8 +58,8 @@ def read_budget(text: str) -> BudgetChoice:
         return "auto"
     if text == "profiled":
         return "profiled"
-    if not text.isdecimal():
-        raise ValueError("write a number of tokens, auto or profiled")
+    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+        raise ValueError("write a number of tokens from 1 on, auto or profiled")
     return int(text)
 
 

@@ -28,6 +28,7 @@ from sarathid.protocol.control import (
 )
 from sarathid.protocol.revisions import AuditEntry, AuditEvent, Revision, RevisionState
 from sarathid.protocol.slo import SLOChange
+from sarathid.scheduler.policies.registry import POLICIES
 from tests.sarathictl.records import make_settings
 from tests.sarathictl.stub_daemon import StubDaemon
 
@@ -119,6 +120,12 @@ def test_a_refusal_has_its_own_exit_code(daemon: StubDaemon, sarathictl: Any, co
 
     assert (outcome.code, outcome.out) == (exit_code, "")
     assert outcome.err == "sarathictl: not now\ndo something else\n"
+
+
+def test_the_help_names_every_policy(sarathictl: Any) -> None:
+    words = "".join(sarathictl("set-policy", "--help").out.split())
+
+    assert [name for name in POLICIES if name not in words] == []
 
 
 @pytest.mark.parametrize("arguments", [("set-budget", str(1 << 64)), ("why", str(1 << 64))])
