@@ -27,6 +27,7 @@ _COMMANDS = {
     "profile": ("sarathid.commands.profile", "Measure this machine and keep what iterations cost here."),
     "reproduce": ("sarathid.commands.reproduce", "Run the paper's evaluation, simulated."),
     "models": ("sarathid.commands.models", "List, fetch and export models."),
+    "systemd-unit": ("sarathid.commands.systemd_unit", "Print a systemd unit that serves with the given flags."),
 }
 
 # Exit codes of an engine's start that are told as they are: a wrong configuration, a refused model.

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import zmq
@@ -30,9 +31,11 @@ from sarathid.server.kept_settings import KeptSettings
 from sarathid.server.openai.app import OpenAIServer
 from sarathid.server.planner import Planner
 from sarathid.server.promises import StartPromises
+from sarathid.server.reloader import Reloader, Values
 from sarathid.server.retry_advice import RetryAdvice
 from sarathid.server.retuning import Retuner
 from sarathid.server.runtime_directory import RuntimeDirectory
+from sarathid.server.service_manager import ServiceManager
 from sarathid.server.simulation_child import simulate_window
 from sarathid.server.status import StatusReporter
 from sarathid.server.tokenizer import load_tokenizer
@@ -60,8 +63,11 @@ class Daemon:
         files: ModelFiles,
         directory: RuntimeDirectory,
         kept: frozenset[str],
+        read_values: Callable[[], Values],
     ) -> None:
         """Open the sockets; `kept` names the settings of `config` that an earlier daemon left.
+
+        `read_values` gives the settings as they are configured when it is called, and may raise `ConfigError`.
 
         Raises `ModelRefused` when the model's tokenizer or chat template is broken.
         """
@@ -73,6 +79,7 @@ class Daemon:
         self._availability = Availability()
         self._stop_asked = asyncio.Event()
         self._finished = asyncio.Event()
+        self._reload_asked = asyncio.Event()
         self._is_interrupted = False
         self._drain_timeout_s = config.server.drain_timeout_s
         self._context = zmq.asyncio.Context()
@@ -84,6 +91,8 @@ class Daemon:
         self._board = Board()
         self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
         self._retuner = self._make_retuner(kept)
+        self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s)
+        self._service = ServiceManager(os.environ)
         self._promises = StartPromises()
         self._planner = Planner(self._engine, config.engine, simulate_window, self._clock)
         for observer in (
@@ -122,12 +131,14 @@ class Daemon:
     async def run(self) -> int:
         """Serve until told to stop, and return the process's exit code.
 
-        SIGTERM, SIGINT or the `drain` operation begin a drain; SIGINT during one ends it at once.
+        SIGTERM, SIGINT or the `drain` operation begin a drain; SIGINT during one ends it at once. SIGHUP has the
+        configuration read again.
         Raises `EngineFailed` when the engine can't be kept running.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.drain)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
+        loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
         log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
         tasks = [
             asyncio.create_task(self._supervisor.run()),
@@ -135,6 +146,8 @@ class Daemon:
             asyncio.create_task(self._control.run()),
             asyncio.create_task(self._retuner.run()),
             asyncio.create_task(self._publisher.beat(lambda: self._availability.state)),
+            asyncio.create_task(self._reload_when_asked()),
+            asyncio.create_task(self._service.beat()),
         ]
         try:
             await first_of(self._stop_asked.wait(), tasks)
@@ -160,6 +173,20 @@ class Daemon:
             self._is_interrupted = True
             self._finished.set()
         self.drain()
+
+    def _ask_reload(self) -> None:
+        if self._availability.is_ready:
+            self._reload_asked.set()
+        else:
+            log.warning("the configuration is not read again now: %s", self._availability.reason)
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked.clear()
+            self._service.tell_reloading()
+            await self._reloader.reload()
+            self._service.tell(DaemonState.READY, self._availability.reason)
 
     async def _finish(self, tasks: list[asyncio.Task[None]]) -> int:
         """Wait for the last request, the deadline or a second ^C, and return the exit code."""
@@ -199,6 +226,7 @@ class Daemon:
         if self._availability.state is DaemonState.DRAINING:
             return
         self._availability.become(state, reason)
+        self._service.tell(state, reason)
         event = LifeCycle(time_s=self._clock.now_s(), state=state, message=reason)
         self._board.observe(event)
         self._publisher.publish(event)
@@ -223,6 +251,10 @@ class Daemon:
     def _on_engine_down(self, reason: str) -> None:
         self._started_s = self._clock.now_s()
         self._become(DaemonState.RESTARTING, f"{reason}; starting another one")
+
+    def _isolated_decode_s(self) -> float:
+        assert self._engine.info is not None, "who is ready has had an engine"
+        return self._engine.info.isolated_decode_s
 
     def _make_retuner(self, kept: frozenset[str]) -> Retuner:
         directory = daemon_state_dir(self._directory.path)

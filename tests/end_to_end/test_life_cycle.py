@@ -1,7 +1,9 @@
 """From the lock to the last socket: what happens when daemons are killed, told twice, or started twice."""
 
 import contextlib
+import os
 import signal
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,35 @@ def test_streams_go_on_identically_when_the_engine_is_killed(daemon: RunningDaem
     texts = [text_of(client) for client in (undisturbed, *clients)]
     assert texts[1:] == [texts[0], texts[0]]
     assert daemon.status().num_engine_restarts == num_restarts + 1
+
+
+def test_a_service_manager_hears_of_start_reload_and_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "sarathid.toml"
+    config.write_text("[engine]\ntoken_budget = 128\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(os.fspath(tmp_path / "notify"))
+        manager.settimeout(60.0)
+        monkeypatch.setenv("NOTIFY_SOCKET", os.fspath(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "3000000")
+        with serving(tmp_path / "run", "--simulate", "a100/mistral-7b-tp1", "--config", os.fspath(config)) as daemon:
+            heard_until(manager, "WATCHDOG=1")
+            config.write_text("[engine]\ntoken_budget = 64\n")
+            daemon.process.send_signal(signal.SIGHUP)
+            assert heard_until(manager, "RELOADING=1")
+            assert heard_until(manager, "READY=1")
+            settings = daemon.status().settings
+            assert settings is not None
+            assert settings.budget == 64
+            daemon.process.send_signal(signal.SIGTERM)
+            assert heard_until(manager, "STOPPING=1")
+            assert daemon.wait() == 0
+
+
+def heard_until(manager: socket.socket, wanted: str) -> bool:
+    """Read what the daemon tells until it is that; waiting too long for it fails."""
+    while wanted not in manager.recv(4096).decode().splitlines():
+        pass
+    return True
 
 
 @pytest.mark.parametrize(
