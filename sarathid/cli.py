@@ -8,11 +8,13 @@ import typer
 
 from sarathid.command_line import run
 from sarathid.errors import EngineFailed, SarathiError
+from sarathid.exit_codes import ExitCode
 from sarathid.version import __version__
 
 app = typer.Typer(
     name="sarathid",
     help="Serve language models without stalls.",
+    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {code.words}" for code in ExitCode),
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -31,7 +33,7 @@ _COMMANDS = {
 }
 
 # Exit codes of an engine's start that are told as they are: a wrong configuration, a refused model.
-_TOLD_CODES = {2, 7}
+_TOLD_CODES = {ExitCode.USAGE, ExitCode.MODEL_REFUSED}
 
 
 @app.callback(invoke_without_command=True)

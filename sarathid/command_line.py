@@ -5,6 +5,7 @@ import sys
 import typer
 
 from sarathid.errors import ConfigError, SarathiError
+from sarathid.exit_codes import ExitCode
 
 
 def run(app: typer.Typer, name: str) -> None:
@@ -16,6 +17,8 @@ def run(app: typer.Typer, name: str) -> None:
     try:
         code = app(prog_name=name, standalone_mode=False)
     except typer.Abort as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            sys.exit(ExitCode.INTERRUPTED)
         raise SarathiError("aborted") from error
     except typer.TyperException as error:
         if _is_help(error):

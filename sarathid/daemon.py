@@ -17,6 +17,7 @@ from sarathid.clock import MonotonicClock
 from sarathid.config import DaemonConfig
 from sarathid.costmodel.library import name_on, profile_if_any
 from sarathid.engine.client import EngineClient
+from sarathid.exit_codes import ExitCode
 from sarathid.models.model_files import ModelFiles
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_state_dir
 from sarathid.protocol.control import DaemonState, Draining
@@ -46,9 +47,6 @@ from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
 
 ENGINE_SOCKET = "engine.sock"
-DRAINED = 0
-DEADLINE_PASSED = 124
-INTERRUPTED = 128 + signal.SIGINT
 CANCEL_TIMEOUT_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -168,8 +166,8 @@ class Daemon:
         return Draining(num_in_flight=self._engine.num_in_flight, timeout_s=self._drain_timeout_s)
 
     def _interrupt(self) -> None:
-        """Drain at the first ^C, stop at the second."""
-        if self._stop_asked.is_set():
+        """Drain at the first ^C, stop at the second; while the first engine starts there is nothing to drain."""
+        if self._stop_asked.is_set() or self._availability.state is DaemonState.STARTING:
             self._is_interrupted = True
             self._finished.set()
         self.drain()
@@ -196,8 +194,8 @@ class Daemon:
         except TimeoutError:
             if not self._finished.is_set():
                 await self._cancel_all()
-                return DEADLINE_PASSED
-        return INTERRUPTED if self._is_interrupted else DRAINED
+                return ExitCode.DEADLINE_PASSED
+        return ExitCode.INTERRUPTED if self._is_interrupted else ExitCode.DONE
 
     async def _cancel_all(self) -> None:
         """End every request, and give clients a moment to hear of it."""

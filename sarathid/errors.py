@@ -14,29 +14,31 @@ SarathiError
 
 from typing import ClassVar
 
+from sarathid.exit_codes import ExitCode
+
 
 class SarathiError(Exception):
     """A mistake or a failure that can be told to the person who caused it, in one line."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[int] = ExitCode.UNEXPECTED
 
 
 class ConfigError(SarathiError):
     """A configuration value, flag or file that can never be valid."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class RuntimeDirectoryHeld(SarathiError):
     """Another daemon holds the lock of the runtime directory."""
 
-    exit_code = 6
+    exit_code = ExitCode.DIRECTORY_HELD
 
 
 class ModelRefused(SarathiError):
     """The model's files are unsafe, incomplete, of an unknown kind, or too large for this machine."""
 
-    exit_code = 7
+    exit_code = ExitCode.MODEL_REFUSED
 
 
 class EngineFailed(SarathiError):
@@ -45,9 +47,9 @@ class EngineFailed(SarathiError):
     `reason_code` is the exit code of what stopped it: that of a refused model, say.
     """
 
-    exit_code = 10
+    exit_code = ExitCode.ENGINE_FAILED
 
-    def __init__(self, message: str, reason_code: int = 10) -> None:
+    def __init__(self, message: str, reason_code: int = ExitCode.ENGINE_FAILED) -> None:
         super().__init__(message)
         self.reason_code = reason_code
 

@@ -6,6 +6,7 @@ import pytest
 
 from sarathid.cli import exit_code
 from sarathid.errors import ConfigError, EngineFailed, ModelRefused, RuntimeDirectoryHeld, SarathiError
+from sarathid.exit_codes import ExitCode
 from sarathid.version import __version__
 
 
@@ -29,6 +30,21 @@ def sarathid(*arguments: str) -> "subprocess.CompletedProcess[str]":
 )
 def test_each_error_has_its_exit_code(error: SarathiError, code: int) -> None:
     assert exit_code(error) == code
+
+
+def test_the_readme_and_the_help_have_the_same_table_of_exit_codes() -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    section = readme.partition("## Exit codes\n")[2].splitlines()
+    codes, words = (
+        [cell.strip() for cell in next(line for line in section if line.startswith(start)).split("|")[2:-1]]
+        for start in ("| |", "| `sarathid` |")
+    )
+    table = {int(code): said for code, said in zip(codes, words, strict=True) if said}
+    assert table == {code.value: code.words for code in ExitCode}
+    help_lines = [
+        line.split(maxsplit=1) for line in sarathid("--help").stdout.partition("Exit codes:\n")[2].splitlines()
+    ]
+    assert {int(code): said for code, said in help_lines} == table
 
 
 def test_the_version_is_printed() -> None:

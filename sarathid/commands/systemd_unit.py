@@ -43,7 +43,7 @@ def systemd_unit(
 
 def unit(command: tuple[str, ...]) -> str:
     """Return the unit that runs a command and does not start it again where that would be in vain."""
-    in_vain = " ".join(str(error.exit_code) for error in IN_VAIN)
+    in_vain = " ".join(str(int(error.exit_code)) for error in IN_VAIN)
     return UNIT.format(command=" ".join(map(quoted, command)), in_vain=in_vain)
 
 

@@ -117,6 +117,18 @@ def test_a_second_interrupt_stops_at_once(tmp_path: Path) -> None:
     assert files_in(tmp_path / "run") == ["sarathid.lock"]
 
 
+@pytest.mark.parametrize("is_listening", [False, True])
+def test_an_interrupt_of_a_daemon_that_starts_is_told(tmp_path: Path, is_listening: bool) -> None:
+    daemon = launch(tmp_path / "run", tmp_path / "log")
+    sign = tmp_path / "run" / ("api.sock" if is_listening else "sarathid.lock")
+    wait_until(sign.exists, f"makes {sign.name}")
+    daemon.process.send_signal(signal.SIGINT)
+
+    assert daemon.wait() == 130
+    assert "Traceback" not in daemon.log
+    assert files_in(tmp_path / "run") == ["sarathid.lock"]
+
+
 def test_a_killed_daemon_takes_its_engine_along_and_its_sockets_are_taken_over(tmp_path: Path) -> None:
     with serving(tmp_path / "run") as killed:
         engine = psutil.Process(killed.engine_pid())
