@@ -88,7 +88,16 @@ def test_an_overload_is_one_by_the_settings_in_force_and_told_again_where_it_is_
 
 
 def test_nobody_is_held_for_ever() -> None:
-    """Target 20 ms: not even one decode of this model meets it, so each request counts as one too many."""
+    """Target 43 ms: what is planned of it is less than one decode of this model, so a second is one too many."""
+    requests = tuple(PlannedRequest(0.01 * i, 32, 40) for i in range(20))
+    run = Run(YI, Serving(token_budget="auto", slo_tbt_s=0.043), requests, {}).until(1000.0)
+    assert len(run.replay.measured.finished) == 20
+    assert any(stats.blocked_by is Blocker.HOLD for stats in run.iterations)
+
+
+def test_nobody_is_held_for_a_target_that_not_even_one_decode_meets() -> None:
     requests = tuple(PlannedRequest(0.01 * i, 32, 40) for i in range(20))
     run = Run(YI, Serving(token_budget="auto", slo_tbt_s=0.02), requests, {}).until(1000.0)
-    assert len(run.replay.measured.finished) == 20
+    assert [stats for stats in run.iterations if stats.blocked_by is Blocker.HOLD] == []
+    assert max(stats.num_running for stats in run.iterations) == 20
+    assert run.overloads[0].most_decodes == 0
