@@ -1,6 +1,7 @@
 """What the daemon's servers hold of the engine: submit, cancel, retune, and listen to its records."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ from sarathid.slo.controller import BudgetBounds, check_change
 from sarathid.telemetry.timeline import refused_stats
 
 MAX_ENGINES_LOST = 3  # fewer than the restarts that the daemon allows, so that one request can't end it
+
+log = logging.getLogger(__name__)
 
 Observer = Callable[[StreamRecord], None]
 
@@ -384,23 +387,32 @@ class EngineClient:
             observer(record)
 
     def _resume(self, stream: TokenStream) -> None:
-        if stream.num_engines_lost >= MAX_ENGINES_LOST:
-            self._give_up(stream)
-            return
-        self._tell(AddRequest(stream.resumed_request()))
         if stream.cancel_reason is not None:
-            self._tell(CancelRequest(stream.request_id, stream.cancel_reason))
+            self._end(stream, stream.cancel_reason)
+        elif stream.num_engines_lost >= MAX_ENGINES_LOST:
+            log.error(
+                "request %d of %s is poisonous: %d engines were lost over it in a row",
+                stream.request_id,
+                stream.request.client or "?",
+                stream.num_engines_lost,
+            )
+            self._end(stream, FinishReason.ERROR)
+        else:
+            self._tell(AddRequest(stream.resumed_request()))
 
-    def _give_up(self, stream: TokenStream) -> None:
+    def _end(self, stream: TokenStream, reason: FinishReason) -> None:
+        """End a request that no engine has."""
         now_s = time.monotonic()
-        stream.push(TokenDelta(stream.request_id, None, FinishReason.ERROR), now_s)
-        stream.stats = refused_stats(stream.resumed_request(), now_s)
+        stream.push(TokenDelta(stream.request_id, None, reason), now_s)
+        stream.stats = msgspec.structs.replace(refused_stats(stream.resumed_request(), now_s), finish_reason=reason)
         self._finish_if_over(stream)
 
     def _cancel(self, stream: TokenStream, reason: FinishReason) -> None:
         stream.cancel_reason = reason
         if self.is_ready:
             self._tell(CancelRequest(stream.request_id, reason))
+        else:
+            self._end(stream, reason)
 
     def _on_deadline(self, stream: TokenStream) -> None:
         if stream.finish_reason is None and stream.cancel_reason is None:
@@ -409,7 +421,8 @@ class EngineClient:
     def _on_close(self, stream: TokenStream, reason: FinishReason) -> None:
         if stream.finish_reason is None:
             self._cancel(stream, reason)
-        self._finish_if_over(stream)
+        else:
+            self._finish_if_over(stream)
 
     def _finish_if_over(self, stream: TokenStream) -> None:
         if stream.is_closed and stream.stats is not None:

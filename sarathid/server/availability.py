@@ -18,3 +18,8 @@ class Availability:
     @property
     def is_ready(self) -> bool:
         return self.state is DaemonState.READY
+
+    @property
+    def takes_requests(self) -> bool:
+        """Whether a request would be taken: it waits where an engine is about to take another one's place."""
+        return self.state in (DaemonState.READY, DaemonState.RESTARTING)

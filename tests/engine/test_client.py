@@ -273,7 +273,9 @@ def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_p
     asyncio.run(main())
 
 
-def test_a_request_that_engine_after_engine_dies_of_is_given_up(tmp_path: Path) -> None:
+def test_a_request_that_engine_after_engine_dies_of_is_given_up(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         session = Session(EngineClient())
         client = session.client
@@ -298,21 +300,46 @@ def test_a_request_that_engine_after_engine_dies_of_is_given_up(tmp_path: Path) 
             await session.until(lambda: len(session.of(RequestStats)) == 2)
         reasons = {stats.request_id: stats.finish_reason for stats in session.of(RequestStats)}
         assert reasons == {deadly.request_id: FinishReason.ERROR, waiting.request_id: FinishReason.LENGTH}
+        assert f"request {deadly.request_id} of ? is poisonous" in caplog.text
         assert client.num_in_flight == 0
         await client.close()
 
     asyncio.run(main())
 
 
-def test_a_request_cancelled_while_no_engine_is_there_ends_in_the_next(tmp_path: Path) -> None:
+def test_a_request_ends_at_once_where_it_is_cancelled_or_due_while_no_engine_is_there(tmp_path: Path) -> None:
     async def main() -> None:
         session = Session(EngineClient())
         async with running(session.client, tmp_path / "first.sock", Engine()):
             stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
             await session.until(lambda: len(stream.output_token_ids) > 1)
         stream.close()
+        due = session.client.submit((1, 2, 3), GREEDY, timeout_s=0.01)
+        assert [delta.finish_reason async for delta in due] == [FinishReason.TIMEOUT]
+        due.close()
+        cancelled, timed_out = session.of(RequestStats)
+        assert (cancelled.finish_reason, cancelled.num_output_tokens) == (
+            FinishReason.CANCELLED,
+            len(stream.output_token_ids),
+        )
+        assert (timed_out.finish_reason, timed_out.num_output_tokens) == (FinishReason.TIMEOUT, 0)
+        assert session.client.num_in_flight == 0
+        await session.client.close()
+
+    asyncio.run(main())
+
+
+def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_next(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        async with running(session.client, tmp_path / "first.sock", Engine()):
+            stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
+            await session.until(lambda: len(stream.output_token_ids) > 1)
+            assert session.client.cancel(stream.request_id)
         async with running(session.client, tmp_path / "second.sock", Engine()):
-            await session.until(lambda: bool(session.of(RequestStats)))
+            *_, last = [delta async for delta in stream]
+        assert last.finish_reason is FinishReason.CANCELLED
+        stream.close()
         assert session.client.num_in_flight == 0
         await session.client.close()
 

@@ -1,4 +1,4 @@
-"""What a request passes before its body is read: is the daemon ready, and is there room?"""
+"""What a request passes before its body is read: are requests taken, and is there room?"""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,7 +16,7 @@ class Gate:
         self._admission = admission
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._availability.is_ready:
+        if not self._availability.takes_requests:
             await unavailable(self._availability.reason)(scope, receive, send)
             return
         with self._admission.place(scope["state"].get("peer", "")):

@@ -204,6 +204,16 @@ def test_a_draining_daemon_says_when_to_come_back(tmp_path: Path) -> None:
     with_api(tmp_path, use)
 
 
+def test_requests_are_taken_while_the_engine_restarts(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        api.availability.become(DaemonState.RESTARTING, "the engine is gone")
+        reply = await api.http.post("/v1/completions", json={"prompt": "x", "max_tokens": 1})
+        assert reply.status_code == 200
+        assert (await api.http.get("/ready")).status_code == 503
+
+    with_api(tmp_path, use)
+
+
 def test_a_client_with_too_many_requests_is_refused_before_its_body_is_read(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         body = {"prompt": "x", "stream": True, "max_tokens": 400}
