@@ -122,7 +122,8 @@ def _picture(invocation: Invocation, view: EngineView, link: Link, size: tuple[i
 
 def _fields(view: EngineView) -> dict[str, Any]:
     """Return a view as JSON fields, with each stall's sentence and the newest samples alone."""
-    fields: dict[str, Any] = msgspec.to_builtins(replace(view, samples=view.samples[-MAX_JSON_SAMPLES:]))
+    fields: dict[str, Any] = msgspec.to_builtins(replace(view, samples=view.samples[-MAX_JSON_SAMPLES:], recent=()))
+    del fields["recent"]  # the samples tell of the same iterations
     for stall, described in zip(view.stalls, fields["stalls"], strict=True):
         described["sentence"] = stall_sentence(stall)
     return fields

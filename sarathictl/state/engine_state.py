@@ -32,6 +32,7 @@ RATE_SPAN_S = 10.0
 STALL_SPAN_S = 60.0
 MAX_STALLS = 512
 MAX_CHANGES = 64
+MAX_RECENT = 256
 
 _Timed: TypeAlias = IterationStats | StallEvent | Overload | SettingsChanged | LifeCycle
 
@@ -53,6 +54,7 @@ class EngineState:
         self._counts = (0, 0, 0)
         self._blocks = (0, 0)
         self._iterations = IterationWindow()
+        self._recent: deque[IterationStats] = deque(maxlen=MAX_RECENT)
         self._tbt = tuple(LatencyWindow(span_s) for span_s in TBT_SPANS_S)
         self._ttft = LatencyWindow(TTFT_SPAN_S)
         self._stalls: deque[StallEvent] = deque(maxlen=MAX_STALLS)
@@ -132,6 +134,7 @@ class EngineState:
             settings=self._settings,
             running=self._running,
             samples=self._iterations.samples,
+            recent=tuple(self._recent),
             stalls=tuple(reversed(self._stalls)),
             changes=tuple(reversed(self._changes)),
             requests=self._requests.rows,
@@ -159,6 +162,7 @@ class EngineState:
         if self._running is not None and self._running.start_s <= record.start_s:
             self._running = None
         self._adopt_settings(record)
+        self._recent.append(record)
         self._iterations.append(sample_of(record, self._target_s))
         self._fold_latencies(record)
         self._counts = (record.num_running, record.num_waiting, record.num_preempted)

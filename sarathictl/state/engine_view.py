@@ -6,7 +6,14 @@ from sarathictl.state.request_table import RequestRow
 from sarathictl.state.window import IterationSample
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import EngineInfo, EngineSettings, IterationScheduled, SettingsChanged, StallEvent
+from sarathid.protocol.stats import (
+    EngineInfo,
+    EngineSettings,
+    IterationScheduled,
+    IterationStats,
+    SettingsChanged,
+    StallEvent,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +33,9 @@ class LatencyFigures:
 class EngineView:
     """The engine at `now_s` (monotonic): settings, tape, figures, stalls (newest first) and requests.
 
-    `running` is the iteration that was scheduled and has not reported back. `tbt` has one entry a
-    span, shortest first. `kv_growth` is the share of the KV cache that fills in a second.
+    `recent` are the newest iterations whole, oldest first; `samples` go further back. `running` is the
+    iteration that was scheduled and has not reported back. `tbt` has one entry a span, shortest first.
+    `kv_growth` is the share of the KV cache that fills in a second.
     """
 
     now_s: float
@@ -37,6 +45,7 @@ class EngineView:
     settings: EngineSettings | None
     running: IterationScheduled | None
     samples: tuple[IterationSample, ...]
+    recent: tuple[IterationStats, ...]
     stalls: tuple[StallEvent, ...]
     changes: tuple[SettingsChanged, ...]
     requests: tuple[RequestRow, ...]

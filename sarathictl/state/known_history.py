@@ -19,6 +19,10 @@ class KnownHistory:
         self._asked = (revision, now_s)
         return True
 
+    def forget(self) -> None:
+        """Have it asked for again."""
+        self._asked = None
+
     def _is_stale(self, asked: tuple[int, float], revision: int, now_s: float) -> bool:
         asked_revision, asked_s = asked
         is_settled = bool(self.revisions) and self.revisions[-1].state is not RevisionState.ON_PROBATION

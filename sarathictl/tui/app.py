@@ -29,7 +29,11 @@ from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
+from sarathictl.tui.screens.requests import RequestsScreen
 from sarathictl.tui.screens.retune import RetuneScreen
+from sarathictl.tui.screens.stalls import StallsScreen
+from sarathictl.tui.screens.tuning import TuningScreen
+from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.screens.why import WhyScreen
 from sarathictl.tui.themes import THEMES
 from sarathictl.tui.widgets.requests import RequestsPanel
@@ -37,11 +41,13 @@ from sarathictl.tui.widgets.stalls import StallsPanel
 from sarathid.clock import Clock
 from sarathid.errors import ConfigError, SarathiError
 from sarathid.protocol.control import (
+    AuditTrail,
     Cancel,
     Cancelled,
     ControlRequest,
     ExplainBudget,
     ExplainRequest,
+    GetAudit,
     GetHistory,
     History,
     Keep,
@@ -81,13 +87,17 @@ class ConsoleApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall"), (50, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "help", key_display="?"),
+        Binding("1", "view('live')", "screens", key_display="1-4"),
+        Binding("2", "view('requests')", "requests", show=False),
+        Binding("3", "view('stalls')", "stalls", show=False),
+        Binding("4", "view('tuning')", "tuning", show=False),
         Binding("space", "pause", "pause"),
         Binding("b", "retune('budget')", "budget"),
-        Binding("p", "retune('policy')", "policy"),
+        Binding("p", "retune('policy')", "policy", show=False),
         Binding("o", "retune('slo')", "SLO"),
         Binding("w", "why", "why"),
         Binding("k", "keep", "keep", show=False),
-        Binding("u", "undo", "undo"),
+        Binding("u", "undo", "undo", show=False),
         Binding("K", "cancel_request", "cancel", key_display="K"),
         Binding("e", "export", "export", show=False),
         Binding("t", "next_theme", "theme", show=False),
@@ -119,7 +129,7 @@ class ConsoleApp(App[None]):
         self._export_dir = export_dir or Path.cwd()
         self._state = EngineState()
         self._history = KnownHistory()
-        self._live = LiveScreen()
+        self._current: ViewScreen = LiveScreen()
         self._rate_hz = DEFAULT_RATE_HZ
         self._paused: EngineView | None = None
         self._shown: tuple[int | None, LinkState, bool] | None = None
@@ -129,7 +139,8 @@ class ConsoleApp(App[None]):
         self.theme = "dark" if has_color else "ansi"
 
     async def on_mount(self) -> None:
-        await self.push_screen(self._live)
+        self.install_screen(self._current, "live")
+        await self.push_screen(self._current)
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self.tick()
 
@@ -151,6 +162,17 @@ class ConsoleApp(App[None]):
     def action_pause(self) -> None:
         self._paused = self._state.view(self._clock.now_s()) if self._paused is None else None
         self._show()
+
+    def action_view(self, name: str) -> None:
+        """Change to another screen, which is built when it is first asked for."""
+        if not self.is_screen_installed(name):
+            self.install_screen(_SCREENS[name](), name)
+        screen = self.get_screen(name)
+        assert isinstance(screen, ViewScreen)
+        if screen is not self._current:
+            self._current = screen
+            self.switch_screen(screen)
+            self._tell_current()
 
     def action_retune(self, what: str) -> None:
         view = self._state.view(self._clock.now_s())
@@ -190,7 +212,7 @@ class ConsoleApp(App[None]):
         self.push_screen(WhyScreen(f"WHY  request {request_id}", lambda: self._explain_request(request_id), self.look))
 
     def action_cancel_request(self) -> None:
-        row = self._live.marked_request
+        row = self._current.marked_request
         if row is None:
             self.notify("mark a request first: tab, then the arrow keys", severity="warning")
             return
@@ -249,13 +271,26 @@ class ConsoleApp(App[None]):
             self.call_from_thread(then, answer)
 
     def _follow_history(self, view: EngineView) -> None:
-        """Ask for the revisions when they may have changed; before the first change nobody needs them."""
-        if view.changes and view.settings is not None and self._history.is_due(view.settings.revision, view.now_s):
+        """Ask for the revisions when they may have changed; before the first change few need them."""
+        is_wanted = bool(view.changes) or isinstance(self._current, TuningScreen)
+        if is_wanted and view.settings is not None and self._history.is_due(view.settings.revision, view.now_s):
             self._request(GetHistory(), History, self._take_history, "no history")
+            if isinstance(self._current, TuningScreen):
+                self._request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
 
     def _take_history(self, history: History) -> None:
         self._history.revisions = history.revisions
-        self._live.see_history(history.revisions)
+        self._current.see_history(history.revisions)
+
+    def _take_audit(self, audit: AuditTrail) -> None:
+        self._current.see_audit(audit.entries)
+
+    def _tell_current(self) -> None:
+        """Show in a screen that comes up what is known already."""
+        self._current.see_history(self._history.revisions)
+        if isinstance(self._current, TuningScreen):
+            self._history.forget()
+        self._show(is_urgent=True)
 
     def _say_applied(self, words: str | None) -> None:
         if words is not None:
@@ -277,10 +312,15 @@ class ConsoleApp(App[None]):
             paused_s=None if self._paused is None else self._paused.now_s,
         )
         news = (self._state.revision, link.state, self._paused is None)
-        self._live.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
+        self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
         if self._state.revision is not None and isinstance(self.screen, RetuneScreen):
             self.screen.see_revision(self._state.revision)
 
 
+_SCREENS: dict[str, Callable[[], ViewScreen]] = {
+    "requests": RequestsScreen,
+    "stalls": StallsScreen,
+    "tuning": TuningScreen,
+}
 _FORMS: dict[str, Callable[[EngineView], ChangeForm]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}

@@ -23,7 +23,8 @@ def draw_explanation(stall: StallEvent, width: int, look: Look) -> list[Text]:
 
 def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
     excess = stall.worst_gap_s / stall.target_s
-    yield line([(stall_sentence(stall), look.strong)])
+    for words in wrap(stall_sentence(stall), width):
+        yield line([(words, look.strong)])
     yield line([(f"target {units.duration(stall.target_s)}, {excess:.1f} times over", look.faint)])
     yield Text()
     yield line([(f"gap of {stall.victims[0].request_id} = {units.duration(stall.worst_gap_s)}, of which", look.plain)])

@@ -12,12 +12,16 @@ from sarathictl.tui.renderables.line import ascii_only
 from sarathictl.tui.renderables.look import Look
 
 _HELP = """\
+1 2 3 4  live, requests, stalls, tuning
 space    hold the picture; records are still taken in
 x        time, or one column an iteration
 z Z      coarser, finer
 tab ↑ ↓  mark a stall or a request      enter  why it stalled or waits
+f        the change that would have prevented the marked stall
+s S /    sort, turn round and filter the requests (screen 2)
 w        why the budget is what it is
 b p o    change token budget, policy, latency targets
+k u      keep the newest change, undo it
 K        cancel the marked request
 + -      frames a second      t  theme      e  save as SVG
 q        quit

@@ -1,5 +1,6 @@
 """The table of requests, one of which can be marked."""
 
+from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
@@ -7,6 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.request_order import RequestOrder, SortKey
 from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
@@ -30,31 +32,70 @@ class RequestsPanel(Panel, can_focus=True):
             super().__init__()
             self.request_id = request_id
 
+    class Marked(Message):
+        """Another request is marked, or the marked one has changed; None when it has ended."""
+
+        def __init__(self, row: RequestRow | None) -> None:
+            super().__init__()
+            self.row = row
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._marked_id: int | None = None
+        self._order = RequestOrder()
 
     @property
     def marked(self) -> RequestRow | None:
         """The marked request, None when none is marked or it has ended."""
-        rows = self.view.requests if self.view else ()
-        return next((row for row in rows if row.request_id == self._marked_id), None)
+        return next((row for row in self._rows if row.request_id == self._marked_id), None)
+
+    def mark_one(self) -> None:
+        """Mark the first request unless one is marked."""
+        if self.marked is None and self._rows:
+            self._mark(self._rows[0].request_id)
+        else:
+            self.post_message(self.Marked(self.marked))
+
+    def sort_by_next(self) -> None:
+        """Sort by another column."""
+        keys = list(SortKey)
+        self._reorder(replace(self._order, key=keys[(keys.index(self._order.key) + 1) % len(keys)]))
+
+    def reverse(self) -> None:
+        """Turn the order round."""
+        self._reorder(replace(self._order, is_reversed=not self._order.is_reversed))
+
+    def filter_by(self, text: str) -> None:
+        """Show only what passes a filter that can be read."""
+        self._reorder(replace(self._order, filter_text=text))
 
     def title_of(self, view: EngineView, look: Look) -> Text:
-        return requests_title(view, look)
+        heading = requests_title(view, look)
+        return heading if self._order == RequestOrder() else Text.assemble(heading, f" · {self._order}")
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         del watch
-        return draw_requests(view, self._marked_id, width, height, look)
+        return draw_requests(replace(view, requests=self._rows), self._marked_id, width, height, look)
 
     def action_explain(self) -> None:
         if self._marked_id is not None:
             self.post_message(self.Explained(self._marked_id))
 
     def action_move(self, step: int) -> None:
-        ids = [row.request_id for row in self.view.requests] if self.view else []
-        if not ids:
-            return
-        moved = min(max(ids.index(self._marked_id) + step, 0), len(ids) - 1) if self._marked_id in ids else 0
-        self._marked_id = ids[moved]
+        ids = [row.request_id for row in self._rows]
+        if ids:
+            moved = min(max(ids.index(self._marked_id) + step, 0), len(ids) - 1) if self._marked_id in ids else 0
+            self._mark(ids[moved])
+
+    @property
+    def _rows(self) -> tuple[RequestRow, ...]:
+        return self._order.applied_to(self.view.requests) if self.view else ()
+
+    def _mark(self, request_id: int) -> None:
+        self._marked_id = request_id
+        self.repaint()
+        self.post_message(self.Marked(self.marked))
+
+    def _reorder(self, order: RequestOrder) -> None:
+        self._order = order
         self.repaint()

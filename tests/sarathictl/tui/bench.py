@@ -12,7 +12,7 @@ from sarathictl.tui.app import ConsoleApp
 from sarathictl.tui.widgets.panel import Panel
 from sarathid.clock import VirtualClock
 from sarathid.errors import SarathiError
-from sarathid.protocol.control import Cancelled, GetHistory, History, Kept, Retuned
+from sarathid.protocol.control import AuditTrail, Cancelled, GetHistory, History, Kept, Retuned
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.revisions import Revision
 from sarathid.protocol.stats import EngineSettings, SettingsChanged, StallEvent
@@ -52,6 +52,8 @@ class Operator:
             raise self.refusal
         if reply_type in self.answers:
             return self.answers[reply_type]
+        if reply_type is AuditTrail:
+            return AuditTrail(entries=(), num_left_out=0)
         if reply_type is Planned:
             return make_planned()
         if reply_type is Kept:

@@ -1,0 +1,77 @@
+"""What the numbered screens share: header, panels and keys, shown anew as views come."""
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from sarathictl.client.stats_stream import LinkState
+from sarathictl.state.engine_view import EngineView
+from sarathictl.state.request_table import RequestRow
+from sarathictl.tui.renderables.header import Watch
+from sarathictl.tui.renderables.look import Look
+from sarathictl.tui.widgets.bars import BigWords, HeaderBar
+from sarathictl.tui.widgets.change import ChangeBar
+from sarathictl.tui.widgets.panel import Panel
+from sarathid.protocol.revisions import AuditEntry, Revision
+
+FIGURES_EVERY_S = 1.0
+
+
+class ViewScreen(Screen[None]):
+    """Shows views as they come: what moves at every one, figures once a second so that digits can be read."""
+
+    def __init__(self, *, moving: Sequence[Panel] = (), figures: Sequence[Panel] = ()) -> None:
+        super().__init__()
+        self._header = HeaderBar(id="header")
+        self._big_words = BigWords(id="big-words")
+        self.change = ChangeBar(id="change")
+        self._moving = (self._header, self.change, *moving)
+        self._figures = (self._big_words, *figures)
+        self._figures_s: float | None = None
+        self.latest: tuple[EngineView, Watch, Look] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._header
+        yield self._big_words
+        with Container(id="panels"):
+            yield from self.compose_panels()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def compose_panels(self) -> ComposeResult:
+        """Yield what stands between header and footer, the line on the newest change among it."""
+        raise NotImplementedError
+
+    @property
+    def marked_request(self) -> RequestRow | None:
+        """The request that is marked, None where none can be."""
+        return None
+
+    def see_history(self, history: Sequence[Revision]) -> None:
+        """Show how the newest revision stands, once anything was changed."""
+        self.change.history = history
+        self.set_class(len(history) > 1, "-changed")
+
+    def see_audit(self, entries: Sequence[AuditEntry]) -> None:
+        """Take note of the audit log; most screens show nothing of it."""
+
+    def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
+        """Show a view; figures wait for their second unless the change `is_urgent`."""
+        self.latest = (view, watch, look)
+        self._show_in(self._moving)
+        if is_urgent or self._figures_s is None or watch.now_s - self._figures_s >= FIGURES_EVERY_S:
+            self._figures_s = watch.now_s
+            self.set_class(watch.link.state is not LinkState.LIVE, "-cut-off")
+            self.show_figures()
+
+    def show_figures(self) -> None:
+        """Show the view in the panels that wait for their second."""
+        self._show_in(self._figures)
+
+    def _show_in(self, panels: Sequence[Panel]) -> None:
+        assert self.latest is not None
+        view, watch, look = self.latest
+        for panel in panels:
+            panel.show(view, watch, look)
