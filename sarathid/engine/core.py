@@ -111,7 +111,7 @@ class EngineCore:
         if len(self._in_flight) >= self._executor.max_batches_in_flight:
             return None
         start_s = self._clock.now_s()
-        batch = self._scheduler.schedule(self._controller.grant(start_s))
+        batch = self._scheduler.schedule(self._controller.grant(start_s, self._scheduler.fullness))
         if not batch:
             assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
             return None

@@ -63,6 +63,12 @@ class Scheduler:
         return len(self._waiting)
 
     @property
+    def fullness(self) -> float:
+        """Share of the sequences or of the blocks that are taken, whichever is more."""
+        num_used = self.kv_cache.num_used_blocks
+        return max(len(self._running) / self.limits.max_num_seqs, num_used / self.limits.num_blocks)
+
+    @property
     def num_preempted(self) -> int:
         return self._waiting.num_preempted
 

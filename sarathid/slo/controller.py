@@ -72,8 +72,8 @@ class SLOController:
         self._usual_s = 0.0
         self.resume(settings)
 
-    def grant(self, now_s: float) -> TokenBudget:
-        """Return the allowance of an iteration that is put together now."""
+    def grant(self, now_s: float, fullness: float) -> TokenBudget:
+        """Return the allowance of an iteration that is put together now, so much of the engine being taken."""
         target_s, around = self._target_s, self._circumstances
         if target_s is None:
             self._granted = None
@@ -83,6 +83,7 @@ class SLOController:
             target_s=self._planned_s(target_s),
             now_s=now_s,
             usual_s=self._usual_s,
+            fullness=fullness,
             max_tokens=around.bounds.max_tokens,
             floor_tokens=max(around.bounds.min_tokens, _LEAST_PROGRESS),
             tile=around.tile,

@@ -9,12 +9,13 @@ from sarathid.scheduler.sequence import Sequence
 
 _LEAST_TILE = 8
 _MOST_TOKENS_AHEAD = 1024
-# Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up:
-# so many times what the decodes take alone, more where iterations have come to take half of it and over, and never
-# more than the last, where the stages of a pipeline would wait for each other.
-_USEFUL_DECODE_TIMES = 4.0
-_USEFUL_USUAL_TIMES = 2.0
+# Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up: so
+# many times what the decodes take alone, more where iterations have come to take a good part of it, and never more than
+# the last. In a pipeline even batches matter more, since its stages wait for each other.
+_USEFUL_DECODE_TIMES, _USEFUL_USUAL_TIMES = 4.0, 2.0
+_PIPELINED_DECODE_TIMES, _PIPELINED_USUAL_TIMES = 3.0, 1.6
 _MOST_DECODE_TIMES = 10.0
+_LEAST_FULLNESS = 0.1
 
 
 class TimeBudget:
@@ -22,11 +23,11 @@ class TimeBudget:
 
     `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
     together. A decode that is late already, whatever runs beside it, no longer counts. Beside decodes an iteration
-    takes at most four times what they take alone, or twice `usual_s` if that is more, up to ten times: where the load
-    demands it, what is usual grows. Without decodes only `max_tokens` bounds the batch, unless it `is_pipelined`:
-    then decodes of other batches wait behind it. Where the decodes leave nothing, `floor_tokens` run all the same.
-    Totals are rounded down to a multiple of `tile`, and of eight tokens in any case. `start_tokens` is a guess of the
-    first chunk, which saves predictions if it is near.
+    takes at most four times what they take alone, and more while the engine is not full (`fullness`) or has come to
+    take half of it (`usual_s`), up to ten times; in a pipeline it is less. Without decodes only `max_tokens` bounds the
+    batch, unless it `is_pipelined`: then decodes of other batches wait behind it. Where the decodes leave nothing,
+    `floor_tokens` run all the same. Totals are rounded down to a multiple of `tile`, and of eight tokens in any case.
+    `start_tokens` is a guess of the first chunk, which saves predictions if it is near.
 
     With `holds_back`, a request does not start where it would make the decodes alone miss the target.
     """
@@ -34,7 +35,9 @@ class TimeBudget:
     __slots__ = (
         "_cost_model",
         "_floor_tokens",
+        "_fullness",
         "_holds_back",
+        "_is_pipelined",
         "_limit_bound",
         "_max_tokens",
         "_now_s",
@@ -57,6 +60,7 @@ class TimeBudget:
         target_s: float,
         now_s: float,
         usual_s: float = 0.0,
+        fullness: float = 1.0,
         max_tokens: int,
         floor_tokens: int,
         tile: int = 1,
@@ -68,6 +72,8 @@ class TimeBudget:
         self._target_s = target_s
         self._now_s = now_s
         self._usual_s = usual_s
+        self._fullness = max(fullness, _LEAST_FULLNESS)
+        self._is_pipelined = is_pipelined
         self._max_tokens = max_tokens
         self._floor_tokens = floor_tokens
         self._tile = max(tile, _LEAST_TILE)
@@ -90,8 +96,7 @@ class TimeBudget:
         self.features = IterationFeatures(num_decodes, context)
         self.decode_s = self._seconds(self.features)
         slack_s = self._tightest_slack_s(sequences)
-        wanted_s = max(_USEFUL_DECODE_TIMES * self.decode_s, _USEFUL_USUAL_TIMES * self._usual_s)
-        useful_s = min(wanted_s, _MOST_DECODE_TIMES * self.decode_s)
+        useful_s = self._useful_s()
         self.limit_s = min(slack_s, useful_s)
         self._limit_bound = BudgetBound.TARGET if slack_s <= useful_s else BudgetBound.USE
 
@@ -117,6 +122,15 @@ class TimeBudget:
         self.bound = bound
         self.is_spent = True
         return 0
+
+    def _useful_s(self) -> float:
+        """Return how long an iteration may be for the sake of its throughput."""
+        if self._is_pipelined:
+            wanted_s = max(_PIPELINED_DECODE_TIMES * self.decode_s, _PIPELINED_USUAL_TIMES * self._usual_s)
+        else:
+            of_decodes_s = _USEFUL_DECODE_TIMES * self.decode_s / self._fullness
+            wanted_s = max(of_decodes_s, _USEFUL_USUAL_TIMES * self._usual_s)
+        return min(wanted_s, _MOST_DECODE_TIMES * self.decode_s)
 
     def _tightest_slack_s(self, sequences: list[Sequence]) -> float:
         """Return the least time that a decode which can still be in time may take from now."""

@@ -50,7 +50,7 @@ def step(controller: SLOController, decodes: list[Sequence], prompt: Sequence) -
     """Do all of the controller's work of one iteration; return its microseconds."""
     features = IterationFeatures(len(decodes), len(decodes) * CONTEXT)
     began = time.perf_counter_ns()
-    budget = controller.grant(0.001)
+    budget = controller.grant(0.001, 0.5)
     budget.charge_decodes(decodes)
     budget.take(prompt, NUM_PROMPT_TOKENS)
     plan = controller.explain()

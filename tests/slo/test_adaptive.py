@@ -28,8 +28,8 @@ def p99(values: list[float]) -> float:
 
 
 def test_one_in_a_hundred_tokens_at_most_is_late_on_a_device_off_its_profile() -> None:
-    run = Run(YI, SERVING, overloading_chats(), {}).until(120.0)
-    assert p99(run.tbts_s(10.0, 120.0)) <= TARGET_S
+    run = Run(YI, SERVING, overloading_chats(300), {}).until(180.0)
+    assert p99(run.tbts_s(10.0, 180.0)) <= TARGET_S
     bound = [stats.plan.bound for stats in run.iterations if stats.plan is not None]
     assert bound.count(BudgetBound.TARGET) > len(bound) / 2
 
