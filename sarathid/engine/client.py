@@ -136,11 +136,12 @@ class EngineClient:
             sender.cancel()
 
     async def close(self) -> None:
-        """Tell the engine to end, and let go of it."""
+        """Tell the engine to end, and let go of it; observers hear no more, of requests that end from now on either."""
         if self._socket is not None:
             await self._socket.send(encode(Shutdown()))
             self._socket.linger = 1000
         self._disconnect()
+        self._observers.clear()
         self._context.term()
 
     def disconnected(self) -> None:

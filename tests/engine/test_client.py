@@ -346,6 +346,21 @@ def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_
     asyncio.run(main())
 
 
+def test_a_client_that_is_closed_tells_its_observers_no_more(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        async with running(session.client, tmp_path / "engine.sock", Engine()):
+            stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
+            await session.until(lambda: len(stream.output_token_ids) > 1)
+        await session.client.close()
+        num_records = len(session.records)
+        stream.close()
+        assert session.client.num_in_flight == 0
+        assert len(session.records) == num_records
+
+    asyncio.run(main())
+
+
 def test_a_change_under_way_is_refused_when_the_engine_is_gone() -> None:
     async def main() -> None:
         client = EngineClient()
