@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import msgspec
 from textual import work
@@ -29,10 +29,6 @@ from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
-from sarathictl.tui.screens.requests import RequestsScreen
-from sarathictl.tui.screens.retune import RetuneScreen
-from sarathictl.tui.screens.stalls import StallsScreen
-from sarathictl.tui.screens.tuning import TuningScreen
 from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.screens.why import WhyScreen
 from sarathictl.tui.themes import THEMES
@@ -57,6 +53,9 @@ from sarathid.protocol.control import (
 )
 from sarathid.protocol.stats import StallEvent
 from sarathid.protocol.why import BudgetReasons, RequestReasons
+
+if TYPE_CHECKING:
+    from sarathictl.tui.screens.retune import RetuneScreen
 
 Reply = TypeVar("Reply")
 
@@ -130,6 +129,7 @@ class ConsoleApp(App[None]):
         self._state = EngineState()
         self._history = KnownHistory()
         self._current: ViewScreen = LiveScreen()
+        self._retuning: RetuneScreen | None = None
         self._rate_hz = DEFAULT_RATE_HZ
         self._paused: EngineView | None = None
         self._shown: tuple[int | None, LinkState, bool] | None = None
@@ -166,7 +166,7 @@ class ConsoleApp(App[None]):
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
         if not self.is_screen_installed(name):
-            self.install_screen(_SCREENS[name](), name)
+            self.install_screen(_make_screen(name), name)
         screen = self.get_screen(name)
         assert isinstance(screen, ViewScreen)
         if screen is not self._current:
@@ -250,7 +250,10 @@ class ConsoleApp(App[None]):
         return explain_request(self._ask(ExplainRequest(request_id=request_id), RequestReasons))
 
     def _open_form(self, form: ChangeForm) -> None:
-        self.push_screen(RetuneScreen(form, self._ask, self._ask_plan, self.look), self._say_applied)
+        from sarathictl.tui.screens.retune import RetuneScreen  # deferred: it would hold the first picture up
+
+        self._retuning = RetuneScreen(form, self._ask, self._ask_plan, self.look)
+        self.push_screen(self._retuning, self._say_applied)
 
     def _propose(self, found: RequestReasons, stall: StallEvent) -> None:
         try:
@@ -272,10 +275,10 @@ class ConsoleApp(App[None]):
 
     def _follow_history(self, view: EngineView) -> None:
         """Ask for the revisions when they may have changed; before the first change few need them."""
-        is_wanted = bool(view.changes) or isinstance(self._current, TuningScreen)
+        is_wanted = bool(view.changes) or self._current.shows_audit
         if is_wanted and view.settings is not None and self._history.is_due(view.settings.revision, view.now_s):
             self._request(GetHistory(), History, self._take_history, "no history")
-            if isinstance(self._current, TuningScreen):
+            if self._current.shows_audit:
                 self._request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
 
     def _take_history(self, history: History) -> None:
@@ -288,11 +291,12 @@ class ConsoleApp(App[None]):
     def _tell_current(self) -> None:
         """Show in a screen that comes up what is known already."""
         self._current.see_history(self._history.revisions)
-        if isinstance(self._current, TuningScreen):
+        if self._current.shows_audit:
             self._history.forget()
         self._show(is_urgent=True)
 
     def _say_applied(self, words: str | None) -> None:
+        self._retuning = None
         if words is not None:
             self._say(f"applied: {words}")
 
@@ -314,13 +318,27 @@ class ConsoleApp(App[None]):
         news = (self._state.revision, link.state, self._paused is None)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
-        if self._state.revision is not None and isinstance(self.screen, RetuneScreen):
-            self.screen.see_revision(self._state.revision)
+        if self._state.revision is not None and self._retuning is not None:
+            self._retuning.see_revision(self._state.revision)
 
 
-_SCREENS: dict[str, Callable[[], ViewScreen]] = {
-    "requests": RequestsScreen,
-    "stalls": StallsScreen,
-    "tuning": TuningScreen,
-}
 _FORMS: dict[str, Callable[[EngineView], ChangeForm]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}
+
+
+def _make_screen(name: str) -> ViewScreen:
+    """Return a new numbered screen; each is imported when it is first shown, since the first picture needs none."""
+    match name:
+        case "requests":
+            from sarathictl.tui.screens.requests import RequestsScreen
+
+            return RequestsScreen()
+        case "stalls":
+            from sarathictl.tui.screens.stalls import StallsScreen
+
+            return StallsScreen()
+        case "tuning":
+            from sarathictl.tui.screens.tuning import TuningScreen
+
+            return TuningScreen()
+        case _:
+            raise AssertionError(f"there is no screen {name}")

@@ -12,6 +12,7 @@ from textual.widgets import Static
 class ConfirmScreen(ModalScreen[bool]):
     """Ends with True only when `y` is pressed."""
 
+    CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes"),
         Binding("n,escape,enter,q", "answer(False)", "no"),

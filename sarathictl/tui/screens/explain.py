@@ -20,6 +20,7 @@ WIDTH = 76
 class ExplainScreen(ModalScreen[bool]):
     """Takes a gap apart into its causes; ends with True when somebody wants it prevented."""
 
+    CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss(False)", "close"),
         Binding("f", "dismiss(True)", "fix"),

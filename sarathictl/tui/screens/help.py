@@ -37,6 +37,7 @@ waited longest, how many others, how long, and whose prefill it was."""
 class HelpScreen(ModalScreen[None]):
     """One page of words."""
 
+    CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,question_mark", "dismiss", "close")]
 
     def __init__(self, look: Look) -> None:

@@ -18,6 +18,7 @@ from sarathid.errors import ConfigError
 class RequestsScreen(ViewScreen):
     """Marks the first request until somebody marks another."""
 
+    CSS_PATH = "lists.tcss"
     AUTO_FOCUS = "#table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "sort", "sort"),

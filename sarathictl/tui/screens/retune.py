@@ -32,6 +32,7 @@ class RetuneScreen(ModalScreen[str | None]):
     for its forecast, which `ask_plan` may take long to give.
     """
 
+    CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "close")]
 
     def __init__(self, form: ChangeForm, ask: Ask, ask_plan: Ask, look: Look) -> None:

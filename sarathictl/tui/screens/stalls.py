@@ -10,6 +10,7 @@ from sarathictl.tui.widgets.stalls import CausesPanel, StallsPanel, WhyPanel
 class StallsScreen(ViewScreen):
     """Explains the marked stall at all sizes, the newest until one is marked."""
 
+    CSS_PATH = "lists.tcss"
     AUTO_FOCUS = "#feed"
 
     def __init__(self) -> None:

@@ -13,7 +13,9 @@ from sarathid.protocol.revisions import AuditEntry, Revision
 class TuningScreen(ViewScreen):
     """Marks the newest revision until somebody marks another."""
 
+    CSS_PATH = "lists.tcss"
     AUTO_FOCUS = "#revisions"
+    shows_audit = True
 
     def __init__(self) -> None:
         self._revisions = RevisionsPanel(id="revisions")

@@ -23,6 +23,8 @@ FIGURES_EVERY_S = 1.0
 class ViewScreen(Screen[None]):
     """Shows views as they come: what moves at every one, figures once a second so that digits can be read."""
 
+    shows_audit = False
+
     def __init__(self, *, moving: Sequence[Panel] = (), figures: Sequence[Panel] = ()) -> None:
         super().__init__()
         self._header = HeaderBar(id="header")

@@ -25,6 +25,7 @@ _MARGIN = 10  # border, padding and what the dialog leaves of the screen at its 
 class WhyScreen(ModalScreen[None]):
     """Shows what `ask()`, called in a worker, answers."""
 
+    CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,enter,q", "dismiss", "close"),
         Binding("w", "ask", "ask again"),
