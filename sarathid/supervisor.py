@@ -56,6 +56,7 @@ class EngineSupervisor:
         self._command = command
         self._process: Process | None = None
         self._num_restarts_in_a_row = 0
+        self._up_since_s = 0.0
         self.num_restarts = 0
 
     async def run(self) -> None:
@@ -67,9 +68,9 @@ class EngineSupervisor:
         await self._start()
         while True:
             self._on_up()
-            up_since_s = time.monotonic()
+            self._up_since_s = time.monotonic()
             reason = await self._serve_until_down()
-            if time.monotonic() - up_since_s >= STABLE_AFTER_S:
+            if self._is_stable:
                 self._num_restarts_in_a_row = 0
             await self._restart(reason)
 
@@ -137,13 +138,19 @@ class EngineSupervisor:
     async def _listen(self) -> str:
         """Wait until the engine has been silent for too long, and return how it hangs.
 
-        Each restart in a row doubles what is too long: an engine that is slow, not dead, gets its iteration done.
+        Each restart in a row doubles what is too long, until the engine is stable: if it is slow, not dead, it gets its
+        iteration done.
         """
-        silence, num_limits = self._client.silence, 1 << self._num_restarts_in_a_row
-        while not silence.exceeds(num_limits):
+        silence = self._client.silence
+        while not silence.exceeds(1 if self._is_stable else 1 << self._num_restarts_in_a_row):
             await asyncio.sleep(LISTEN_EVERY_S)
             silence.lasts(LISTEN_EVERY_S)
         return str(silence)
+
+    @property
+    def _is_stable(self) -> bool:
+        """Whether the engine was heard of for so long that its end has nothing to do with that of the one before."""
+        return time.monotonic() - self._up_since_s - self._client.silence.seconds >= STABLE_AFTER_S
 
     async def _restart(self, reason: str) -> None:
         while True:

@@ -11,7 +11,7 @@ PREDICTION_FACTOR = 3.0
 
 
 class EngineSilence:
-    """The seconds since an engine's last message, as its owner counts them.
+    """The `seconds` since an engine's last message, as its owner counts them.
 
     They are counted rather than read off a clock so that a daemon that was stopped itself, and could hear nothing,
     does not blame the engine.
@@ -19,11 +19,11 @@ class EngineSilence:
 
     def __init__(self) -> None:
         self._in_flight: deque[IterationScheduled] = deque()
-        self._silent_s = 0.0
+        self.seconds = 0.0
 
     def heard(self, message: EngineMessage) -> None:
         """Begin anew: the engine lives."""
-        self._silent_s = 0.0
+        self.seconds = 0.0
         match message:
             case IterationScheduled():
                 self._in_flight.append(message)
@@ -32,7 +32,7 @@ class EngineSilence:
 
     def lasts(self, seconds: float) -> None:
         """Count seconds in which nothing was heard."""
-        self._silent_s += seconds
+        self.seconds += seconds
 
     @property
     def limit_s(self) -> float:
@@ -45,10 +45,10 @@ class EngineSilence:
 
     def exceeds(self, num_limits: int) -> bool:
         """Return whether it has lasted that many times the limit."""
-        return self._silent_s >= num_limits * self.limit_s
+        return self.seconds >= num_limits * self.limit_s
 
     def __str__(self) -> str:
-        return f"said nothing for {self._silent_s:.1f} s {self._whereabouts}"
+        return f"said nothing for {self.seconds:.1f} s {self._whereabouts}"
 
     @property
     def _whereabouts(self) -> str:

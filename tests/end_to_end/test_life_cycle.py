@@ -146,11 +146,11 @@ def test_a_killed_daemon_takes_its_engine_along_and_its_sockets_are_taken_over(t
 
 
 def test_streams_go_on_identically_when_the_engine_is_stopped(daemon: RunningDaemon) -> None:
-    (undisturbed,) = start_clients(daemon, 1, max_tokens=80)
+    (undisturbed,) = start_clients(daemon, 1, max_tokens=40)
     undisturbed.join()
     engine = psutil.Process(daemon.engine_pid())
     with daemon.records() as records, daemon.http() as http:
-        clients = start_clients(daemon, 2, max_tokens=80)
+        clients = start_clients(daemon, 2, max_tokens=40)
         engine.suspend()
         restarting = first_of(records, LifeCycle, lambda event: event.state == DaemonState.RESTARTING)
         ready = http.get("/ready")
