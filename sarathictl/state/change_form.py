@@ -139,3 +139,6 @@ def _step_budget(text: str, current: int, tiles: int, tokens: int, info: EngineI
         edge = budget // info.tile if tiles > 0 else -(-budget // info.tile)
         budget = (edge + tiles) * info.tile
     return str(min(max(budget + tokens, info.min_token_budget), info.max_token_budget))
+
+
+FORMS: dict[str, Callable[[EngineView], ChangeForm]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}

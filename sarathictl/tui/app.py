@@ -13,11 +13,9 @@ from textual.binding import Binding, BindingType
 
 from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState, Received
-from sarathictl.state.change_form import ChangeForm, budget_form, policy_form, slo_form
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.facts import Fact
-from sarathictl.state.fix import fix_form
 from sarathictl.state.known_history import KnownHistory
 from sarathictl.state.retuning import describe_change
 from sarathictl.state.why_budget import explain_budget
@@ -55,6 +53,7 @@ from sarathid.protocol.stats import StallEvent
 from sarathid.protocol.why import BudgetReasons, RequestReasons
 
 if TYPE_CHECKING:
+    from sarathictl.state.change_form import ChangeForm
     from sarathictl.tui.screens.retune import RetuneScreen
 
 Reply = TypeVar("Reply")
@@ -175,11 +174,13 @@ class ConsoleApp(App[None]):
             self._tell_current()
 
     def action_retune(self, what: str) -> None:
+        from sarathictl.state.change_form import FORMS  # deferred: the first picture needs no form
+
         view = self._state.view(self._clock.now_s())
         if view.settings is None:
             self.notify("the engine is not ready yet", severity="warning")
             return
-        self._open_form(_FORMS[what](view))
+        self._open_form(FORMS[what](view))
 
     def on_stalls_panel_fix_asked(self, message: StallsPanel.FixAsked) -> None:
         """Propose what would have prevented a stall."""
@@ -249,13 +250,15 @@ class ConsoleApp(App[None]):
     def _explain_request(self, request_id: int) -> list[Fact]:
         return explain_request(self._ask(ExplainRequest(request_id=request_id), RequestReasons))
 
-    def _open_form(self, form: ChangeForm) -> None:
+    def _open_form(self, form: "ChangeForm") -> None:
         from sarathictl.tui.screens.retune import RetuneScreen  # deferred: it would hold the first picture up
 
         self._retuning = RetuneScreen(form, self._ask, self._ask_plan, self.look)
         self.push_screen(self._retuning, self._say_applied)
 
     def _propose(self, found: RequestReasons, stall: StallEvent) -> None:
+        from sarathictl.state.fix import fix_form  # deferred: the first picture needs no form
+
         try:
             self._open_form(fix_form(found, stall, self._state.view(self._clock.now_s())))
         except ConfigError as error:
@@ -320,9 +323,6 @@ class ConsoleApp(App[None]):
         self._shown = news
         if self._state.revision is not None and self._retuning is not None:
             self._retuning.see_revision(self._state.revision)
-
-
-_FORMS: dict[str, Callable[[EngineView], ChangeForm]] = {"budget": budget_form, "policy": policy_form, "slo": slo_form}
 
 
 def _make_screen(name: str) -> ViewScreen:

@@ -4,7 +4,8 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from sarathictl.tui.screens.view_screen import ViewScreen
-from sarathictl.tui.widgets.stalls import CausesPanel, StallsPanel, WhyPanel
+from sarathictl.tui.widgets.stall_causes import CausesPanel
+from sarathictl.tui.widgets.stalls import StallsPanel, WhyPanel
 
 
 class StallsScreen(ViewScreen):

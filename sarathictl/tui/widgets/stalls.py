@@ -11,7 +11,6 @@ from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import fit, line, title
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.stall_causes import draw_causes
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
 from sarathictl.tui.widgets.panel import Panel
 from sarathid.protocol.stats import StallEvent
@@ -111,14 +110,3 @@ class WhyPanel(Panel):
         if self.stall is None:
             return [fit(line([("no stall to explain", look.faint)]), width)]
         return draw_explanation(self.stall, width, look)[:height]
-
-
-class CausesPanel(Panel):
-    """Shows what stalls were made of, all told."""
-
-    def title_of(self, view: EngineView, look: Look) -> Text:
-        return title("CAUSES", f"of the last {len(view.stalls)} stalls", look)
-
-    def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
-        del watch
-        return draw_causes(view, width, height, look)
