@@ -16,6 +16,7 @@ from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ControlReply, ControlRequest
 
 DEFAULT_TIMEOUT_S = 5.0
+LOOK_EVERY_S = 1.0
 
 Reply = TypeVar("Reply")
 
@@ -51,7 +52,8 @@ class ControlClient:
         """Return the daemon's answer to `op`.
 
         Raises `ControlRefused` when the daemon refuses it, `TimeoutError` when no answer comes in
-        time, `CodecError` when the answer is not of `reply_type`, and `ConfigError` when no message can hold `op`.
+        time, `NotReachable` when the daemon is gone, `CodecError` when the answer is not of
+        `reply_type`, and `ConfigError` when no message can hold `op`.
         """
         request_id = next(self._ids)
         try:
@@ -71,8 +73,9 @@ class ControlClient:
         """Return the reply to `request_id`, passing over replies that came after their time was up."""
         deadline_s = time.monotonic() + self._timeout_s
         while (remaining_s := deadline_s - time.monotonic()) > 0.0:
-            if not self._socket.poll(math.ceil(remaining_s * 1e3)):
-                break
+            if not self._socket.poll(math.ceil(min(remaining_s, LOOK_EVERY_S) * 1e3)):
+                check_reachable(self._socket_path)  # the daemon may have ended with this request unanswered
+                continue
             reply: ControlReply = decode(self._socket.recv(), ControlReply)
             if reply.id in (request_id, None):
                 return reply

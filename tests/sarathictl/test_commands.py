@@ -11,7 +11,8 @@ import pytest
 import typer
 
 from sarathictl.cli import COMMANDS
-from sarathid.errors import ControlRefused
+from sarathictl.client import control
+from sarathid.errors import ControlRefused, NotReachable
 from sarathid.paths import CONTROL_SOCKET
 from sarathid.protocol.control import (
     Cancel,
@@ -29,6 +30,7 @@ from sarathid.protocol.control import (
     SetBudget,
     SetPolicy,
     SetSLO,
+    Status,
 )
 from sarathid.protocol.slo import SLOChange
 from sarathid.protocol.why import RequestReasons
@@ -194,6 +196,16 @@ def test_a_daemon_that_does_not_answer_exits_124(tmp_path: Path, sarathictl: Any
         outcome = sarathictl("--timeout", "0.05", "status")
     assert outcome.code == 124
     assert "did not answer within 0.05 s" in outcome.err
+
+
+def test_a_daemon_that_ends_before_it_answers_is_not_reachable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "LOOK_EVERY_S", 0.01)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / CONTROL_SOCKET))
+        listener.listen()
+        client = control.ControlClient(tmp_path / CONTROL_SOCKET, timeout_s=60.0)
+    with client, pytest.raises(NotReachable):
+        client.request(GetStatus(), Status)
 
 
 def test_an_unknown_scheme_is_a_usage_error(sarathictl: Any) -> None:
