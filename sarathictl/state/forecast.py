@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from sarathictl import units
-from sarathictl.state.retuning import values_in_words
+from sarathictl.state.retuning import chosen_in_words
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.plan import Candidate, Planned
 from sarathid.protocol.slo import SLO, SLOChange
@@ -125,7 +125,7 @@ def _table(planned: Planned) -> Iterator[list[str]]:
 
 
 def _name(current: EngineSettings, settings: EngineSettings) -> str:
-    before, after = values_in_words(current), values_in_words(settings)
+    before, after = chosen_in_words(current), chosen_in_words(settings)
     return ", ".join(f"{name} {after[name]}" for name in after if after[name] != before[name]) or "as it is"
 
 

@@ -26,9 +26,10 @@ _OUTCOMES = {
 
 def describe_change(retuned: Retuned) -> str:
     """Return `"token budget 128 -> 512 (revision 7), in force from iteration 88390"`, or what would change."""
-    words = differences(retuned.old, retuned.new)
     if retuned.iteration is None:
+        words = _differences(chosen_in_words(retuned.old), chosen_in_words(retuned.new))
         return f"would change: {words} (revision {retuned.new.revision})"
+    words = differences(retuned.old, retuned.new)
     return f"{words} (revision {retuned.new.revision}), in force from iteration {retuned.iteration}"
 
 
@@ -70,7 +71,10 @@ def audit_line(entry: AuditEntry) -> str:
 
 def differences(old: EngineSettings, new: EngineSettings) -> str:
     """Return `"token budget 128 -> 512, policy stall-free -> prefill-first"`."""
-    before, after = values_in_words(old), values_in_words(new)
+    return _differences(values_in_words(old), values_in_words(new))
+
+
+def _differences(before: dict[str, str], after: dict[str, str]) -> str:
     changes = [f"{name} {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
     return ", ".join(changes) or "nothing changed"
 
@@ -110,6 +114,11 @@ def _read_target(text: str) -> tuple[str, float | None]:
     if name not in _FIELD_OF_TARGET or not value:
         raise ConfigError(f"{text!r} is not a target; write tbt=100ms, ttft=2s, tbt=off, or off alone")
     return _FIELD_OF_TARGET[name], None if value == _OFF else units.parse_duration_s(value)
+
+
+def chosen_in_words(settings: EngineSettings) -> dict[str, str]:
+    """Return every setting by its name as it is asked for: the number of a profiled budget is the engine's to say."""
+    return {**values_in_words(settings), "token budget": str(settings.budget)}
 
 
 def values_in_words(settings: EngineSettings) -> dict[str, str]:

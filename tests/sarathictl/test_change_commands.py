@@ -27,7 +27,7 @@ from sarathid.protocol.control import (
     Undo,
 )
 from sarathid.protocol.revisions import AuditEntry, AuditEvent, Revision, RevisionState
-from sarathid.protocol.slo import SLOChange
+from sarathid.protocol.slo import BudgetMode, SLOChange
 from sarathid.scheduler.policies.registry import POLICIES
 from tests.sarathictl.records import make_settings
 from tests.sarathictl.stub_daemon import StubDaemon
@@ -101,6 +101,14 @@ def test_a_dry_run_says_what_would_change(daemon: StubDaemon, sarathictl: Any) -
     outcome = sarathictl("set-budget", "512", "--dry-run", "--wait")
 
     assert (outcome.code, outcome.out) == (0, "would change: token budget 128 -> 512 (revision 2)\n")
+
+
+def test_a_dry_run_gives_no_number_that_only_the_engine_can_choose(daemon: StubDaemon, sarathictl: Any) -> None:
+    profiled = msgspec.structs.replace(make_settings(128, revision=2), budget_mode=BudgetMode.PROFILED)
+    daemon.answers[SetBudget] = lambda op: Retuned(old=make_settings(512), new=profiled, iteration=None)
+    outcome = sarathictl("set-budget", "profiled", "--dry-run")
+
+    assert outcome.out == "would change: token budget 512 -> profiled (revision 2)\n"
 
 
 @pytest.mark.parametrize(
