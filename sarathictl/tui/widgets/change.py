@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.standing import standing_of
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.standing import draw_standing
 from sarathictl.tui.widgets.panel import Panel
 from sarathid.protocol.revisions import Revision
 
@@ -21,5 +19,10 @@ class ChangeBar(Panel):
         self.history: Sequence[Revision] = ()
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
+        if not self.history:
+            return []
+        from sarathictl.state.standing import standing_of  # deferred: the first picture has no history
+        from sarathictl.tui.renderables.standing import draw_standing
+
         standing = standing_of(self.history, view, watch.wall_offset_s)
         return [] if standing is None else [draw_standing(standing, width, look)]

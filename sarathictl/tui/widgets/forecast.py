@@ -1,6 +1,7 @@
 """What a change would do, asked of the daemon in the background and shown when it comes."""
 
 from collections.abc import Sequence
+from textwrap import wrap
 
 from rich.text import Text
 from textual import work
@@ -10,7 +11,7 @@ from textual.worker import get_current_worker
 
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.renderables.forecast import draw_forecast
-from sarathictl.tui.renderables.line import fit, in_ascii, line
+from sarathictl.tui.renderables.line import in_ascii, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.errors import SarathiError
 from sarathid.protocol.changes import Figures
@@ -76,14 +77,14 @@ class ForecastTable(Static):
 
     def _lines(self, width: int) -> Sequence[Text]:
         if self._wanted is None:
-            return [self._say("another value shows what the last minutes would have been under it", width)]
+            return self._say("another value shows what the last minutes would have been under it", width)
         match self._answers.get(self._wanted):
             case Planned() as planned:
                 return draw_forecast(planned, width, self._look)
             case str() as words:
-                return [self._say(words, width)]
+                return self._say(words, width)
             case None:
-                return [self._say("replaying the last minutes under it …", width)]
+                return self._say("replaying the last minutes under it …", width)
 
-    def _say(self, words: str, width: int) -> Text:
-        return fit(line([(words, self._look.faint)]), width)
+    def _say(self, words: str, width: int) -> list[Text]:
+        return [line([(part, self._look.faint)]) for part in wrap(words, width)]
