@@ -89,7 +89,7 @@ class SLOController:
             tile=around.tile,
             start_tokens=self._num_prefill_tokens,
             is_pipelined=around.is_pipelined,
-            holds_back=self._may_hold_back(target_s) and not self._has_held_for_long(now_s),
+            holds_back_for_s=target_s if self._holds_back(now_s) else None,
         )
         return self._granted
 
@@ -178,11 +178,8 @@ class SLOController:
     def _planned_s(self, target_s: float) -> float:
         return target_s * self._headroom.share - self._schedule_s
 
-    def _may_hold_back(self, target_s: float) -> bool:
-        """Whether requests may have to wait for others to end: in vain where not even one decode meets the target."""
-        alone_s = self._cost_model.predict(_ANY_ITERATION)
-        meets_target = alone_s is not None and alone_s <= target_s
-        return meets_target and self._circumstances.overload is not OverloadMode.ADMIT
+    def _holds_back(self, now_s: float) -> bool:
+        return self._circumstances.overload is not OverloadMode.ADMIT and not self._has_held_for_long(now_s)
 
     def _has_held_for_long(self, now_s: float) -> bool:
         """Whether the oldest waiting request is let in whatever it does, since it has been held for long."""

@@ -8,6 +8,7 @@ from sarathid.protocol.stats import BudgetBound
 from sarathid.scheduler.sequence import Sequence
 
 _LEAST_TILE = 8
+_ONE_DECODE = IterationFeatures(num_decodes=1, decode_context=1)
 _MOST_TOKENS_AHEAD = 1024
 # Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up: so
 # many times what the decodes take alone, more where iterations have come to take a good part of it, and never more than
@@ -29,14 +30,15 @@ class TimeBudget:
     `floor_tokens` run all the same. Totals are rounded down to a multiple of `tile`, and of eight tokens in any case.
     `start_tokens` is a guess of the first chunk, which saves predictions if it is near.
 
-    With `holds_back`, a request does not start where it would make the decodes alone miss the target.
+    A request does not start where it would make the decodes alone miss the target, if there is a `holds_back_for_s`:
+    the whole target, without the headroom. Where not even one decode meets that, nobody is held back in vain.
     """
 
     __slots__ = (
         "_cost_model",
         "_floor_tokens",
         "_fullness",
-        "_holds_back",
+        "_holds_back_for_s",
         "_is_pipelined",
         "_limit_bound",
         "_max_tokens",
@@ -66,7 +68,7 @@ class TimeBudget:
         tile: int = 1,
         start_tokens: int = 0,
         is_pipelined: bool = False,
-        holds_back: bool = False,
+        holds_back_for_s: float | None = None,
     ) -> None:
         self._cost_model = cost_model
         self._target_s = target_s
@@ -78,7 +80,7 @@ class TimeBudget:
         self._floor_tokens = floor_tokens
         self._tile = max(tile, _LEAST_TILE)
         self._start_tokens = start_tokens
-        self._holds_back = holds_back
+        self._holds_back_for_s = holds_back_for_s
         self.features = IterationFeatures(0, 0)
         self._limit_bound = BudgetBound.TARGET
         self.decode_s = 0.0
@@ -102,7 +104,7 @@ class TimeBudget:
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         """Return how many of `num_wanted` prompt tokens fit, and count them."""
-        if self._holds_back and sequence.num_computed_tokens == 0 and self._would_overload(sequence):
+        if sequence.num_computed_tokens == 0 and self._must_wait(sequence):
             return self._end(BudgetBound.HOLD)
         num_possible = min(num_wanted, self._max_tokens - self.num_tokens)
         if num_possible <= 0:
@@ -138,6 +140,10 @@ class TimeBudget:
         last_tokens_s = {sequence.last_token_s for sequence in sequences}  # most had theirs at the same time
         in_time_s = [last_s for last_s in last_tokens_s if last_s is not None and last_s > earliest_s]
         return self._target_s - self._now_s + min(in_time_s, default=self._now_s)
+
+    def _must_wait(self, sequence: Sequence) -> bool:
+        held_for_s = self._holds_back_for_s
+        return held_for_s is not None and self._would_overload(sequence) and self._seconds(_ONE_DECODE) <= held_for_s
 
     def _would_overload(self, sequence: Sequence) -> bool:
         """Whether the decodes would miss the target by themselves when this request has its answer."""

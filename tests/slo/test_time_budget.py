@@ -105,7 +105,7 @@ def test_an_iteration_is_no_longer_than_is_of_use_until_it_is_usual() -> None:
 
 def test_a_request_is_held_back_where_decodes_alone_would_be_late_with_it() -> None:
     target_s = cost_s(64)
-    held, admitted = make_budget(target_s, holds_back=True), make_budget(target_s)
+    held, admitted = make_budget(target_s, holds_back_for_s=target_s), make_budget(target_s)
     for budget in (held, admitted):
         budget.charge_decodes(decodes(64))
     assert held.take(make_sequence(1000), 1000) == 0
@@ -114,4 +114,4 @@ def test_a_request_is_held_back_where_decodes_alone_would_be_late_with_it() -> N
 
 
 def test_nobody_is_held_back_where_nobody_runs() -> None:
-    assert make_budget(1e-6, holds_back=True).take(make_sequence(1000), 1000) == 1000
+    assert make_budget(1e-6, holds_back_for_s=1.0).take(make_sequence(1000), 1000) == 1000
