@@ -251,12 +251,15 @@ def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token(tmp_p
 
 
 def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_path: Path) -> None:
+    def make_engine() -> Engine:  # with an answer too long for the first to finish it before it is stopped
+        return Engine(num_blocks=1024, max_model_len=4096)
+
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "first.sock", Engine()):
-            stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
+        async with running(session.client, tmp_path / "first.sock", make_engine()):
+            stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=1500))
             await session.until(lambda: len(stream.output_token_ids) > 1)
-        second = Engine()
+        second = make_engine()
         second.clock.advance(60.0)
         async with running(session.client, tmp_path / "second.sock", second):
             await read(stream)
@@ -265,7 +268,7 @@ def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_p
         (stall,) = session.of(StallEvent)
         (victim,) = stall.victims
         assert (stall.cause, stall.parts) == (StallCause.RESTART, {StallCause.RESTART: victim.tbt_s})
-        assert (victim.request_id, 50.0 < victim.tbt_s < 61.0) == (stream.request_id, True)
+        assert (victim.request_id, 40.0 < victim.tbt_s < 61.0) == (stream.request_id, True)
         (record,) = session.of(RequestStats)
         assert (record.tbt_max_s, record.num_stalls) == (victim.tbt_s, 1)
         await session.client.close()

@@ -31,16 +31,17 @@ def test_what_it_can_not_do_is_a_refusal_with_its_last_words() -> None:
 
 def test_one_that_takes_too_long_is_ended_and_so_is_one_that_nobody_waits_for() -> None:
     endless = (*RUN, "1000000", "--window", ":1h")
+    others = children()  # of other tests: a daemon may serve many
     with pytest.raises(ControlRefused, match="took over 1 s"):
         asyncio.run(simulate_window(endless, max_s=1))
-    assert children() == []
+    assert children() == others
 
     async def give_up() -> None:
         waiting = asyncio.create_task(simulate_window(endless))
-        while not any(child.nice() >= 10 for child in children()):
+        while not any(child.nice() >= 10 for child in children() if child not in others):
             await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait((waiting,))
 
     asyncio.run(give_up())
-    assert children() == []
+    assert children() == others
