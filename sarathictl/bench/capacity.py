@@ -26,6 +26,7 @@ from sarathid.request_list import RequestList
 
 CONTROL_TIMEOUT_S = 60.0
 IDLE_POLL_S = 0.2
+IDLE_TIMEOUT_S = 120.0
 NUM_WARM_UP_REQUESTS = 8
 REQUEST_COLUMNS = (
     "trial",
@@ -227,8 +228,11 @@ def _finished_since(control: ControlClient, start_s: float) -> tuple[RequestStat
 
 
 def _wait_until_idle(control: ControlClient) -> None:
-    """Wait until nothing that was cut off still runs."""
+    """Wait until nothing that was cut off still runs; raises `TimeoutError` when something goes on running."""
+    deadline_s = time.monotonic() + IDLE_TIMEOUT_S
     while (status := control.request(GetStatus(), Status)).num_running + status.num_waiting:
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"requests still run on the daemon after {IDLE_TIMEOUT_S:.0f} s; stop its other clients")
         time.sleep(IDLE_POLL_S)
 
 

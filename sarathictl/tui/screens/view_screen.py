@@ -1,5 +1,6 @@
 """What the numbered screens share: header, panels and keys, shown anew as views come."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from textual.app import ComposeResult
@@ -42,9 +43,9 @@ class ViewScreen(Screen[None]):
             yield from self.compose_panels()
         yield Footer(compact=True, show_command_palette=False)
 
+    @abstractmethod
     def compose_panels(self) -> ComposeResult:
         """Yield what stands between header and footer, the line on the newest change among it."""
-        raise NotImplementedError
 
     @property
     def marked_request(self) -> RequestRow | None:

@@ -1,5 +1,7 @@
 """A box that shows lines of styled text, drawn anew when what it shows changes."""
 
+from abc import abstractmethod
+
 from rich.style import Style
 from rich.text import Text
 from textual.geometry import Region
@@ -47,9 +49,9 @@ class Panel(Widget):
         del view, look
         return Text()
 
+    @abstractmethod
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         """Return at most `height` lines of `width` cells."""
-        raise NotImplementedError
 
     def on_resize(self) -> None:
         self.repaint()
