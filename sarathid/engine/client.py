@@ -4,13 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import zmq
 import zmq.asyncio
 
+from sarathid.engine.pending_changes import PendingChanges
 from sarathid.engine.silence import EngineSilence
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, EngineFailed, QueueFull, RequestRefused
@@ -18,7 +18,7 @@ from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
 from sarathid.protocol.requests import FinishReason, Request, SamplingParams
-from sarathid.protocol.slo import SLO, BudgetChoice, SLOChange
+from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
@@ -54,15 +54,6 @@ log = logging.getLogger(__name__)
 Observer = Callable[[StreamRecord], None]
 
 
-@dataclass(frozen=True, slots=True)
-class SentChange:
-    """A change that the engine was sent and has not answered."""
-
-    change: ChangeSettings
-    note: ChangeNote
-    answer: asyncio.Future[SettingsApplied]
-
-
 class EngineClient:
     """Holds every request that has not ended, so that a new engine can carry all of them on.
 
@@ -86,9 +77,8 @@ class EngineClient:
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
-        self._changes: dict[int, SentChange] = {}
+        self._changes = PendingChanges()
         self._next_request_id = 1
-        self._next_change_id = 1
         self._next_iteration = 0
         self._in_force_from = 0
 
@@ -202,11 +192,9 @@ class EngineClient:
         answer.
         """
         change = self.check_change(budget=budget, policy=policy, slo=slo, if_revision=if_revision)
-        self._next_change_id += 1
-        sent = SentChange(change, note or ChangeNote(), asyncio.get_running_loop().create_future())
-        self._changes[change.change_id] = sent
+        answer = self._changes.add(change, note or ChangeNote())
         self._tell(change)
-        return await sent.answer
+        return await answer
 
     def check_change(
         self,
@@ -219,15 +207,7 @@ class EngineClient:
         """Return the change that the engine would be sent now; raises as `change_settings` does."""
         if self.info is None or self.settings is None or not self.is_ready:
             raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready", "ask again when it is")
-        newest = self.settings.revision + len(self._changes)
-        if if_revision is not None and if_revision != newest:
-            raise ControlRefused(
-                ErrorCode.CONFLICT,
-                f"the settings are at revision {newest}, not {if_revision}",
-                "`sarathictl history` shows who changed what",
-            )
-        targets = None if slo is None else slo.applied_to(self._newest_slo(self.settings.slo))
-        change = ChangeSettings(change_id=self._next_change_id, budget=budget, policy=policy, slo=targets)
+        change = self._changes.make(self.settings, budget=budget, policy=policy, slo=slo, if_revision=if_revision)
         check_change(change, BudgetBounds(self.info.min_token_budget, self.info.max_token_budget))
         return change
 
@@ -266,11 +246,6 @@ class EngineClient:
         ):
             if any(token_id not in vocabulary for token_id in token_ids):
                 raise RequestRefused(f"{name} holds a token id outside 0 to {self.info.vocab_size - 1}", param=name)
-
-    def _newest_slo(self, in_force: SLO) -> SLO:
-        """Return the targets that will be in force when the engine has answered all changes."""
-        sent = [sent.change.slo for sent in self._changes.values() if sent.change.slo is not None]
-        return sent[-1] if sent else in_force
 
     def _tell(self, command: EngineCommand) -> None:
         """Queue a command, encoded where the caller sees what cannot be."""
@@ -452,12 +427,7 @@ class EngineClient:
         self.is_ready = False
         self._is_overloaded = False
         self._outbox = asyncio.Queue()
-        for sent in self._changes.values():
-            if not sent.answer.done():
-                sent.answer.set_exception(
-                    ControlRefused(ErrorCode.UNAVAILABLE, "the engine restarted meanwhile", "ask again")
-                )
-        self._changes.clear()
+        self._changes.refuse_all()
         for stream in self._streams.values():
             stream.mark_restarted()
         if self._socket is not None:
