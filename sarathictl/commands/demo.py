@@ -25,9 +25,8 @@ from sarathictl.streaming import stream_reply
 from sarathid.errors import SarathiError
 
 MODEL = "smollm2-135m"
-TOKEN_BUDGET = 128
 QUESTION = "Tell me in two sentences what a queue is."
-SETTINGS = (Setting("prefill-first"), Setting("stall-free", TOKEN_BUDGET))
+SETTINGS = (Setting("prefill-first"), Setting("stall-free", "auto"))
 LIVE_LOAD_S = 900.0
 
 
@@ -47,7 +46,7 @@ def demo(
     if subprocess.run([sarathid, "models", "fetch", MODEL]).returncode:
         raise SarathiError(f"{MODEL} could not be fetched")
     invocation.say(f"Starting sarathid with {MODEL} ...")
-    with own_daemon(sarathid, ["--model", MODEL, "--token-budget", str(TOKEN_BUDGET)]) as endpoint:
+    with own_daemon(sarathid, ["--model", MODEL]) as endpoint:
         invocation = replace(invocation, endpoint=endpoint)
         _ask(invocation)
         _compare(invocation, seconds, RunFiles(out or Path("demo-runs", f"{datetime.now():%Y-%m-%d-%H%M%S}")))
