@@ -7,9 +7,10 @@ import msgspec
 
 from sarathid.clock import VirtualClock
 from sarathid.config import EngineConfig
+from sarathid.costmodel.pipeline import StageWork
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.core import EngineCore
-from sarathid.executor.base import ExecutorInfo
+from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.plan import Forecast, Planned
 from sarathid.protocol.requests import PrefillOrder, Request, SamplingParams
@@ -78,13 +79,15 @@ class ArithmeticExecutor:
         self.batches.append(batch)
         self._submitted.append(batch)
 
-    def collect(self) -> tuple[int | None, ...]:
+    def collect(self) -> ExecutorOutput:
         batch = self._submitted.popleft()
-        self._clock.advance(0.01 + 0.001 * batch.num_tokens)
+        work = StageWork(self._clock.now_s(), 0.01 + 0.001 * batch.num_tokens)
+        self._clock.advance(work.busy_s)
         for sequence in batch.sequences:
             for offset, token_id in enumerate(sequence.token_ids):
                 self._slots[self._slot(sequence, sequence.first_position + offset)] = token_id
-        return tuple(self._sample(sequence) for sequence in batch.sequences if sequence.sampling is not None)
+        token_ids = tuple(self._sample(sequence) for sequence in batch.sequences if sequence.sampling is not None)
+        return ExecutorOutput(token_ids, (work,))
 
     def close(self) -> None:
         self._submitted.clear()

@@ -30,6 +30,7 @@ class LaunchedBatch:
     work_s: float | None
     submitted_s: float
     idle_s: float
+    work_since_s: float
 
 
 class EngineCore:
@@ -63,6 +64,7 @@ class EngineCore:
         self._in_flight: deque[LaunchedBatch] = deque()
         self._next_iteration = first_iteration
         self._busy_since_s: float | None = None
+        self._work_since_s: float | None = None
         self._gc_seen_s = 0.0
 
     @property
@@ -115,6 +117,8 @@ class EngineCore:
         if not batch:
             assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
             return None
+        if self._work_since_s is None:
+            self._work_since_s = start_s
         settings, plan = self._controller.settings, self._controller.explain()
         features = IterationFeatures.of(batch)
         work_s = self._cost_model.predict(features)
@@ -140,6 +144,7 @@ class EngineCore:
                 work_s=work_s,
                 submitted_s=self._clock.now_s(),
                 idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
+                work_since_s=self._work_since_s,
             )
         )
         return scheduled
@@ -149,10 +154,10 @@ class EngineCore:
         if not self._in_flight:
             return None
         launched = self._in_flight.popleft()
-        token_ids = self._executor.collect()
+        output = self._executor.collect()
         collected_s = self._clock.now_s()
         gc_total_s = self._gc_total_s()
-        deltas = self._scheduler.update(launched.batch, token_ids)
+        deltas = self._scheduler.update(launched.batch, output.token_ids)
         timing = IterationTiming(
             start_s=launched.scheduled.start_s,
             submitted_s=launched.submitted_s,
@@ -160,6 +165,8 @@ class EngineCore:
             updated_s=self._clock.now_s(),
             idle_s=launched.idle_s,
             gc_s=gc_total_s - self._gc_seen_s,
+            work_since_s=launched.work_since_s,
+            stages=output.stages,
         )
         self._gc_seen_s = gc_total_s
         predicted_decode_s = self._predicted_decode_s(launched)
@@ -207,6 +214,7 @@ class EngineCore:
     def _rest(self) -> None:
         """Make sure, now that there is nothing to do, that every block is back."""
         self._busy_since_s = None
+        self._work_since_s = None
         self._scheduler.check_integrity()
 
     def _chunk_stats(self, batch: ScheduledBatch) -> tuple[ChunkStats, ...]:

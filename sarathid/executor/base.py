@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from sarathid.costmodel.pipeline import StageWork
 from sarathid.scheduler.batch import ScheduledBatch
 
 
@@ -32,6 +33,18 @@ class ExecutorInfo:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ExecutorOutput:
+    """What a batch gave.
+
+    `token_ids` has one for each row that samples, in the order of the batch; None stands for a row whose logits were
+    not numbers. `stages` tells of each stage of the pipeline, the first one first, when it worked on the batch.
+    """
+
+    token_ids: tuple[int | None, ...]
+    stages: tuple[StageWork, ...]
+
+
 class Executor(Protocol):
     """Runs batches in the order in which they were submitted."""
 
@@ -51,11 +64,8 @@ class Executor(Protocol):
         """Hand over a non-empty batch; does not wait for its result."""
         ...
 
-    def collect(self) -> tuple[int | None, ...]:
-        """Wait for the oldest submitted batch: one token id for each of its rows that samples.
-
-        None stands for a row whose logits were not numbers.
-        """
+    def collect(self) -> ExecutorOutput:
+        """Wait for the oldest submitted batch and return what it gave."""
         ...
 
     def close(self) -> None:

@@ -7,9 +7,11 @@ import torch
 from sarathi_kernels.quantized import Quantization
 from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
 
+from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
+from sarathid.costmodel.pipeline import StageWork
 from sarathid.errors import ConfigError
-from sarathid.executor.base import ExecutorInfo
+from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.executor.cpu_threads import usable_cores
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.load_progress import LoadProgress
@@ -30,12 +32,13 @@ _DEFAULT_BLOCK_SIZES = {"cpu": 16, "cuda": 256}
 
 
 class LocalExecutor:
-    """Runs the model in this process, each batch when it is collected."""
+    """Runs the model in this process, each batch when it is collected: one stage."""
 
     max_batches_in_flight = 1
 
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
+        self._clock = MonotonicClock()
         self._quantization = None if config.quantize is None else Quantization(config.quantize)
         self._submitted: deque[ScheduledBatch] = deque()
         self._runner: ModelRunner | None = None
@@ -81,8 +84,10 @@ class LocalExecutor:
         assert len(self._submitted) < self.max_batches_in_flight
         self._submitted.append(batch)
 
-    def collect(self) -> tuple[int | None, ...]:
-        return self.runner.run(self._submitted.popleft())
+    def collect(self) -> ExecutorOutput:
+        start_s = self._clock.now_s()
+        token_ids = self.runner.run(self._submitted.popleft())
+        return ExecutorOutput(token_ids, (StageWork(start_s, self._clock.now_s() - start_s),))
 
     def close(self) -> None:
         self._submitted.clear()

@@ -7,9 +7,9 @@ from typing import Protocol
 from sarathid.clock import Timer
 from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.pipeline import Pipeline
+from sarathid.costmodel.pipeline import Pipeline, StageWork
 from sarathid.errors import ConfigError
-from sarathid.executor.base import ExecutorInfo
+from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.scheduler.batch import ScheduledBatch
 
 VOCAB_SIZE = 1 << 16
@@ -20,8 +20,12 @@ _ISOLATED_CONTEXT_LEN = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Submitted:
-    finished_s: float
+    stages: tuple[StageWork, ...]
     num_samples: int
+
+    @property
+    def finished_s(self) -> float:
+        return self.stages[-1].end_s
 
 
 class DevicePace(Protocol):
@@ -50,7 +54,7 @@ class SimulatedExecutor:
         num_blocks: int | None = None,
         pace: DevicePace | None = None,
     ) -> None:
-        self.pipeline = Pipeline(cost_model.num_stages)
+        self._pipeline = Pipeline(cost_model.num_stages)
         self._cost_model = cost_model
         self._clock = clock
         self._max_model_len = max_model_len
@@ -61,7 +65,7 @@ class SimulatedExecutor:
 
     @property
     def max_batches_in_flight(self) -> int:
-        return self.pipeline.num_stages
+        return self._pipeline.num_stages
 
     def start(self) -> ExecutorInfo:
         """Return what the profile says of its devices.
@@ -101,14 +105,14 @@ class SimulatedExecutor:
         if self._pace is not None:
             factor = self._pace.factor(features)
             stage_s = tuple([seconds * factor for seconds in stage_s])
-        finished_s = self.pipeline.run(self._clock.now_s(), stage_s)
+        stages = self._pipeline.run(self._clock.now_s(), stage_s)
         num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)
-        self._submitted.append(_Submitted(finished_s, num_samples))
+        self._submitted.append(_Submitted(stages, num_samples))
 
-    def collect(self) -> tuple[int | None, ...]:
+    def collect(self) -> ExecutorOutput:
         oldest = self._submitted.popleft()
         self._clock.wait_until(oldest.finished_s)
-        return (TOKEN_ID,) * oldest.num_samples
+        return ExecutorOutput((TOKEN_ID,) * oldest.num_samples, oldest.stages)
 
     def has_room_at(self, time_s: float) -> bool:
         """Whether one more batch could be submitted at `time_s`, before the oldest one is done."""

@@ -1,13 +1,16 @@
 """The records of the stats stream: one a batch before and after it runs, one a request, one an event."""
 
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode
+
+MAX_STAGES = 256
 
 
 class Topic(StrEnum):
@@ -94,6 +97,19 @@ class IterationScheduled(msgspec.Struct, frozen=True, kw_only=True, tag="schedul
     blocked_by: Blocker | None = None
 
 
+class StageTime(msgspec.Struct, frozen=True, gc=False):
+    """One pipeline stage in one iteration: it began at `start_s` (monotonic) and was busy for `busy_s`.
+
+    Busy is a stage from when it has the batch's input until it can take the next batch. `bubble_s` is how long it had
+    been idle before `start_s` although the engine had work: since it was done with the iteration before, or since there
+    was work again. It waited for the stage before it, for a batch to be put together, or, the only one, for its host.
+    """
+
+    start_s: float
+    busy_s: float
+    bubble_s: float
+
+
 class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration"):
     """One iteration, from the moment scheduling began (`start_s`, monotonic) to its tokens' hand-over.
 
@@ -104,7 +120,8 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
     `predicted_s` is what the cost model expected of `execute_s`, `predicted_decode_s` what it expected
     of the same iteration without its chunks; None while there is no model. `token_budget` is what an iteration of
     this kind may have; `plan` says why, None for a budget in tokens. `blocked_by` is why the oldest waiting request did
-    not start, None if nobody waits.
+    not start, None if nobody waits. `stages` tells of each stage of the pipeline, the first one first; there is one
+    without a pipeline.
     """
 
     sequence_number: int
@@ -132,6 +149,7 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
     predicted_decode_s: float | None = None
     plan: BudgetPlan | None = None
     blocked_by: Blocker | None = None
+    stages: Annotated[tuple[StageTime, ...], Meta(max_length=MAX_STAGES)] = ()
 
     @property
     def num_prefill_tokens(self) -> int:

@@ -26,6 +26,8 @@ class Measurement:
         self.num_preemptions = 0
         self.num_iterations = 0
         self.num_prefill_tokens = 0
+        self.busy_s = 0.0
+        self.bubble_s = 0.0
         self.num_expected_tbts = sum([request.num_output_tokens - 1 for request in requests])
         self._arrivals_s = [start_s + request.arrival_s for request in requests]
         self._was_scheduled = bytearray(len(requests))
@@ -33,6 +35,12 @@ class Measurement:
     @property
     def num_output_tokens(self) -> int:
         return len(self.tbts_s) + len(self.ttfts_s)
+
+    @property
+    def bubble_share(self) -> float:
+        """Share of the stages' time, while there was work, that they waited."""
+        stage_s = self.busy_s + self.bubble_s
+        return self.bubble_s / stage_s if stage_s else 0.0
 
     @property
     def num_tbts_to_come(self) -> int:
@@ -63,6 +71,9 @@ class Measurement:
         self.num_preemptions += len(stats.preempted)
         self.tbts_s.extend([gap.tbt_s for gap in stats.gaps])
         self.ttfts_s.extend([first.ttft_s for first in stats.first_tokens])
+        for stage in stats.stages:
+            self.busy_s += stage.busy_s
+            self.bubble_s += stage.bubble_s
         for chunk in stats.chunks:
             self.num_prefill_tokens += chunk.length
             if not self._was_scheduled[chunk.request_id]:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import msgspec
 
 from sarathid.costmodel.cost_profile import CostProfile
-from sarathid.costmodel.pipeline import Pipeline
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.slo import BudgetChoice
 from sarathid.protocol.stats import RequestStats
@@ -53,7 +52,7 @@ class SimulationReport(msgspec.Struct, frozen=True, kw_only=True):
     """One run. Unless it `is_complete`, latencies are lower bounds: what was still to come counts as zero.
 
     `num_failed` counts requests that were refused or did not finish. The makespan begins with the first arrival.
-    A bubble is a pipeline stage's idle time while another one works, summed over stages. `window` tells of a part of
+    A bubble is a pipeline stage's idle time while there is work, summed over stages. `window` tells of a part of
     the run, if one was asked for; what it has is whole.
     """
 
@@ -91,7 +90,6 @@ def report(
     profile: CostProfile,
     serving: Serving,
     measured: Measurement,
-    pipeline: Pipeline,
     now_s: float,
     window: Figures | None = None,
 ) -> SimulationReport:
@@ -116,8 +114,8 @@ def report(
         num_prefill_tokens=measured.num_prefill_tokens,
         num_output_tokens=measured.num_output_tokens,
         makespan_s=makespan_s,
-        bubble_s=pipeline.bubble_s,
-        bubble_share=pipeline.bubble_share,
+        bubble_s=measured.bubble_s,
+        bubble_share=measured.bubble_share,
         window=window,
     )
 

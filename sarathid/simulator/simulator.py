@@ -59,7 +59,7 @@ def simulate(
         if outlook is not None and outlook.is_hopeless(replay.now_s):
             break
     figures = fold.figures(core.settings.slo.tbt_s)
-    return report(profile, serving, replay.measured, executor.pipeline, replay.now_s, figures)
+    return report(profile, serving, replay.measured, replay.now_s, figures)
 
 
 def _pace(serving: Serving, clock: Clock) -> DevicePace | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sarathid.costmodel.pipeline import StageWork
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.stats import (
     EngineSettings,
@@ -16,13 +17,17 @@ from sarathid.protocol.step import TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch
 from sarathid.scheduler.scheduler import Scheduler
 from sarathid.scheduler.sequence import Sequence
+from sarathid.telemetry.bubbles import BubbleMeter
 from sarathid.telemetry.stalls import StallFinder
 from sarathid.telemetry.timeline import RequestTimeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IterationTiming:
-    """The four moments of an iteration (monotonic seconds) and what fell between it and the one before."""
+    """The four moments of an iteration (monotonic seconds) and what fell between it and the one before.
+
+    There was work since `work_since_s`, and `stages` of the pipeline did theirs.
+    """
 
     start_s: float
     submitted_s: float
@@ -30,6 +35,8 @@ class IterationTiming:
     updated_s: float
     idle_s: float
     gc_s: float
+    work_since_s: float
+    stages: tuple[StageWork, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +54,7 @@ class StatsRecorder:
     def __init__(self, isolated_decode_s: float) -> None:
         self._timelines: dict[int, RequestTimeline] = {}
         self._stall_finder = StallFinder(isolated_decode_s)
+        self._bubbles = BubbleMeter()
 
     def track(self, sequence: Sequence) -> None:
         """Begin a request's timeline."""
@@ -97,6 +105,7 @@ class StatsRecorder:
             predicted_decode_s=predicted_decode_s,
             plan=scheduled.plan,
             blocked_by=scheduled.blocked_by,
+            stages=self._bubbles.observe(timing.stages, timing.work_since_s),
         )
         stall = self._stall_finder.observe(stats, settings.slo.tbt_s)
         for victim in stall.victims if stall else ():

@@ -20,7 +20,7 @@ def test_batches_wait_for_those_before_them(num_stages: int) -> None:
     now_s = 1.0
     for _ in range(50):
         work_s = random.uniform(0.01, 0.2)
-        finished_s = pipeline.run(now_s, (work_s / num_stages,) * num_stages)
+        finished_s = pipeline.run(now_s, (work_s / num_stages,) * num_stages)[-1].end_s
         assert forecast.latency_s(now_s, work_s) == pytest.approx(finished_s - now_s)
         assert forecast.launch(now_s, work_s) == pytest.approx(finished_s - now_s)
         now_s += random.uniform(0.0, work_s)

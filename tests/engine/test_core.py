@@ -176,6 +176,14 @@ def test_blocks_are_counted_when_a_cancellation_leaves_nothing_to_do() -> None:
         engine.core.cancel(2, FinishReason.CANCELLED)
 
 
+def test_an_iteration_tells_when_its_stage_worked() -> None:
+    engine = Engine()
+    engine.add(make_request(num_prompt_tokens=10, max_tokens=1))
+    stats = engine.step()
+    assert stats is not None
+    assert [(stage.start_s, stage.busy_s, stage.bubble_s) for stage in stats.stages] == [(0.0, 0.02, 0.0)]
+
+
 def test_time_with_nothing_to_do_is_not_idle_time_of_the_next_iteration() -> None:
     engine = Engine()
     engine.add(make_request(1, num_prompt_tokens=30))

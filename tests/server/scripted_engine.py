@@ -21,10 +21,11 @@ import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
+from sarathid.costmodel.pipeline import StageWork
 from sarathid.engine.assembly import build_core, engine_info, initial_settings
 from sarathid.engine.client import EngineClient
 from sarathid.engine.host import EngineHost
-from sarathid.executor.base import ExecutorInfo
+from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.protocol.codec import encode
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.scheduler.batch import ScheduledBatch
@@ -55,10 +56,12 @@ class RecitingExecutor:
     def submit(self, batch: ScheduledBatch) -> None:
         self._submitted.append(batch)
 
-    def collect(self) -> tuple[int | None, ...]:
+    def collect(self) -> ExecutorOutput:
+        start_s = time.monotonic()
         time.sleep(self._pace_s)
         sampled = (sequence.sampling for sequence in self._submitted.popleft().sequences)
-        return tuple(self._token(sampling.num_output_tokens) for sampling in sampled if sampling is not None)
+        token_ids = tuple(self._token(sampling.num_output_tokens) for sampling in sampled if sampling is not None)
+        return ExecutorOutput(token_ids, (StageWork(start_s, time.monotonic() - start_s),))
 
     def close(self) -> None:
         self._submitted.clear()
@@ -76,7 +79,7 @@ class HangingExecutor(RecitingExecutor):
         super().__init__(script, ends=False, pace_s=pace_s)
         self._num_left = num_batches
 
-    def collect(self) -> tuple[int | None, ...]:
+    def collect(self) -> ExecutorOutput:
         if not self._num_left:
             threading.Event().wait()
         self._num_left -= 1

@@ -75,6 +75,22 @@ def test_stages_work_on_two_batches_at_once() -> None:
     assert max(stats.num_decode_tokens + stats.num_prefill_tokens for stats in iterations) <= 512
 
 
+def test_the_record_of_an_iteration_tells_what_each_stage_did() -> None:
+    iterations: list[IterationStats] = []
+
+    def note(output: StepOutput) -> None:
+        if output.stats is not None:
+            iterations.append(output.stats)
+
+    result = simulate(FALCON, Serving(), chats(32, rate_per_s=4.0).requests, on_step=note)
+
+    for stage, records in enumerate(zip(*(stats.stages for stats in iterations), strict=True)):
+        for earlier, later in itertools.pairwise(records):
+            assert later.bubble_s <= later.start_s - earlier.start_s - earlier.busy_s + 1e-9
+        assert sum(record.bubble_s for record in records) > 0.0, f"stage {stage} never waited"
+    assert sum(record.bubble_s for stats in iterations for record in stats.stages) == pytest.approx(result.bubble_s)
+
+
 def test_a_request_joins_a_pipeline_that_is_not_full_without_waiting_for_the_batch_before() -> None:
     requests = [PlannedRequest(0.0, 512, 2), PlannedRequest(0.01, 512, 2)]
 
