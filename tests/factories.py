@@ -16,6 +16,7 @@ from sarathid.protocol.plan import Forecast, Planned
 from sarathid.protocol.requests import PrefillOrder, Request, SamplingParams
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import ChunkStats, EngineInfo, EngineSettings, IterationStats, TokenGap
+from sarathid.protocol.step import StepOutput
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1000
@@ -168,7 +169,10 @@ class Engine:
 
     def step(self) -> IterationStats | None:
         """Run one iteration and note what it gave."""
-        output = self.core.step()
+        return self.take(self.core.step())
+
+    def take(self, output: StepOutput | None) -> IterationStats | None:
+        """Note what an iteration, or a cancellation, gave."""
         if output is None:
             return None
         for delta in output.deltas:

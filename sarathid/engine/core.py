@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from sarathid.clock import Clock
 from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
@@ -66,6 +68,7 @@ class EngineCore:
         self._busy_since_s: float | None = None
         self._work_since_s: float | None = None
         self._gc_seen_s = 0.0
+        self._untold_preempted: tuple[int, ...] = ()
 
     @property
     def settings(self) -> EngineSettings:
@@ -73,15 +76,16 @@ class EngineCore:
 
     @property
     def has_work(self) -> bool:
-        return self._scheduler.has_work
+        """Whether a request is unfinished, or a batch in flight."""
+        return self._scheduler.has_work or bool(self._in_flight)
 
     def add(self, request: Request) -> None:
         """Take in a request; raises `RequestRefused` when it can never finish."""
         self._recorder.track(self._scheduler.add(request))
 
     def cancel(self, request_id: int, reason: FinishReason) -> StepOutput | None:
-        """Drop a request; None when it is unknown or in flight, where its iteration's output will tell."""
-        if not self._scheduler.cancel(request_id, reason):
+        """Drop a request, also one that batches in flight hold; None when it is unknown."""
+        if not self._scheduler.cancel(request_id):
             return None
         stats = self._recorder.finish(request_id, reason, self._clock.now_s())
         if not self.has_work:
@@ -115,7 +119,8 @@ class EngineCore:
         start_s = self._clock.now_s()
         batch = self._scheduler.schedule(self._controller.grant(start_s, self._scheduler.fullness))
         if not batch:
-            assert self._in_flight or not self.has_work, "there is work, and nothing of it can be scheduled"
+            assert self._in_flight or not self._scheduler.has_work, "there is work, and nothing of it can be scheduled"
+            self._untold_preempted += batch.preempted
             return None
         if self._work_since_s is None:
             self._work_since_s = start_s
@@ -134,6 +139,7 @@ class EngineCore:
             blocked_by=self._blocked_by(plan),
         )
         self._next_iteration += 1
+        self._recorder.mark_scheduled(batch, start_s)
         self._executor.submit(batch)
         self._in_flight.append(
             LaunchedBatch(
@@ -154,10 +160,11 @@ class EngineCore:
         if not self._in_flight:
             return None
         launched = self._in_flight.popleft()
+        batch, self._untold_preempted = self._with_untold(launched.batch), ()
         output = self._executor.collect()
         collected_s = self._clock.now_s()
         gc_total_s = self._gc_total_s()
-        deltas = self._scheduler.update(launched.batch, output.token_ids)
+        deltas = self._scheduler.update(batch, output.token_ids)
         timing = IterationTiming(
             start_s=launched.scheduled.start_s,
             submitted_s=launched.submitted_s,
@@ -173,7 +180,7 @@ class EngineCore:
         self._learn(launched, collected_s - launched.submitted_s - timing.gc_s)
         recorded = self._recorder.record(
             launched.scheduled,
-            launched.batch,
+            batch,
             deltas,
             timing,
             launched.settings,
@@ -188,6 +195,12 @@ class EngineCore:
         return StepOutput(
             deltas=deltas, stats=recorded.stats, stalls=recorded.stalls, overload=overload, finished=recorded.finished
         )
+
+    def _with_untold(self, batch: ScheduledBatch) -> ScheduledBatch:
+        """Return the batch with those, too, who were preempted since for one that came to nothing."""
+        if not self._untold_preempted:
+            return batch
+        return msgspec.structs.replace(batch, preempted=batch.preempted + self._untold_preempted)
 
     def _blocked_by(self, plan: BudgetPlan | None) -> Blocker | None:
         """Return what the oldest waiting request waits for; the scheduler can't tell why a budget grants nothing."""

@@ -46,7 +46,11 @@ class ExecutorOutput:
 
 
 class Executor(Protocol):
-    """Runs batches in the order in which they were submitted."""
+    """Runs batches in the order in which they were submitted, in every stage and on every rank of it.
+
+    The scheduler counts on that order: a batch reads what those before it, still in flight, write into the KV cache,
+    and may write blocks that they read and nobody needs behind them.
+    """
 
     @property
     def max_batches_in_flight(self) -> int:

@@ -1,7 +1,7 @@
 """One iteration in the making: the primitives that every policy is written in."""
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.protocol.stats import Blocker
@@ -15,10 +15,11 @@ from sarathid.scheduler.waiting_queue import WaitingQueue
 class BatchPlan:
     """Collects decodes and chunks, takes their blocks, and preempts where blocks run out.
 
-    `running` is oldest first. Sequences in flight (in another micro-batch of the pipeline) are left
-    alone. Three rules keep everybody moving: decodes preempt the youngest, prompts preempt only
-    younger prompts, never a decode, and nothing is admitted in an iteration that preempted. `blocked_by` is what
-    the oldest waiting request was not started for, None if nobody waits.
+    `running` is oldest first. Who awaits a token of a batch in flight, in a pipeline, sits this one out; the next chunk
+    of a prompt follows the one before it. Three rules keep everybody moving: decodes preempt the youngest, prompts
+    preempt only younger prompts, never a decode, and nothing is admitted in an iteration that preempted. Who is in
+    flight may be preempted, since its blocks are written anew only behind the batches that it is in. `blocked_by`
+    is what the oldest waiting request was not started for, None if nobody waits.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class BatchPlan:
         """Schedule one token of every running decode, whatever the budget has left."""
         taken: list[Sequence] = []
         for sequence in tuple(self._running):
-            if sequence.is_in_flight or not sequence.is_decoding:
+            if not sequence.is_decoding:
                 continue
             if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
                 continue
@@ -64,7 +65,7 @@ class BatchPlan:
 
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet, the most urgent first."""
-        prompts = [running for running in self._running if not (running.is_in_flight or running.is_decoding)]
+        prompts = [running for running in self._running if running.has_prompt_left]
         for sequence in sorted(prompts, key=self._urgency):
             if budget.is_spent:
                 return
@@ -90,7 +91,7 @@ class BatchPlan:
     def _admit(self, budget: TokenBudget, num_reserved: Callable[[Sequence], int], num_watermark_blocks: int) -> None:
         while (sequence := self._waiting.head) is not None:
             num_tokens = num_reserved(sequence)
-            self.blocked_by = self._blocker(num_tokens, num_watermark_blocks)
+            self.blocked_by = self._blocker(sequence, num_tokens, num_watermark_blocks)
             if self.blocked_by is None and budget.is_spent:
                 self.blocked_by = Blocker.BUDGET
             if self.blocked_by is not None:
@@ -111,8 +112,7 @@ class BatchPlan:
 
     def _make_room_for_token(self, sequence: Sequence) -> bool:
         while not self._kv_cache.grow(sequence.block_table, len(sequence.token_ids)):
-            victim = self._youngest(lambda other: not other.is_in_flight)
-            assert victim is not None, "the sequence itself is not in flight"
+            victim = next(self._youngest_first())  # at last the sequence itself
             self._preempt(victim)
             if victim is sequence:
                 return False
@@ -120,17 +120,19 @@ class BatchPlan:
 
     def _room_for_chunk(self, sequence: Sequence) -> int:
         def may_yield(other: Sequence) -> bool:
-            return other.order > sequence.order and not other.is_in_flight and not other.is_decoding
+            return other.order > sequence.order and other.has_prompt_left
 
         while (num_tokens := self._kv_cache.max_tokens(sequence.block_table) - sequence.num_computed_tokens) <= 0:
-            victim = self._youngest(may_yield)
+            victim = next(filter(may_yield, self._youngest_first()), None)
             if victim is None:
                 return 0
             self._preempt(victim)
         return num_tokens
 
-    def _youngest(self, is_eligible: Callable[[Sequence], bool]) -> Sequence | None:
-        return next(filter(is_eligible, reversed(self._running)), None)
+    def _youngest_first(self) -> Iterator[Sequence]:
+        """Yield those running that this batch has not taken."""
+        taken = {scheduled.request_id for scheduled in (*self._decodes, *self._chunks)}
+        return (sequence for sequence in reversed(self._running) if sequence.request_id not in taken)
 
     def _preempt(self, victim: Sequence) -> None:
         self._kv_cache.release(victim.block_table)
@@ -139,9 +141,9 @@ class BatchPlan:
         self._waiting.add(victim)
         self._preempted.append(victim.request_id)
 
-    def _blocker(self, num_tokens: int, num_watermark_blocks: int) -> Blocker | None:
-        """Return what keeps a request of `num_tokens` from running beside those that do."""
-        if self._preempted:
+    def _blocker(self, sequence: Sequence, num_tokens: int, num_watermark_blocks: int) -> Blocker | None:
+        """Return what keeps a request that takes `num_tokens` from running beside those that do."""
+        if self._preempted or sequence.awaits_token:
             return Blocker.PREEMPTION
         if len(self._running) >= self._max_num_seqs:
             return Blocker.SEQUENCES

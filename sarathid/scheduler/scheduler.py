@@ -101,22 +101,19 @@ class Scheduler:
         self._waiting.add(sequence)
         return sequence
 
-    def cancel(self, request_id: int, reason: FinishReason) -> bool:
-        """Drop a request and free its blocks; one in flight is dropped when its batch returns.
+    def cancel(self, request_id: int) -> bool:
+        """Drop a request and free its blocks; what batches in flight give for it is dropped with it.
 
-        Returns whether it is gone now. Unknown ids are none of our business: they ended already.
+        Returns whether it was known. Unknown ids are none of our business: they ended already.
         """
         sequence = self._sequences.get(request_id)
         if sequence is None:
-            return False
-        if sequence.is_in_flight:
-            sequence.cancel_reason = reason
             return False
         self._forget(sequence)
         return True
 
     def schedule(self, budget: TokenBudget) -> ScheduledBatch:
-        """Return the next iteration, empty if nobody can run, and mark its sequences as in flight."""
+        """Return the next iteration, empty if nobody can run; its tokens count as computed from now on."""
         plan = BatchPlan(
             self._running,
             self._waiting,
@@ -134,23 +131,20 @@ class Scheduler:
     def update(self, batch: ScheduledBatch, token_ids: tuple[int | None, ...]) -> tuple[TokenDelta, ...]:
         """Apply what an iteration gave: `token_ids` in the order of the batch's rows that sample.
 
-        Returns one delta for each new token and for each request that a cancellation caught in flight.
-        A request whose row gave None (its logits were not numbers) ends with an error.
+        Returns one delta for each new token; a request that was preempted in flight gets its token all the same, one
+        that was cancelled gets none. A request whose row gave None (its logits were not numbers) ends with an error.
         """
         deltas: list[TokenDelta] = []
         tokens = iter(token_ids)
         window = self.limits.sliding_window
         for scheduled in batch.sequences:
-            sequence = self._sequences[scheduled.request_id]
-            sequence.is_in_flight = False
-            sequence.num_computed_tokens += len(scheduled.token_ids)
+            token_id = next(tokens) if scheduled.sampling is not None else None
+            sequence = self._sequences.get(scheduled.request_id)
+            if sequence is None:
+                continue
             if window is not None:
                 self.kv_cache.forget(sequence.block_table, sequence.num_computed_tokens + 1 - window)
-            samples = scheduled.sampling is not None
-            token_id = next(tokens) if samples else None
-            if sequence.cancel_reason is not None:
-                deltas.append(self._end(sequence, sequence.cancel_reason))
-            elif samples:
+            if scheduled.sampling is not None:
                 deltas.append(self._advance(sequence, token_id))
         return tuple(deltas)
 
@@ -160,15 +154,12 @@ class Scheduler:
 
     def _advance(self, sequence: Sequence, token_id: int | None) -> TokenDelta:
         if token_id is None:
-            return self._end(sequence, FinishReason.ERROR)
+            self._forget(sequence)
+            return TokenDelta(sequence.request_id, None, FinishReason.ERROR)
         finish_reason = sequence.append(token_id, self.limits.eos_token_ids)
         if finish_reason is not None:
             self._forget(sequence)
         return TokenDelta(sequence.request_id, token_id, finish_reason)
-
-    def _end(self, sequence: Sequence, reason: FinishReason) -> TokenDelta:
-        self._forget(sequence)
-        return TokenDelta(sequence.request_id, None, reason)
 
     def _forget(self, sequence: Sequence) -> None:
         del self._sequences[sequence.request_id]

@@ -9,14 +9,15 @@ class Sequence:
     """A request's tokens, and how many of them have their keys and values in the cache.
 
     There is no phase: `num_computed_tokens` catches up with `num_tokens`, by chunks while it is far
-    behind, by one token an iteration when it has caught up. Preemption sets it back to zero.
-    `last_token_s` is the monotonic moment of its newest output token, noted by whoever keeps time.
+    behind, by one token an iteration when it has caught up. Preemption sets it back to zero. It counts a token from
+    when its batch is put together, since batches run in order: what a batch in flight computes is there for the next
+    one. `awaits_token` while a batch in flight draws its next token. `last_token_s` is the monotonic moment of its
+    newest output token, noted by whoever keeps time.
     """
 
     __slots__ = (
+        "awaits_token",
         "block_table",
-        "cancel_reason",
-        "is_in_flight",
         "last_token_s",
         "max_num_tokens",
         "needs_history",
@@ -40,9 +41,8 @@ class Sequence:
         self.num_computed_tokens = 0
         self.num_preemptions = 0
         self.num_recomputed_tokens = 0
-        self.is_in_flight = False
+        self.awaits_token = False
         self.last_token_s: float | None = None
-        self.cancel_reason: FinishReason | None = None
         self.needs_history = request.sampling.needs_history  # asked for each token, and slow to tell
         max_tokens = request.sampling.max_tokens
         wanted = max_model_len if max_tokens is None else self.num_prompt_tokens + max_tokens
@@ -65,41 +65,49 @@ class Sequence:
         """Whether its next iteration is one token long and gives the next one."""
         return self.num_prompt_tokens <= self.num_computed_tokens == len(self.token_ids) - 1
 
+    @property
+    def has_prompt_left(self) -> bool:
+        """Whether its next iteration is a chunk; neither this nor a decode is possible while it awaits a token."""
+        return self.num_computed_tokens < len(self.token_ids) and not self.is_decoding
+
     def schedule_decode(self) -> ScheduledSequence:
         """Return the newest token, the only one not computed, as a share of an iteration that draws the next."""
-        self.is_in_flight = True
+        first = self.num_computed_tokens
+        self.num_computed_tokens += 1
+        self.awaits_token = True
         return ScheduledSequence(
             request_id=self.request_id,
             token_ids=(self.token_ids[-1],),
-            first_position=self.num_computed_tokens,
+            first_position=first,
             block_ids=self.block_table.block_ids,
             sampling=self._sampling_input(),
         )
 
     def schedule_chunk(self, num_tokens: int) -> ScheduledSequence:
-        """Return the next `num_tokens` tokens as a share of an iteration, which the sequence is in from now on.
+        """Return the next `num_tokens` tokens as a share of an iteration.
 
         It draws a token if they are the last that were not computed.
         """
         first = self.num_computed_tokens
-        end = first + num_tokens
-        self.is_in_flight = True
+        self.num_computed_tokens = end = first + num_tokens
+        self.awaits_token = end == len(self.token_ids)
         return ScheduledSequence(
             request_id=self.request_id,
             token_ids=tuple(self.token_ids[first:end]),
             first_position=first,
             block_ids=self.block_table.block_ids,
-            sampling=self._sampling_input() if end == len(self.token_ids) else None,
+            sampling=self._sampling_input() if self.awaits_token else None,
         )
 
     def restart(self) -> None:
-        """Forget what was computed; the tokens stay."""
+        """Forget what was computed; the tokens stay, and the one that a batch in flight draws is still to come."""
         self.num_preemptions += 1
         self.num_recomputed_tokens += self.num_computed_tokens
         self.num_computed_tokens = 0
 
     def append(self, token_id: int, eos_token_ids: frozenset[int]) -> FinishReason | None:
         """Add a sampled token; return why it is the last one, or None."""
+        self.awaits_token = False
         self.token_ids.append(token_id)
         sampling = self.request.sampling
         if token_id in sampling.stop_token_ids or (token_id in eos_token_ids and not sampling.ignore_eos):

@@ -14,7 +14,10 @@ class TokenBudget(Protocol):
         ...
 
     def charge_decodes(self, sequences: list[Sequence]) -> None:
-        """Count the iteration's decodes, which are never refused; called once, before any `take`."""
+        """Count the iteration's decodes, which are never refused; called once, before any `take`.
+
+        Their newest tokens count as computed already.
+        """
         ...
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:

@@ -94,7 +94,7 @@ class TimeBudget:
         if not sequences:
             return
         self.num_tokens = num_decodes = len(sequences)
-        context = num_decodes + sum([sequence.num_computed_tokens for sequence in sequences])
+        context = sum([sequence.num_computed_tokens for sequence in sequences])
         self.features = IterationFeatures(num_decodes, context)
         self.decode_s = self._seconds(self.features)
         slack_s = self._tightest_slack_s(sequences)

@@ -64,6 +64,11 @@ class StatsRecorder:
         """End a request's timeline and return its record."""
         return self._timelines.pop(request_id).finish(reason, now_s)
 
+    def mark_scheduled(self, batch: ScheduledBatch, now_s: float) -> None:
+        """Note that the prompts of a batch run from now on."""
+        for sequence in batch.chunks:
+            self._timelines[sequence.request_id].mark_scheduled(now_s)
+
     def record(
         self,
         scheduled: IterationScheduled,
@@ -75,8 +80,6 @@ class StatsRecorder:
         predicted_decode_s: float | None,
     ) -> Recorded:
         """Return the record of an iteration whose tokens `deltas` the scheduler has taken in."""
-        for sequence in batch.chunks:
-            self._timelines[sequence.request_id].mark_scheduled(timing.start_s)
         gaps, first_tokens = self._mark_tokens(deltas, timing.collected_s)
         ended = tuple(delta for delta in deltas if delta.finish_reason is not None)
         stats = IterationStats(

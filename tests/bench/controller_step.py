@@ -66,7 +66,7 @@ def main() -> None:
     print("decodes   adaptive median   fastest   fixed median   fastest   (us)")
     for num_decodes in NUM_DECODES:
         decodes, prompt = (
-            [make_sequence(CONTEXT, CONTEXT - 1) for _ in range(num_decodes)],
+            [make_sequence(CONTEXT, CONTEXT) for _ in range(num_decodes)],
             make_sequence(2 * NUM_PROMPT_TOKENS, 512),
         )
         adaptive, fixed = (

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from sarathid.errors import ControlRefused, RequestRefused
@@ -68,15 +70,44 @@ def test_cancelling_frees_the_blocks_at_once_and_unknown_ids_are_ignored() -> No
     assert engine.core.cancel(99, FinishReason.CANCELLED) is None
 
 
-def test_a_request_cancelled_in_flight_ends_when_its_batch_returns() -> None:
-    engine = Engine()
-    engine.add(make_request(num_prompt_tokens=4))
-    assert engine.core.launch() is not None
-    assert engine.core.cancel(1, FinishReason.STOP) is None
-    output = engine.core.collect()
-    assert output is not None
-    assert [(delta.token_id, delta.finish_reason) for delta in output.deltas] == [(None, FinishReason.STOP)]
+def test_a_request_cancelled_in_flight_ends_at_once_and_what_its_batches_give_is_dropped() -> None:
+    engine = Engine(max_batches_in_flight=2, token_budget=4)
+    engine.add(make_request(num_prompt_tokens=8))
+    assert engine.core.launch() is not None and engine.core.launch() is not None
+    cancelled = engine.core.cancel(1, FinishReason.STOP)
+    assert cancelled is not None
+    assert [(delta.token_id, delta.finish_reason) for delta in cancelled.deltas] == [(None, FinishReason.STOP)]
+    assert cancelled.finished[0].scheduled_s == 0.0
+    returned = [engine.core.collect(), engine.core.collect()]
+    assert [output.deltas for output in returned if output is not None] == [(), ()]
     assert not engine.core.has_work
+
+
+def test_chunks_of_a_prompt_follow_each_other_into_the_pipeline() -> None:
+    engine = Engine(max_batches_in_flight=3, token_budget=4)
+    engine.add(make_request(num_prompt_tokens=10, max_tokens=4))
+    launched = [engine.core.launch() for _ in range(4)]
+    assert [[(chunk.start, chunk.length) for chunk in one.chunks] for one in launched if one is not None] == [
+        [(0, 4)],
+        [(4, 4)],
+        [(8, 2)],
+    ]
+    engine.run()
+    assert engine.outputs[1] == expected_output(make_request(num_prompt_tokens=10), 4)
+
+
+def test_who_is_preempted_in_flight_gets_its_token_and_starts_anew_behind_it() -> None:
+    engine = Engine(max_batches_in_flight=2, num_blocks=5, block_size=2, max_model_len=10, token_budget=8)
+    requests = [make_request(i, num_prompt_tokens=3, max_tokens=6) for i in (1, 2)]
+    for request in requests:
+        engine.add(request)
+    engine.run()
+    in_flight = [
+        set(batch.preempted) & {sequence.request_id for sequence in before.sequences}
+        for before, batch in itertools.pairwise(engine.executor.batches)
+    ]
+    assert {2} in in_flight
+    assert engine.outputs == {request.request_id: expected_output(request, 6) for request in requests}
 
 
 def test_a_row_without_numbers_ends_that_request_alone() -> None:

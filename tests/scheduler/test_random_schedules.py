@@ -23,7 +23,7 @@ def random_engine(random: Random) -> Engine:
         token_budget=random.choice((1, 2, 5, 16, 64)),
         prefill_order=random.choice(tuple(PrefillOrder)),
         policy=random.choice(("stall-free", *POLICIES)),
-        max_batches_in_flight=random.choice((1, 1, 1, 2, 3)),
+        max_batches_in_flight=random.choice((1, 1, 1, 2, 3, 4)),
     )
 
 

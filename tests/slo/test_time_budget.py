@@ -26,7 +26,7 @@ def make_sequence(num_tokens: int, last_token_s: float | None = None, num_comput
 
 
 def decodes(number: int, context: int = 1000, last_token_s: float = NOW_S) -> list[Sequence]:
-    return [make_sequence(context, last_token_s, num_computed_tokens=context - 1) for _ in range(number)]
+    return [make_sequence(context, last_token_s, num_computed_tokens=context) for _ in range(number)]
 
 
 def make_budget(target_s: float = 0.2, **others: object) -> TimeBudget:
