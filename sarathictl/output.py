@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
-from sarathid.errors import ConfigError, ControlRefused, NotReachable, RequestRefused, SarathiError
+from sarathid.errors import ConfigError, ControlRefused, NotPermitted, NotReachable, RequestRefused, SarathiError
 
 SCHEMA_VERSION = 1
 
@@ -39,6 +39,7 @@ _CODE_OF_FAULT = {
 
 _CODE_OF_ERROR: tuple[tuple[type[Exception], ExitCode, str], ...] = (
     (ConfigError, ExitCode.USAGE, "usage"),
+    (NotPermitted, ExitCode.NOT_PERMITTED, "not-permitted"),
     (NotReachable, ExitCode.NOT_REACHABLE, "not-reachable"),
     (RequestRefused, ExitCode.REFUSED, "refused"),
     (TimeoutError, ExitCode.TIMED_OUT, "timed-out"),

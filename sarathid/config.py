@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from sarathid.errors import ConfigError
 from sarathid.protocol.requests import PrefillOrder
+from sarathid.protocol.roles import Role
 from sarathid.protocol.slo import BudgetChoice, OverloadMode
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -47,16 +48,40 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     simulate: str | None = None
 
 
+class Grants(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The roles of users and of groups, by their numbers; a user has the highest of all that apply."""
+
+    users: dict[int, Role] = {}
+    groups: dict[int, Role] = {}
+
+    def __str__(self) -> str:
+        users = [f"{uid}={role}" for uid, role in self.users.items()]
+        groups = [f"@{gid}={role}" for gid, role in self.groups.items()]
+        return ",".join((*users, *groups)) or "-"
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The daemon's sockets and its patience."""
+    """The daemon's sockets, who may use them, and its patience.
+
+    `socket_group` is the group that may connect beside the daemon's own user. With an `http_port` the API is served on
+    the loopback interface too, to who has one of the keys in `http_keys`.
+    """
 
     runtime_dir: Path
+    socket_group: Annotated[int, Meta(ge=0, le=2**32 - 2)] | None = None
+    roles: Grants = Grants()
+    http_port: Annotated[int, Meta(ge=0, le=65_535)] | None = None
+    http_keys: Path | None = None
     drain_timeout_s: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 30.0
     start_timeout_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] = 600.0
     max_queue_len: Annotated[int, Meta(ge=1, le=1 << 20)] = 1024
     max_waiting_tokens: Annotated[int, Meta(ge=1, le=1 << 40)] = 1 << 20
     max_client_requests: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
     max_engine_restarts: Annotated[int, Meta(ge=0, le=1000)] = 5
+
+    def __post_init__(self) -> None:
+        if (self.http_port is None) != (self.http_keys is None):
+            raise ValueError("--http-port and --http-keys belong together: there is no port without keys")
 
 
 class DaemonConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

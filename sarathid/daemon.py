@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -23,11 +24,13 @@ from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_stat
 from sarathid.protocol.control import DaemonState, Draining
 from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
+from sarathid.server.access import Access
 from sarathid.server.admission import Admission
+from sarathid.server.api_keys import APIKeys, read_keys
 from sarathid.server.availability import Availability
 from sarathid.server.control import ControlServer
 from sarathid.server.explainer import Explainer
-from sarathid.server.http import HTTPServer
+from sarathid.server.http import HTTPServer, listen_on_loopback
 from sarathid.server.kept_settings import KeptSettings
 from sarathid.server.openai.app import OpenAIServer
 from sarathid.server.planner import Planner
@@ -87,7 +90,15 @@ class Daemon:
             sheds_overload=config.engine.overload is OverloadMode.SHED,
         )
         self._board = Board()
-        self._publisher = StatsPublisher(zmq.Context(self._context), directory.listen(STATS_SOCKET), self._clock)
+        self._access = Access(config.server.roles, os.getuid())
+        self._loopback = None if config.server.http_port is None else listen_on_loopback(config.server.http_port)
+        self._publisher = StatsPublisher(
+            zmq.Context(self._context),
+            directory.listen(STATS_SOCKET),
+            self._clock,
+            user_ids=self._access.user_ids,
+            group_ids=self._access.group_ids,
+        )
         self._retuner = self._make_retuner(kept)
         self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s)
         self._service = ServiceManager(os.environ)
@@ -121,6 +132,7 @@ class Daemon:
             Explainer(self._engine, self._board, self._promises, self._clock),
             self._planner.plan,
             self.drain,
+            self._access,
             self._clock,
         )
         simulated = config.engine.simulate
@@ -140,7 +152,7 @@ class Daemon:
         log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
         tasks = [
             asyncio.create_task(self._supervisor.run()),
-            asyncio.create_task(self._http.serve(sockets=[self._directory.listen(API_SOCKET)])),
+            asyncio.create_task(self._http.serve(sockets=self._api_listeners())),
             asyncio.create_task(self._control.run()),
             asyncio.create_task(self._retuner.run()),
             asyncio.create_task(self._publisher.beat(lambda: self._availability.state)),
@@ -271,11 +283,22 @@ class Daemon:
             on_up=self._on_engine_up,
         )
 
+    def _api_listeners(self) -> list[socket.socket]:
+        """Return the sockets of the API: the directory's, and where one was asked for that of a port."""
+        listeners = [self._directory.listen(API_SOCKET)]
+        if self._loopback is not None:
+            log.info("http://%s:%d for who has a key", *self._loopback.getsockname())
+            listeners.append(self._loopback)
+        return listeners
+
     def _make_http_server(self, served_model: str) -> HTTPServer:
         advice = RetryAdvice(self._engine, self._board, self._clock)
+        keys_file = self._config.server.http_keys
         server = OpenAIServer(
             self._engine,
             self._tokenizer,
+            self._access,
+            APIKeys({}) if keys_file is None else read_keys(keys_file),
             self._availability,
             Admission(self._engine, advice, self._config.server.max_client_requests),
             served_model,

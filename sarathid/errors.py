@@ -8,6 +8,7 @@ SarathiError
 +-- RequestRefused        a client's request that can't be served as asked
 |   +-- QueueFull         it could be served, but not now
 +-- NotReachable          nobody answers at the daemon's socket
+|   +-- NotPermitted      the socket or the daemon's API lets this user do no such thing
 +-- ControlRefused        the daemon answered a control request with an error
 +-- CodecError            bytes from a socket that are not what they should be
 """
@@ -73,6 +74,12 @@ class NotReachable(SarathiError):
     """Nobody answers at the daemon's socket."""
 
     exit_code = 3
+
+
+class NotPermitted(NotReachable):
+    """The daemon's socket is closed to this user, or its API refuses the user what was asked."""
+
+    exit_code = 5
 
 
 class ControlRefused(SarathiError):

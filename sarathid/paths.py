@@ -75,9 +75,12 @@ def make_private(directory: Path) -> Path:
 
 
 def check_not_shared(directory: Path) -> None:
-    """Raise `ConfigError` when others may enter `directory` and something is in it: it must not be closed to them."""
+    """Raise `ConfigError` when others may enter `directory` and something is in it: it must not be closed to them.
+
+    A group that may pass through, and do no more, is no objection: it is the one of an earlier daemon's sockets.
+    """
     try:
-        is_shared = directory.is_dir() and directory.stat().st_mode & 0o077 and any(directory.iterdir())
+        is_shared = directory.is_dir() and directory.stat().st_mode & 0o067 and any(directory.iterdir())
     except PermissionError:  # another user's, and that is what is wrong with it
         return
     if is_shared:

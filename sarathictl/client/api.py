@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sarathictl.client.http_response import EventStream, JSONObject, JSONResponse
-from sarathid.errors import NotReachable
+from sarathid.errors import NotPermitted, NotReachable
 
 READ_BYTES = 1 << 16
 PLAIN_TIMEOUT_S = 10.0
@@ -101,6 +101,8 @@ def _reachable(socket_path: Path) -> Iterator[None]:
         raise NotReachable(f"the daemon at {socket_path} did not answer in time") from error
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise NotReachable(f"nobody answers at {socket_path}; start the daemon with `sarathid serve`") from error
+    except PermissionError as error:
+        raise NotPermitted(f"{socket_path} is closed to you; ask for a role at the daemon") from error
     except OSError as error:
         raise NotReachable(f"the daemon at {socket_path} is not reachable: {error.strerror}") from error
 

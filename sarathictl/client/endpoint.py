@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarathid.errors import ConfigError, NotReachable
+from sarathid.errors import ConfigError, NotPermitted, NotReachable
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_socket_path, runtime_dir
 
 _UNIX_SCHEME = "unix://"
@@ -45,6 +45,8 @@ def resolve_endpoint(address: str | None) -> Endpoint:
 def check_reachable(socket_path: Path) -> None:
     """Return when something accepts connections at `socket_path`, else raise `NotReachable` with what to do.
 
+    It is a `NotPermitted` where others may connect.
+
     ZeroMQ connects in the background and never says that nobody is there, hence this question first.
     """
     with socket.socket(socket.AF_UNIX) as probe:
@@ -55,5 +57,7 @@ def check_reachable(socket_path: Path) -> None:
                 f"no daemon answers at {socket_path}; start one with `sarathid serve`, "
                 "or name its runtime directory with --addr"
             ) from error
+        except PermissionError as error:
+            raise NotPermitted(f"{socket_path} is closed to you; ask for a role at the daemon") from error
         except OSError as error:
             raise NotReachable(f"the daemon at {socket_path} is not reachable: {error.strerror}") from error

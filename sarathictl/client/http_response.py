@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import httptools
 
-from sarathid.errors import NotReachable, QueueFull, RequestRefused, SarathiError
+from sarathid.errors import NotPermitted, NotReachable, QueueFull, RequestRefused, SarathiError
 
 JSONObject: TypeAlias = dict[str, Any]
 
@@ -47,6 +47,8 @@ class ResponseBody:
         message, param = _error_of(body, status)
         if status in (429, 503):
             return QueueFull(message, param)
+        if status in (401, 403):
+            return NotPermitted(message)
         return RequestRefused(message, param) if status < 500 else SarathiError(message)
 
     def on_body(self, body: bytes) -> None:

@@ -27,6 +27,7 @@ from sarathid.paths import (
     daemon_state_dir,
 )
 from sarathid.scheduler.policies.registry import POLICIES
+from sarathid.server.api_keys import read_keys
 from sarathid.server.kept_settings import KeptSettings, KeptTexts
 from sarathid.server.reloader import Values
 from sarathid.server.runtime_directory import RuntimeDirectory
@@ -78,6 +79,14 @@ def serve(
     slo_tbt: Annotated[str | None, _option("TARGET", "P99 between tokens: 100ms, 5x or off [5x].")] = None,
     slo_ttft: Annotated[str | None, _option("TARGET", "P95 to the first token: 2s, 25x or off [off].")] = None,
     runtime_dir: Annotated[str | None, _option("DIR", "Where the sockets go [$XDG_RUNTIME_DIR/sarathid].")] = None,
+    socket_group: Annotated[
+        str | None, _option("GROUP", "Who may connect beside you; --roles says what they may do [nobody].")
+    ] = None,
+    roles: Annotated[
+        str | None, _option("WHO=ROLE,..", "Users and @groups who may read, infer, operate or admin [nobody but you].")
+    ] = None,
+    http_port: Annotated[str | None, _option("N", "Serve the API on this port of 127.0.0.1 too [none].")] = None,
+    http_keys: Annotated[str | None, _option("FILE", "Lines NAME KEY: who may use that port.")] = None,
     max_queue_len: Annotated[str | None, _option("N", "Requests that may wait [1024].")] = None,
     max_waiting_tokens: Annotated[
         str | None, _option("N", "Tokens of waiting prompts from which on none is taken [1048576].")
@@ -122,6 +131,10 @@ def serve(
         "slo_tbt": slo_tbt,
         "slo_ttft": slo_ttft,
         "runtime_dir": runtime_dir,
+        "socket_group": socket_group,
+        "roles": roles,
+        "http_port": http_port,
+        "http_keys": http_keys,
         "max_queue_len": max_queue_len,
         "max_waiting_tokens": max_waiting_tokens,
         "max_client_requests": max_client_requests,
@@ -180,7 +193,7 @@ def run(config: DaemonConfig, settings: list[Effective], read_values: Callable[[
     _allow_many_connections()
     logger.info("%s", ", ".join(origins(settings)))
     kept = frozenset(found.setting.name for found in settings if found.source == KEPT)
-    with RuntimeDirectory(config.server.runtime_dir) as directory:
+    with RuntimeDirectory(config.server.runtime_dir, config.server.socket_group) as directory:
         files = model_files.resolve(config.engine.model)
         return asyncio.run(_serve(config, files, directory, kept, read_values))
 
@@ -209,6 +222,8 @@ def report(config: DaemonConfig, settings: list[Effective]) -> None:
     for effective in settings:
         typer.echo(f"{effective.setting.name:<20} {_shown(effective.value):<32} {effective.source}")
     _check_directory(config.server.runtime_dir)
+    if config.server.http_keys is not None:
+        read_keys(config.server.http_keys)
     if config.engine.simulate is None:
         _check_model(config.engine)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sarathid import paths
+from sarathid.commands.principals import read_grants, read_group
 from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s
 from sarathid.errors import ConfigError
 from sarathid.protocol.requests import PrefillOrder
@@ -119,6 +120,10 @@ SETTINGS = (
     Setting("engine", "slo_tbt", "slo_tbt", read_target),
     Setting("engine", "slo_ttft", "slo_ttft", read_target),
     Setting("server", "runtime_dir", "runtime_dir", str),
+    Setting("server", "socket_group", "socket_group", read_group),
+    Setting("server", "roles", "roles", read_grants),
+    Setting("server", "http_port", "http_port", read_count),
+    Setting("server", "http_keys", "http_keys", str),
     Setting("server", "max_queue_len", "max_queue_len", read_count),
     Setting("server", "max_waiting_tokens", "max_waiting_tokens", read_count),
     Setting("server", "max_client_requests", "max_client_requests", read_count),

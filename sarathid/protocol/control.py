@@ -5,7 +5,7 @@ A request is `{"v": 1, "id": .., "op": .., ..fields}`; the reply `{"v": 1, "id":
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -14,6 +14,7 @@ from sarathid.protocol.changes import Figures
 from sarathid.protocol.codec import PROTOCOL_VERSION
 from sarathid.protocol.plan import Candidate
 from sarathid.protocol.revisions import AuditEntry, Revision
+from sarathid.protocol.roles import Role
 from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
     EngineInfo,
@@ -45,7 +46,9 @@ class ErrorCode(StrEnum):
 
 
 class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
-    """What every request carries; `id` is echoed in the reply."""
+    """What every request carries; `id` is echoed in the reply. `needs` is the least role that may ask it."""
+
+    needs: ClassVar[Role] = Role.ADMIN
 
     v: int = PROTOCOL_VERSION
     id: int = 0
@@ -54,9 +57,13 @@ class ControlRequest(msgspec.Struct, frozen=True, kw_only=True, tag_field="op"):
 class GetStatus(ControlRequest, tag="status", frozen=True, kw_only=True):
     """Answered by `Status`."""
 
+    needs: ClassVar[Role] = Role.READ
+
 
 class ListRequests(ControlRequest, tag="requests", frozen=True, kw_only=True):
     """Answered by `RequestList`."""
+
+    needs: ClassVar[Role] = Role.READ
 
 
 class ChangeRequest(ControlRequest, frozen=True, kw_only=True):
@@ -66,6 +73,8 @@ class ChangeRequest(ControlRequest, frozen=True, kw_only=True):
     back after so long unless `Keep` comes; with a `guard` (`"tbt.p99 < 120ms and stalls_per_s < 2"`), as soon as what
     held holds no longer. `predicted` is noted beside what is measured later. A `dry_run` is checked, and not made.
     """
+
+    needs: ClassVar[Role] = Role.OPERATE
 
     if_revision: Annotated[int, Meta(ge=0)] | None = None
     reason: Annotated[str, Meta(max_length=200)] = ""
@@ -110,11 +119,15 @@ class Undo(ChangeRequest, tag="undo", frozen=True, kw_only=True):
 class Keep(ControlRequest, tag="keep", frozen=True, kw_only=True):
     """End the probation of a revision, by default the latest that is on probation: it stays; answered by `Kept`."""
 
+    needs: ClassVar[Role] = Role.OPERATE
+
     revision: Annotated[int, Meta(ge=0)] | None = None
 
 
 class GetHistory(ControlRequest, tag="history", frozen=True, kw_only=True):
     """The revisions of this daemon from a number on, of the latest `MAX_REVISIONS`; answered by `History`."""
+
+    needs: ClassVar[Role] = Role.READ
 
     since_revision: Annotated[int, Meta(ge=0)] = 0
 
@@ -125,6 +138,8 @@ class GetAudit(ControlRequest, tag="audit", frozen=True, kw_only=True):
     `by` is a user's id or a part of a peer's label.
     """
 
+    needs: ClassVar[Role] = Role.READ
+
     since_s: float = 0.0
     by: Annotated[str, Meta(max_length=64)] = ""
 
@@ -132,15 +147,21 @@ class GetAudit(ControlRequest, tag="audit", frozen=True, kw_only=True):
 class ExplainBudget(ControlRequest, tag="why-budget", frozen=True, kw_only=True):
     """Why the budget is what it is; answered by `why.BudgetReasons`."""
 
+    needs: ClassVar[Role] = Role.READ
+
 
 class ExplainRequest(ControlRequest, tag="why-request", frozen=True, kw_only=True):
     """Why a request waits or stalled; answered by `why.RequestReasons`."""
+
+    needs: ClassVar[Role] = Role.READ
 
     request_id: int
 
 
 class Cancel(ControlRequest, tag="cancel", frozen=True, kw_only=True):
     """End one request now; answered by `Cancelled`."""
+
+    needs: ClassVar[Role] = Role.OPERATE
 
     request_id: int
 
@@ -154,11 +175,15 @@ class Drain(ControlRequest, tag="drain", frozen=True, kw_only=True):
 class GetSnapshot(ControlRequest, tag="snapshot", frozen=True, kw_only=True):
     """Everything that a new subscriber missed; answered by `Snapshot`."""
 
+    needs: ClassVar[Role] = Role.READ
+
     num_iterations: Annotated[int, Meta(ge=0, le=MAX_HISTORY)] = 512
 
 
 class Plan(ControlRequest, tag="plan", frozen=True, kw_only=True):
     """Replay the last seconds under what was in force and under each of `candidates`; answered by `Planned`."""
+
+    needs: ClassVar[Role] = Role.OPERATE
 
     last_s: Annotated[float, Meta(gt=0.0, le=MAX_PLAN_S)] = 300.0
     candidates: Annotated[tuple[Candidate, ...], Meta(max_length=MAX_CANDIDATES)] = ()
@@ -242,7 +267,7 @@ class DaemonState(StrEnum):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The daemon in one reply. Counters count since the daemon started."""
+    """The daemon in one reply, to one whose `role` it is. Counters count since the daemon started."""
 
     version: str
     state: DaemonState
@@ -265,6 +290,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ttft: Percentiles
     prediction_error: PredictionError
     is_overloaded: bool
+    role: Role | None = None
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):

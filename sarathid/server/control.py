@@ -38,6 +38,7 @@ from sarathid.protocol.control import (
     Retuned,
 )
 from sarathid.protocol.plan import Planned
+from sarathid.server.access import Access, Client, refusal
 from sarathid.server.explainer import Explainer
 from sarathid.server.peer import Peer
 from sarathid.server.retuning import Retuner
@@ -65,6 +66,7 @@ class ControlServer:
         explainer: Explainer,
         plan: Callable[[Plan], Awaitable[Planned]],
         drain: Callable[[float | None], Draining],
+        access: Access,
         clock: Clock,
     ) -> None:
         """Answer on a listening Unix socket, which the server takes over; `drain(timeout_s)` starts a drain."""
@@ -80,6 +82,7 @@ class ControlServer:
         self._explainer = explainer
         self._plan = plan
         self._drain = drain
+        self._access = access
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
         self._num_changing = 0
@@ -107,32 +110,43 @@ class ControlServer:
             await self._reply(identity.bytes, fault(None, ErrorCode.MALFORMED, "a request is one frame"))
             return
         peer = Peer.of_address(str(bodies[0].get("Peer-Address")))
-        await self._reply(identity.bytes, await self._reply_to(bodies[0].bytes, "" if peer is None else peer.label))
+        assert peer is not None, "ZeroMQ tells who is at the other end of a Unix socket"
+        await self._reply(identity.bytes, await self._reply_to(bodies[0].bytes, peer))
 
-    async def _reply_to(self, body: bytes, peer: str) -> ControlReply:
+    async def _reply_to(self, body: bytes, peer: Peer) -> ControlReply:
         try:
             message = decode(body, dict[str, Any], MAX_CONTROL_BYTES)
         except CodecError as error:
             return fault(None, ErrorCode.MALFORMED, str(error))
         request_id = message.get("id") if isinstance(message.get("id"), int) else None
         try:
-            return ControlReply(id=request_id, ok=await self._perform(parse_op(message), peer))
+            op = parse_op(message)
+            client = self._permitted(op, peer)
+            return ControlReply(id=request_id, ok=await self._perform(op, client))
         except ControlRefused as refused:
             return fault(request_id, ErrorCode(refused.code), str(refused), refused.hint)
 
-    async def _perform(self, op: ControlRequest, peer: str) -> Any:
+    def _permitted(self, op: ControlRequest, peer: Peer) -> Client:
+        """Return the client that a peer is, which may ask `op`; raises `ControlRefused` for another."""
+        client = self._access.client(peer)
+        if not self._access.permits(client, op.needs):
+            hint = "the daemon's --roles gives roles to users and groups"
+            raise ControlRefused(ErrorCode.NOT_PERMITTED, refusal(client, op.needs), hint)
+        return client
+
+    async def _perform(self, op: ControlRequest, client: Client) -> Any:
         """Return what answers `op`; raises `ControlRefused`."""
         match op:
             case GetStatus():
-                return self._reporter.status()
+                return self._reporter.status(client.role)
             case GetSnapshot(num_iterations=num_iterations):
-                return self._reporter.snapshot(num_iterations)
+                return self._reporter.snapshot(num_iterations, client.role)
             case ListRequests():
                 return RequestList(requests=self._engine.list_requests(self._clock.now_s()))
             case ChangeRequest():
-                return await self._change(op, peer)
+                return await self._change(op, client.label)
             case Keep(revision=revision):
-                return self._retuner.keep(revision, peer)
+                return self._retuner.keep(revision, client.label)
             case GetHistory(since_revision=number):
                 return self._retuner.history(number)
             case GetAudit():

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on sockets that the daemon made: uvicorn, without its signal handlers, knowing its peers."""
+"""HTTP/1.1 on sockets that the daemon made: uvicorn, without its signal handlers, knowing and bounding its peers."""
 
 import asyncio
 import contextlib
@@ -9,21 +9,39 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from sarathid.errors import ConfigError
 from sarathid.server.peer import Peer
+from sarathid.server.runtime_directory import LISTEN_BACKLOG
 
 MAX_HEADER_BYTES = 64 << 10
+HEAD_TIMEOUT_S = 30.0
+STUCK_AFTER_S = 30.0
+_LOOPBACK = "127.0.0.1"
 
 
 class PeerProtocol(HttpToolsProtocol):
-    """Says in `scope["state"]["peer"]` which process is at the other end of a Unix socket, and bounds headers."""
+    """Says in `scope["state"]["peer"]` who is at the other end of a Unix socket; None at the end of another socket.
+
+    Headers are bounded in length and time. A client that has not read what is written to it after `STUCK_AFTER_S` is
+    dropped: until then nothing more is written, and no other client waits for it.
+    """
 
     _num_header_bytes: int | None = None  # None outside of headers
+    _head_deadline: asyncio.TimerHandle | None = None
+    _read_deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         is_local = connection is not None and connection.family == socket.AF_UNIX
-        self._peer = Peer.of_socket(connection).label if is_local else ""
+        self._peer = Peer.of_socket(connection) if is_local else None
+        self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        for deadline in (self._head_deadline, self._read_deadline):
+            if deadline is not None:
+                deadline.cancel()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -36,10 +54,38 @@ class PeerProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["state"]["peer"] = self._peer
         self._num_header_bytes = 0
+        if self._head_deadline is None:
+            self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
 
     def on_headers_complete(self) -> None:
         self._num_header_bytes = None
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.transport.is_closing():  # it waits for the client to read the rest
+            self._expect_reading()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._expect_reading()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+            self._read_deadline = None
+
+    def _expect_reading(self) -> None:
+        if self._read_deadline is None:
+            self._read_deadline = self.loop.call_later(STUCK_AFTER_S, self.transport.abort)
 
 
 class HTTPServer(uvicorn.Server):
@@ -63,3 +109,19 @@ class HTTPServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def listen_on_loopback(port: int) -> socket.socket:
+    """Return a socket that listens on the loopback interface; port 0 is one that is free.
+
+    Raises `ConfigError` when the port is taken.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((_LOOPBACK, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(f"port {port} of {_LOOPBACK} can't be had ({error.strerror}); choose another") from error
+    listener.listen(LISTEN_BACKLOG)
+    return listener

@@ -20,16 +20,19 @@ class RuntimeDirectory:
     under a lock that could be taken belongs to nobody and is replaced.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Take the lock.
+    def __init__(self, path: Path, group_id: int | None = None) -> None:
+        """Take the lock; members of `group_id` may pass through the directory and connect to its sockets.
 
         Raises `RuntimeDirectoryHeld` when another daemon has it, and `ConfigError` when the directory
         can't be ours alone.
         """
         check_not_shared(path)
         self.path = make_private(path.absolute())
+        self._group_id = group_id
         self._sockets: list[Path] = []
         self._lock_fd = self._acquire()
+        if group_id is not None:
+            _open_to_group(self.path, group_id, 0o710)
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +42,7 @@ class RuntimeDirectory:
     ) -> None:
         for path in self._sockets:
             path.unlink(missing_ok=True)
+        self.path.chmod(0o700)
         os.close(self._lock_fd)
 
     def reserve(self, name: str) -> Path:
@@ -57,12 +61,15 @@ class RuntimeDirectory:
     def listen(self, name: str) -> socket.socket:
         """Return a listening Unix socket of mode 0600: there is no moment at which others may connect.
 
-        The mode is set on the descriptor, and Linux gives it to the file that bind makes.
+        The mode is set on the descriptor, and Linux gives it to the file that bind makes. Where a group may connect, it
+        is widened to 0660 before anybody can.
         """
         path = self.reserve(name)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)
         listener.bind(os.fspath(path))
+        if self._group_id is not None:
+            _open_to_group(path, self._group_id, 0o660)
         listener.listen(LISTEN_BACKLOG)
         return listener
 
@@ -83,3 +90,11 @@ class RuntimeDirectory:
         os.truncate(lock_fd, 0)
         os.pwrite(lock_fd, f"{os.getpid()}\n".encode("ascii"), 0)
         return lock_fd
+
+
+def _open_to_group(path: Path, group_id: int, mode: int) -> None:
+    try:
+        os.chown(path, -1, group_id)
+        path.chmod(mode)
+    except PermissionError as error:
+        raise ConfigError(f"{path} can't be given to group {group_id}; you must be a member of it") from error

@@ -9,6 +9,7 @@ from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
 from sarathid.protocol.control import RequestState, Snapshot, Status
 from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.roles import Role
 from sarathid.server.availability import Availability
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.prometheus import render
@@ -36,8 +37,8 @@ class StatusReporter:
         self._started_s = clock.now_s()
         self._num_engine_restarts = num_engine_restarts
 
-    def status(self) -> Status:
-        """Return the daemon's state, counters and latencies at this moment."""
+    def status(self, role: Role | None = None) -> Status:
+        """Return the daemon's state, counters and latencies at this moment, to one who has that role."""
         board, now_s = self._board, self._clock.now_s()
         states = Counter(request.state for request in self._engine.list_requests(now_s))
         num_blocks_used, num_blocks_free = self._blocks()
@@ -63,14 +64,15 @@ class StatusReporter:
             ttft=board.ttft(now_s),
             prediction_error=board.prediction_error(now_s),
             is_overloaded=board.overload is not None and self._engine.num_in_flight > 0,
+            role=role,
         )
 
-    def snapshot(self, num_iterations: int) -> Snapshot:
+    def snapshot(self, num_iterations: int, role: Role | None = None) -> Snapshot:
         """Return the status with the latest `num_iterations` records, and how far each topic has got."""
         board = self._board
         num_skipped = max(0, len(board.iterations) - num_iterations)
         return Snapshot(
-            status=self.status(),
+            status=self.status(role),
             requests=self._engine.list_requests(self._clock.now_s()),
             iterations=tuple(islice(board.iterations, num_skipped, None)),
             events=tuple(board.events),

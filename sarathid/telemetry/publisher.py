@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import zmq
 
@@ -44,12 +44,24 @@ class StatsPublisher:
     the sequence numbers, and `num_dropped` counts the records that somebody lost. The others get all.
     """
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", listener: socket.socket, clock: Clock) -> None:
-        """Publish on a listening Unix socket, which the publisher takes over."""
+    def __init__(
+        self,
+        context: "zmq.Context[zmq.Socket[bytes]]",
+        listener: socket.socket,
+        clock: Clock,
+        *,
+        user_ids: Iterable[int],
+        group_ids: Iterable[int] = (),
+    ) -> None:
+        """Publish on a listening Unix socket, which the publisher takes over, to these users and members of groups."""
         endpoint = listener.getsockname()
         self._socket = context.socket(zmq.PUB)
         self._socket.set_hwm(QUEUED_FRAMES)
         self._socket.linger = 0
+        for user_id in user_ids:
+            self._socket.setsockopt(zmq.IPC_FILTER_UID, user_id)
+        for group_id in group_ids:
+            self._socket.setsockopt(zmq.IPC_FILTER_GID, group_id)
         self._socket.setsockopt(zmq.USE_FD, listener.detach())
         self._socket.bind(f"ipc://{endpoint}")
         self._clock = clock

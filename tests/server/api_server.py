@@ -12,12 +12,15 @@ from pathlib import Path
 import httpx
 
 from sarathid.clock import MonotonicClock
+from sarathid.config import Grants
 from sarathid.engine.client import EngineClient
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.stats import RequestStats, StreamRecord
+from sarathid.server.access import Access
 from sarathid.server.admission import Admission
+from sarathid.server.api_keys import APIKeys
 from sarathid.server.availability import Availability
-from sarathid.server.http import HTTPServer
+from sarathid.server.http import HTTPServer, listen_on_loopback
 from sarathid.server.openai.app import OpenAIServer
 from sarathid.server.retry_advice import RetryAdvice
 from sarathid.telemetry.board import Board
@@ -25,6 +28,7 @@ from tests.server.byte_tokenizer import make_tokenizer
 from tests.server.scripted_engine import SCRIPT, scripted_engine
 
 MODEL = "reciter"
+KEYS = {"web-7": "k" * 40}
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Api:
 
     http: httpx.AsyncClient
     socket_path: Path
+    port: int
     engine: EngineClient
     availability: Availability
     ended: "asyncio.Queue[RequestStats]"
@@ -46,8 +51,10 @@ async def serve_api(
     ends: bool = True,
     pace_s: float = 0.0,
     max_client_requests: int = 100,
+    is_owner: bool = True,
+    grants: Grants = Grants(),  # noqa: B008 (frozen)
 ) -> AsyncIterator[Api]:
-    """Serve the API in `directory` until the context is left."""
+    """Serve the API in `directory` until the context is left; unless `is_owner`, to a stranger."""
     socket_path = directory / "api.sock"
     async with scripted_engine(directory, script, ends=ends, pace_s=pace_s) as engine:
         ended: asyncio.Queue[RequestStats] = asyncio.Queue()
@@ -63,15 +70,26 @@ async def serve_api(
         engine.subscribe(board.observe)
         admission = Admission(engine, RetryAdvice(engine, board, clock), max_client_requests)
         server = OpenAIServer(
-            engine, make_tokenizer(), availability, admission, MODEL, lambda: "a_metric 1\n", clock, random.Random(1)
+            engine,
+            make_tokenizer(),
+            Access(grants, os.getuid() if is_owner else os.getuid() + 1),
+            APIKeys(KEYS),
+            availability,
+            admission,
+            MODEL,
+            lambda: "a_metric 1\n",
+            clock,
+            random.Random(1),
         )
         http_server = HTTPServer(server.app())
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(os.fspath(socket_path))
         listener.listen()
-        serving = asyncio.create_task(http_server.serve(sockets=[listener]))
+        loopback = listen_on_loopback(0)
+        port = loopback.getsockname()[1]
+        serving = asyncio.create_task(http_server.serve(sockets=[listener, loopback]))
         transport = httpx.AsyncHTTPTransport(uds=os.fspath(socket_path))
         async with httpx.AsyncClient(transport=transport, base_url="http://daemon", timeout=30) as client:
-            yield Api(client, socket_path, engine, availability, ended)
+            yield Api(client, socket_path, port, engine, availability, ended)
         http_server.should_exit = True
         await serving

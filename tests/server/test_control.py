@@ -12,14 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sarathid.clock import MonotonicClock
+from sarathid.config import Grants
 from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
 from sarathid.protocol.codec import PROTOCOL_VERSION, decode
 from sarathid.protocol.control import ControlReply, Draining, ErrorCode, Plan, RequestList, Snapshot, Status
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.requests import SamplingParams
+from sarathid.protocol.roles import Role
 from sarathid.protocol.stats import IterationScheduled, SettingsChanged
 from sarathid.protocol.why import BudgetReasons, RequestReasons
+from sarathid.server.access import Access
 from sarathid.server.availability import Availability
 from sarathid.server.control import MAX_CONCURRENT_CHANGES, ControlServer, parse_op
 from sarathid.server.explainer import Explainer
@@ -35,6 +38,20 @@ from tests.factories import make_planned
 from tests.server.scripted_engine import scripted_engine
 
 Ask = Callable[..., Awaitable[ControlReply]]
+
+
+_OPS = (
+    *("status", "requests", "set-budget", "set-policy", "set-slo", "undo", "keep", "history", "audit"),
+    *("cancel", "drain", "snapshot", "why-budget", "why-request", "plan"),
+)
+_READABLE = {"status", "requests", "history", "audit", "snapshot", "why-budget", "why-request"}
+_EXAMPLES: dict[str, dict[str, Any]] = {
+    "set-budget": {"budget": 64},
+    "set-policy": {"policy": "stall-free"},
+    "set-slo": {"slo": {"tbt_s": 1.0}},
+    "why-request": {"request_id": 1},
+    "cancel": {"request_id": 1},
+}
 
 
 class Operator:
@@ -54,14 +71,21 @@ class Operator:
         return reply
 
 
-def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], pace_s: float = 0.005) -> None:
+def with_operator(
+    directory: Path,
+    use: Callable[[Operator], Awaitable[None]],
+    pace_s: float = 0.005,
+    role: Role | None = Role.ADMIN,
+) -> None:
     async def main() -> None:
         context = zmq.asyncio.Context()
         clock = MonotonicClock()
         async with scripted_engine(directory, ends=False, pace_s=pace_s) as engine:
             with RuntimeDirectory(directory / "run") as run:
                 board = Board()
-                publisher = StatsPublisher(zmq.Context(context), run.listen("stats.sock"), clock)
+                publisher = StatsPublisher(
+                    zmq.Context(context), run.listen("stats.sock"), clock, user_ids=[os.getuid()]
+                )
                 engine.subscribe(board.observe)
                 reporter = StatusReporter(engine, board, publisher, Availability(), clock, lambda: 0)
                 retuner = make_retuner(engine, board, directory)
@@ -69,7 +93,10 @@ def with_operator(directory: Path, use: Callable[[Operator], Awaitable[None]], p
                 promises = StartPromises()
                 engine.subscribe(promises.observe)
                 explainer = Explainer(engine, board, promises, clock)
-                server = ControlServer(context, listener, engine, reporter, retuner, explainer, _plan, _drain, clock)
+                access = Access(Grants({} if role is None else {os.getuid(): role}), own_uid=os.getuid() + 1)
+                server = ControlServer(
+                    context, listener, engine, reporter, retuner, explainer, _plan, _drain, access, clock
+                )
                 serving = asyncio.create_task(server.run())
                 with context.socket(zmq.DEALER) as dealer:
                     dealer.linger = 0
@@ -199,6 +226,43 @@ def test_a_plan_is_answered_and_a_longer_memory_than_there_is_refused(tmp_path: 
     with_operator(tmp_path, use)
 
 
+@pytest.mark.parametrize(
+    ("role", "permitted"),
+    [
+        (None, set()),
+        (Role.READ, _READABLE),
+        (Role.INFER, _READABLE),
+        (Role.OPERATE, set(_OPS) - {"drain"}),
+        (Role.ADMIN, set(_OPS)),
+    ],
+)
+def test_a_peer_may_ask_what_its_role_may_and_no_more(tmp_path: Path, role: Role | None, permitted: set[str]) -> None:
+    async def use(operator: Operator) -> None:
+        errors = {op: (await operator.ask(op, **_EXAMPLES.get(op, {}))).error for op in _OPS}
+        refused = {op for op, error in errors.items() if error is not None and error.code is ErrorCode.NOT_PERMITTED}
+        assert refused == set(_OPS) - permitted
+
+    with_operator(tmp_path, use, role=role)
+
+
+def test_the_status_tells_what_its_reader_may_do(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        assert (await operator.ask("status")).ok["role"] == "operate"
+
+    with_operator(tmp_path, use, role=Role.OPERATE)
+
+
+def test_a_refusal_is_told_once_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(operator: Operator) -> None:
+        for _ in range(3):
+            await operator.ask("drain")
+
+    with_operator(tmp_path, use, role=Role.OPERATE)
+
+    (told,) = caplog.messages
+    assert told.startswith(f"uid {os.getuid()} ({os.getuid()}/{os.getpid()}/")
+
+
 def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:
     async def use(operator: Operator) -> None:
         assert (await operator.ask("drain", timeout_s=5.0)).ok == {"num_in_flight": 0, "timeout_s": 5.0}
@@ -253,10 +317,6 @@ _VALUES = st.recursive(
 _FIELDS = (
     *("budget", "policy", "slo", "if_revision", "reason", "confirm_s", "guard", "predicted", "dry_run", "revision"),
     *("request_id", "timeout_s", "num_iterations", "since_revision", "force", "since_s", "by", "v", "id"),
-)
-_OPS = (
-    *("status", "requests", "set-budget", "set-policy", "set-slo", "undo", "keep", "history", "audit"),
-    *("cancel", "drain", "snapshot", "why-budget", "why-request"),
 )
 
 

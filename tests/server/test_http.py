@@ -1,6 +1,14 @@
 import asyncio
+import contextlib
+import json
+import os
+import socket
 from pathlib import Path
 
+import pytest
+
+from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.stats import RequestStats
 from sarathid.server.http import MAX_HEADER_BYTES
 from tests.server.api_server import serve_api
 
@@ -38,3 +46,46 @@ def test_what_is_not_http_is_refused(tmp_path: Path) -> None:
             return await answer_to(api.socket_path, b"\x16\x03\x01\x02\x00\r\n\r\n")
 
     assert asyncio.run(main()).startswith(b"HTTP/1.1 400 ")
+
+
+async def end_of(socket_path: Path, beginning: bytes) -> bytes:
+    """Return what comes, after this beginning of a request, before the connection ends, however it does."""
+    reader, writer = await asyncio.open_unix_connection(socket_path)
+    writer.write(beginning)
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionResetError):
+            await writer.wait_closed()
+
+
+def test_a_head_that_does_not_come_is_not_waited_for_forever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sarathid.server.http.HEAD_TIMEOUT_S", 0.05)
+
+    async def main() -> list[bytes]:
+        async with serve_api(tmp_path) as api:
+            return [await end_of(api.socket_path, head) for head in (b"", b"GET /health HTTP/1.1\r\nx: ")]
+
+    assert asyncio.run(main()) == [b"", b""]
+
+
+def test_a_client_that_stops_reading_is_dropped_and_its_request_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sarathid.server.http.STUCK_AFTER_S", 0.05)
+    body = json.dumps({"prompt": "x", "max_tokens": 3000, "stream": True, "return_token_ids": True}).encode()
+    head = b"POST /v1/completions HTTP/1.1\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+
+    async def main() -> RequestStats:
+        async with serve_api(tmp_path, "x" * 4000) as api:
+            with socket.socket(socket.AF_UNIX) as stuck:
+                stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+                stuck.connect(os.fspath(api.socket_path))
+                stuck.sendall(head + body)
+                return await api.ended.get()
+
+    ended = asyncio.run(main())
+    assert ended.finish_reason is FinishReason.CANCELLED

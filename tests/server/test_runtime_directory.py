@@ -87,3 +87,19 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     with RuntimeDirectory(Path("@run")) as directory:  # to ZeroMQ a leading @ is a socket that no directory guards
         assert directory.path == tmp_path / "@run"
+
+
+def test_a_group_may_pass_through_and_connect_and_no_longer_afterwards(tmp_path: Path) -> None:
+    group_id = os.getgroups()[0] if os.getgroups() else os.getgid()
+    with RuntimeDirectory(tmp_path / "run", group_id) as directory, directory.listen("a.sock"):
+        found = [path.stat() for path in (directory.path, directory.path / "a.sock")]
+
+    assert [(stat.S_IMODE(one.st_mode), one.st_gid) for one in found] == [(0o710, group_id), (0o660, group_id)]
+    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o700
+
+
+def test_the_directory_that_a_killed_daemon_left_open_to_its_group_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "sarathid.lock").touch()
+    tmp_path.chmod(0o710)
+    with RuntimeDirectory(tmp_path):
+        assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700

@@ -20,11 +20,11 @@ HEARTBEAT = Heartbeat(time_s=0.0, state="ready")
 class Stream:
     """A publisher at a socket of its own, and subscribers to it."""
 
-    def __init__(self, path: Path, context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    def __init__(self, path: Path, context: "zmq.Context[zmq.Socket[bytes]]", user_id: int) -> None:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(os.fspath(path))
         listener.listen()
-        self.publisher = StatsPublisher(context, listener, MonotonicClock())
+        self.publisher = StatsPublisher(context, listener, MonotonicClock(), user_ids=[user_id])
         self._path = path
         self._context = context
 
@@ -42,9 +42,9 @@ class Stream:
 
 
 @contextmanager
-def stream_at(path: Path) -> Iterator[Stream]:
+def stream_at(path: Path, user_id: int | None = None) -> Iterator[Stream]:
     with zmq.Context() as context:
-        stream = Stream(path, context)
+        stream = Stream(path, context, os.getuid() if user_id is None else user_id)
         try:
             yield stream
         finally:
@@ -103,3 +103,16 @@ def test_silence_is_filled_with_heartbeats(tmp_path: Path) -> None:
 
     with stream_at(tmp_path / "s") as stream:
         asyncio.run(asyncio.wait_for(first_beat(stream), TIMEOUT_MS / 1000))
+
+
+def test_a_user_who_has_no_role_hears_nothing(tmp_path: Path) -> None:
+    with stream_at(tmp_path / "stats.sock", user_id=os.getuid() + 1) as stream, zmq.Context() as context:
+        subscriber = context.socket(zmq.SUB)
+        subscriber.subscribe(b"")
+        with subscriber.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            subscriber.connect(f"ipc://{tmp_path}/stats.sock")
+            assert monitor.poll(TIMEOUT_MS), "hung up on"
+            stream.publisher.publish(HEARTBEAT)
+            assert not subscriber.poll(0)
+            subscriber.disable_monitor()
+        subscriber.close(linger=0)

@@ -19,9 +19,12 @@ from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
 from sarathid.errors import QueueFull
 from sarathid.protocol.requests import SamplingParams
+from sarathid.server.access import Access
 from sarathid.server.admission import Admission
+from sarathid.server.api_keys import APIKeys
 from sarathid.server.availability import Availability
 from sarathid.server.generation import Generation
+from sarathid.server.openai.doorkeeper import Doorkeeper
 from sarathid.server.openai.errors import EXCEPTION_HANDLERS, no_room, unavailable
 from sarathid.server.openai.gate import Gate
 from sarathid.server.openai.openapi import openapi_document
@@ -50,6 +53,8 @@ class OpenAIServer:
         self,
         engine: EngineClient,
         tokenizer: Tokenizer,
+        access: Access,
+        keys: APIKeys,
         availability: Availability,
         admission: Admission,
         served_model: str,
@@ -59,6 +64,8 @@ class OpenAIServer:
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
+        self._access = access
+        self._keys = keys
         self._availability = availability
         self._admission = admission
         self._served_model = served_model
@@ -69,7 +76,7 @@ class OpenAIServer:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        gate = [Middleware(Gate, self._availability, self._admission)]
+        gate = [Middleware(Gate, self._access, self._availability, self._admission)]
         routes = [
             Route("/v1/completions", self.completions, methods=["POST"], middleware=gate),
             Route("/v1/chat/completions", self.chat_completions, methods=["POST"], middleware=gate),
@@ -80,7 +87,7 @@ class OpenAIServer:
             Route("/metrics", self.metrics),
             Route("/openapi.json", self.openapi),
         ]
-        middleware = [Middleware(RequestIdMiddleware)]
+        middleware = [Middleware(RequestIdMiddleware), Middleware(Doorkeeper, self._access, self._keys)]
         handlers: dict[Any, ExceptionHandler] = {**EXCEPTION_HANDLERS, QueueFull: self.queue_full}
         return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
@@ -189,9 +196,8 @@ def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
 
 
 def client_label(request: Request, user: str) -> str:
-    """Return who asks: the peer as the kernel knows it, then what the request's `user` field claims."""
-    peer: str = getattr(request.state, "peer", "")
-    return f"{peer} {printable(user, 64)}".strip()
+    """Return who asks: the client as the daemon knows it, then what the request's `user` field claims."""
+    return f"{request.state.client.label} {printable(user, 64)}".strip()
 
 
 async def read_body(request: Request) -> bytes:

@@ -8,11 +8,13 @@ from typing import Any
 import httpx
 import pytest
 
+from sarathid.config import Grants
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.roles import Role
 from sarathid.server.openai.app import sampling_params
 from sarathid.server.openai.schema import MAX_BODY_BYTES, CompletionRequest
-from tests.server.api_server import MODEL, Api, serve_api
+from tests.server.api_server import KEYS, MODEL, Api, serve_api
 from tests.server.byte_tokenizer import EOS, token_ids
 from tests.server.scripted_engine import MAX_MODEL_LEN, SCRIPT
 
@@ -266,3 +268,41 @@ def test_models_metrics_and_description_are_served(tmp_path: Path) -> None:
         assert "CompletionRequest" in schemas
 
     with_api(tmp_path, use)
+
+
+async def over_tcp(api: Api, headers: dict[str, str]) -> httpx.Response:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{api.port}", headers=headers) as client:
+        return await client.post("/v1/completions", json={"prompt": "abc", "max_tokens": 4})
+
+
+def test_the_port_is_open_to_who_has_a_key_and_tells_whose_it_is(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        for headers in ({}, {"authorization": "Bearer " + "x" * 40}, {"authorization": KEYS["web-7"]}):
+            refused = await over_tcp(api, headers)
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"] == "Bearer"
+        reply = await over_tcp(api, {"authorization": f"Bearer {KEYS['web-7']}"})
+        assert reply.json()["choices"][0]["text"] == "Once"
+        assert (await api.ended.get()).client == "key web-7"
+
+    with_api(tmp_path, use)
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/metrics", "/v1/models", "/openapi.json", "/nothing"])
+def test_who_has_no_role_is_told_so_whatever_the_path(tmp_path: Path, path: str) -> None:
+    async def use(api: Api) -> None:
+        refused = await api.http.get(path)
+        assert refused.status_code == 403
+        assert refused.json()["error"]["type"] == "permission_error"
+
+    with_api(tmp_path, use, is_owner=False)
+
+
+def test_who_may_only_read_has_nothing_completed(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        assert (await api.http.get("/health")).status_code == 200
+        refused = await api.http.post("/v1/completions", json={"prompt": "abc"})
+        assert refused.status_code == 403
+        assert "needs infer" in refused.json()["error"]["message"]
+
+    with_api(tmp_path, use, is_owner=False, grants=Grants(users={os.getuid(): Role.READ}))

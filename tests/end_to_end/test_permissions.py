@@ -1,0 +1,64 @@
+"""What another user of this machine may do at the daemon's sockets; only root can try that out."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.running_daemon import RunningDaemon, serving
+
+pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+
+NOBODY, READER, OPERATOR, GROUP, OTHER_GROUP = 65_534, 60_001, 60_002, 60_003, 60_004
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that others may pass through, as those of pytest are not."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)
+
+
+def ask_as(user_id: int, group_id: int, daemon: RunningDaemon, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Return how `sarathictl` ended for another user."""
+    command = (sys.executable, "-m", "tests.end_to_end.stranger", str(user_id), str(group_id))
+    return subprocess.run(
+        [*command, os.fspath(daemon.runtime_dir), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def test_another_user_reaches_no_socket(place: Path) -> None:
+    with serving(place / "run", "--simulate", "a100/mistral-7b-tp1") as daemon:
+        for arguments in (["status"], ["generate", "hello"]):
+            done = ask_as(NOBODY, NOBODY, daemon, *arguments)
+            assert done.returncode == 5
+            assert "closed to you" in done.stderr
+
+
+def test_members_of_the_group_may_what_their_roles_may_and_strangers_among_them_nothing(place: Path) -> None:
+    grants = f"--roles={READER}=read,@{OTHER_GROUP}=operate"
+    with serving(place / "run", "--simulate", "a100/mistral-7b-tp1", f"--socket-group={GROUP}", grants) as daemon:
+        status = ask_as(READER, GROUP, daemon, "status", "--json")
+        refused = [
+            ask_as(READER, GROUP, daemon, "drain", "--yes"),
+            ask_as(READER, GROUP, daemon, "generate", "hello"),
+            ask_as(NOBODY, GROUP, daemon, "status"),
+            ask_as(NOBODY, GROUP, daemon, "status"),
+            ask_as(OPERATOR, OTHER_GROUP, daemon, "status"),
+        ]
+        log = daemon.log
+
+    assert json.loads(status.stdout)["role"] == "read"
+    assert [done.returncode for done in refused] == [5] * 5
+    assert log.count(f"uid {NOBODY} (") == 1
+    assert f"uid {OPERATOR} (" not in log, "who is not of the socket's group does not get as far"
