@@ -8,6 +8,7 @@ import msgspec
 
 from sarathictl.state.engine_view import EngineView, LatencyFigures
 from sarathictl.state.request_table import RequestTable
+from sarathictl.state.stall_feed import StallFeed
 from sarathictl.state.window import IterationWindow, sample_of
 from sarathid.histogram import LatencyWindow
 from sarathid.protocol.control import DaemonState, RequestList, RequestState, RequestStatus, Snapshot
@@ -30,7 +31,6 @@ TBT_SPANS_S = (10.0, 60.0, 300.0)
 TTFT_SPAN_S = 300.0
 RATE_SPAN_S = 10.0
 STALL_SPAN_S = 60.0
-MAX_STALLS = 512
 MAX_CHANGES = 64
 MAX_RECENT = 256
 
@@ -57,7 +57,7 @@ class EngineState:
         self._recent: deque[IterationStats] = deque(maxlen=MAX_RECENT)
         self._tbt = tuple(LatencyWindow(span_s) for span_s in TBT_SPANS_S)
         self._ttft = LatencyWindow(TTFT_SPAN_S)
-        self._stalls: deque[StallEvent] = deque(maxlen=MAX_STALLS)
+        self._stalls = StallFeed()
         self._changes: deque[SettingsChanged] = deque(maxlen=MAX_CHANGES)
         self._requests = RequestTable()
 
@@ -135,7 +135,7 @@ class EngineState:
             running=self._running,
             samples=self._iterations.samples,
             recent=tuple(self._recent),
-            stalls=tuple(reversed(self._stalls)),
+            stalls=self._stalls.newest_first,
             changes=tuple(reversed(self._changes)),
             requests=self._requests.rows,
             num_running=num_running,
@@ -145,7 +145,7 @@ class EngineState:
             num_blocks_free=num_blocks_free,
             tbt=tuple(_figures(window, now_s) for window in self._tbt),
             ttft=_figures(self._ttft, now_s),
-            num_recent_stalls=sum(stall.time_s > now_s - STALL_SPAN_S for stall in self._stalls),
+            num_recent_stalls=self._stalls.num_since(now_s - STALL_SPAN_S),
             attainment=self._iterations.attainment(now_s, STALL_SPAN_S),
             output_rate=self._iterations.output_rate(now_s, RATE_SPAN_S),
             kv_growth=self._iterations.kv_growth(now_s, RATE_SPAN_S),

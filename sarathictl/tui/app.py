@@ -1,62 +1,32 @@
 """The console: one connection, the state folded from it, and the screens that show it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
+from typing import ClassVar, Protocol
 
-import msgspec
-from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 
-from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.facts import Fact
 from sarathictl.state.known_history import KnownHistory
-from sarathictl.state.retuning import describe_change
-from sarathictl.state.why_budget import explain_budget
-from sarathictl.state.why_request import explain_request
 from sarathictl.tui.ask import Ask
+from sarathictl.tui.desk import Desk
+from sarathictl.tui.numbered_screens import make_screen
 from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
 from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
-from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.screens.view_screen import ViewScreen
-from sarathictl.tui.screens.why import WhyScreen
 from sarathictl.tui.themes import THEMES
 from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel
 from sarathid.clock import Clock
-from sarathid.errors import ConfigError, SarathiError
-from sarathid.protocol.control import (
-    AuditTrail,
-    Cancel,
-    Cancelled,
-    ControlRequest,
-    ExplainBudget,
-    ExplainRequest,
-    GetAudit,
-    GetHistory,
-    History,
-    Keep,
-    Kept,
-    Retuned,
-    Undo,
-)
-from sarathid.protocol.stats import StallEvent
-from sarathid.protocol.why import BudgetReasons, RequestReasons
-
-if TYPE_CHECKING:
-    from sarathictl.state.change_form import ChangeForm
-    from sarathictl.tui.screens.retune import RetuneScreen
-
-Reply = TypeVar("Reply")
+from sarathid.protocol.control import AuditTrail, GetAudit, GetHistory, History
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
@@ -119,8 +89,7 @@ class ConsoleApp(App[None]):
     ) -> None:
         super().__init__(ansi_color=None if has_color else True)
         self._source = source
-        self._ask = ask
-        self._ask_plan = ask_plan
+        self._desk = Desk(self, ask, ask_plan, lambda: self.look)
         self._clock = clock
         self._wall_offset_s = wall_clock_offset_s() if wall_offset_s is None else wall_offset_s
         self._has_color = has_color
@@ -128,7 +97,6 @@ class ConsoleApp(App[None]):
         self._state = EngineState()
         self._history = KnownHistory()
         self._current: ViewScreen = LiveScreen()
-        self._retuning: RetuneScreen | None = None
         self._rate_hz = DEFAULT_RATE_HZ
         self._paused: EngineView | None = None
         self._shown: tuple[int | None, LinkState, bool] | None = None
@@ -165,7 +133,7 @@ class ConsoleApp(App[None]):
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
         if not self.is_screen_installed(name):
-            self.install_screen(_make_screen(name), name)
+            self.install_screen(make_screen(name), name)
         screen = self.get_screen(name)
         assert isinstance(screen, ViewScreen)
         if screen is not self._current:
@@ -174,59 +142,25 @@ class ConsoleApp(App[None]):
             self._tell_current()
 
     def action_retune(self, what: str) -> None:
-        from sarathictl.state.change_form import FORMS  # deferred: the first picture needs no form
-
-        view = self._state.view(self._clock.now_s())
-        if view.settings is None:
-            self.notify("the engine is not ready yet", severity="warning")
-            return
-        self._open_form(FORMS[what](view))
+        self._desk.retune(what, self._state.view(self._clock.now_s()))
 
     def on_stalls_panel_fix_asked(self, message: StallsPanel.FixAsked) -> None:
-        """Propose what would have prevented a stall."""
-        stall = message.stall
-        op = ExplainRequest(request_id=stall.victims[0].request_id)
-        self._request(op, RequestReasons, lambda found: self._propose(found, stall), "no proposal")
+        self._desk.fix(message.stall, self._state.view(self._clock.now_s()))
 
     def action_keep(self) -> None:
-        self._request(Keep(), Kept, lambda kept: self._say(f"kept revision {kept.revision}"), "not kept")
+        self._desk.keep()
 
     def action_undo(self) -> None:
-        undo = Undo(if_revision=self._state.revision)
-
-        def act(is_sure: bool | None) -> None:
-            if is_sure:
-                self._request(
-                    undo, Retuned, lambda retuned: self._say(f"undone: {describe_change(retuned)}"), "not undone"
-                )
-
-        def ask(retuned: Retuned) -> None:
-            self.push_screen(ConfirmScreen(f"Undo the last change? It {describe_change(retuned)}."), act)
-
-        self._request(msgspec.structs.replace(undo, dry_run=True), Retuned, ask, "not undone")
+        self._desk.undo(self._state.revision)
 
     def action_why(self) -> None:
-        self.push_screen(WhyScreen("WHY  the budget", self._explain_budget, self.look))
+        self._desk.explain_budget()
 
     def on_requests_panel_explained(self, message: RequestsPanel.Explained) -> None:
-        request_id = message.request_id
-        self.push_screen(WhyScreen(f"WHY  request {request_id}", lambda: self._explain_request(request_id), self.look))
+        self._desk.explain_request(message.request_id)
 
     def action_cancel_request(self) -> None:
-        row = self._current.marked_request
-        if row is None:
-            self.notify("mark a request first: tab, then the arrow keys", severity="warning")
-            return
-        question = f"Cancel request {row.request_id}? It has {units.tokens(row.num_output_tokens)} so far."
-
-        def act(is_sure: bool | None) -> None:
-            if is_sure:
-                op = Cancel(request_id=row.request_id)
-                self._request(
-                    op, Cancelled, lambda _: self._say(f"cancelled request {row.request_id}"), "not cancelled"
-                )
-
-        self.push_screen(ConfirmScreen(question), act)
+        self._desk.cancel(self._current.marked_request)
 
     def action_export(self) -> None:
         name = f"sarathictl-{time.strftime('%Y%m%d-%H%M%S')}.svg"
@@ -244,45 +178,13 @@ class ConsoleApp(App[None]):
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self._show()
 
-    def _explain_budget(self) -> list[Fact]:
-        return explain_budget(self._ask(ExplainBudget(), BudgetReasons))
-
-    def _explain_request(self, request_id: int) -> list[Fact]:
-        return explain_request(self._ask(ExplainRequest(request_id=request_id), RequestReasons))
-
-    def _open_form(self, form: "ChangeForm") -> None:
-        from sarathictl.tui.screens.retune import RetuneScreen  # deferred: it would hold the first picture up
-
-        self._retuning = RetuneScreen(form, self._ask, self._ask_plan, self.look)
-        self.push_screen(self._retuning, self._say_applied)
-
-    def _propose(self, found: RequestReasons, stall: StallEvent) -> None:
-        from sarathictl.state.fix import fix_form  # deferred: the first picture needs no form
-
-        try:
-            self._open_form(fix_form(found, stall, self._state.view(self._clock.now_s())))
-        except ConfigError as error:
-            self.notify(str(error), severity="warning", markup=False)
-
-    @work(thread=True)
-    def _request(
-        self, op: ControlRequest, reply_type: type[Reply], then: Callable[[Reply], None], failure: str
-    ) -> None:
-        """Ask for something in a worker, and go on with the answer, or say that it failed."""
-        try:
-            answer = self._ask(op, reply_type)
-        except (SarathiError, TimeoutError) as error:
-            self.call_from_thread(self.notify, f"{failure}: {error}", severity="error", markup=False)
-        else:
-            self.call_from_thread(then, answer)
-
     def _follow_history(self, view: EngineView) -> None:
         """Ask for the revisions when they may have changed; before the first change few need them."""
         is_wanted = bool(view.changes) or self._current.shows_audit
         if is_wanted and view.settings is not None and self._history.is_due(view.settings.revision, view.now_s):
-            self._request(GetHistory(), History, self._take_history, "no history")
+            self._desk.request(GetHistory(), History, self._take_history, "no history")
             if self._current.shows_audit:
-                self._request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
+                self._desk.request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
 
     def _take_history(self, history: History) -> None:
         self._history.revisions = history.revisions
@@ -297,14 +199,6 @@ class ConsoleApp(App[None]):
         if self._current.shows_audit:
             self._history.forget()
         self._show(is_urgent=True)
-
-    def _say_applied(self, words: str | None) -> None:
-        self._retuning = None
-        if words is not None:
-            self._say(f"applied: {words}")
-
-    def _say(self, words: str) -> None:
-        self.notify(words, markup=False)
 
     def _show(self, *, is_urgent: bool = False) -> None:
         now_s = self._clock.now_s()
@@ -321,24 +215,5 @@ class ConsoleApp(App[None]):
         news = (self._state.revision, link.state, self._paused is None)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
-        if self._state.revision is not None and self._retuning is not None:
-            self._retuning.see_revision(self._state.revision)
-
-
-def _make_screen(name: str) -> ViewScreen:
-    """Return a new numbered screen; each is imported when it is first shown, since the first picture needs none."""
-    match name:
-        case "requests":
-            from sarathictl.tui.screens.requests import RequestsScreen
-
-            return RequestsScreen()
-        case "stalls":
-            from sarathictl.tui.screens.stalls import StallsScreen
-
-            return StallsScreen()
-        case "tuning":
-            from sarathictl.tui.screens.tuning import TuningScreen
-
-            return TuningScreen()
-        case _:
-            raise AssertionError(f"there is no screen {name}")
+        if self._state.revision is not None:
+            self._desk.see_revision(self._state.revision)

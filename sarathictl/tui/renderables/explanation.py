@@ -22,10 +22,9 @@ def draw_explanation(stall: StallEvent, width: int, look: Look) -> list[Text]:
 
 
 def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
-    excess = stall.worst_gap_s / stall.target_s
     for words in wrap(stall_sentence(stall), width):
         yield line([(words, look.strong)])
-    yield line([(f"target {units.duration(stall.target_s)}, {excess:.1f} times over", look.faint)])
+    yield line([(f"target {units.duration(stall.target_s)}, {_excess(stall)}", look.faint)])
     yield Text()
     yield line([(f"gap of {stall.victims[0].request_id} = {units.duration(stall.worst_gap_s)}, of which", look.plain)])
     for cause, seconds in sorted(stall.parts.items(), key=lambda part: -part[1]):
@@ -36,6 +35,12 @@ def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
             yield line([(words, look.prefill)])
     for words in wrap(f"{len(stall.victims)} waited: {_victims(stall)}", width)[:_MAX_VICTIM_LINES]:
         yield line([(words, look.plain)])
+
+
+def _excess(stall: StallEvent) -> str:
+    """Return how far above its target the gap was: `"4 % over"`, from half as much again on `"4.1 times it"`."""
+    ratio = stall.worst_gap_s / stall.target_s
+    return f"{units.fine_share(ratio - 1.0)} over" if ratio < 1.5 else f"{ratio:.1f} times it"
 
 
 def _part(cause: StallCause, seconds: float, whole_s: float, look: Look) -> Text:

@@ -73,7 +73,8 @@ def _identity(view: EngineView, look: Look) -> Iterator[Text]:
         yield line([("budget ", look.plain), (budget, look.strong), (f" (r{view.settings.revision})", look.faint)])
         yield line([(view.settings.policy, look.plain)])
     if view.info is not None:
-        yield line([(f"{view.info.device} {view.info.dtype}", look.faint)])
+        dtype = "" if view.info.dtype == "none" else f" {view.info.dtype}"  # simulated devices hold no numbers
+        yield line([(f"{view.info.device}{dtype}", look.faint)])
         yield line([(view.info.layout, look.faint)])
 
 

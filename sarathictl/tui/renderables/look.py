@@ -36,6 +36,7 @@ class Look:
     selected: Style
     alarm: Style
     notice: Style
+    key: Style
     plain: Style = _NONE
     strong: Style = _BOLD
     is_ascii: bool = False
@@ -68,6 +69,7 @@ def make_look(colors: Mapping[str, str]) -> Look:
         selected=Style(bgcolor=colors["selected"]),
         alarm=Style(color=colors["on-alarm"], bgcolor=colors["over"], bold=True),
         notice=Style(color=colors["on-notice"], bgcolor=colors["slo"], bold=True),
+        key=Style(color=colors["slo"], bold=True),
     )
 
 
@@ -86,4 +88,5 @@ PLAIN_LOOK = Look(
     selected=_REVERSED,
     alarm=_REVERSED + _BOLD,
     notice=_REVERSED,
+    key=_BOLD,
 )

@@ -43,7 +43,7 @@ def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: i
 
 def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
     present = [column for column in columns if column.num_tokens]
-    top = max((max(column.token_budget, column.num_tokens) for column in present), default=0)
+    top = _top(present)
     notes = _chart_notes(present, look)
     lines = []
     for row in reversed(range(num_rows)):
@@ -51,6 +51,16 @@ def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
         draw = partial(_chart_cell, row=row, rows_per_token=num_rows / top if top else 0.0, look=look)
         lines.append(_row(label, _cells(columns, draw), notes.get(num_rows - 1 - row), look))
     return lines
+
+
+def _top(columns: Sequence[Column]) -> int:
+    """Return the tokens at full height: the largest budget, or a round number above what no budget cut."""
+    budget = max((column.token_budget for column in columns), default=0)
+    most = max((column.num_tokens for column in columns), default=0)
+    if most <= budget:
+        return budget
+    step = int(10.0 ** max(0, len(str(most)) - 2))
+    return -(-most // step) * step
 
 
 def _chart_label(row: int, num_rows: int, top: int) -> str:
@@ -68,9 +78,10 @@ def _chart_notes(columns: Sequence[Column], look: Look) -> dict[int, Piece]:
         return {}
     num_granted = sum(column.token_budget for column in columns)
     prefill = sum(column.num_prefill_tokens for column in columns) / num_tokens
+    is_cut = all(column.num_tokens <= column.token_budget for column in columns)
     return {
         0: (f"budget {columns[-1].token_budget}", look.plain),
-        1: (f"fill {units.share(num_tokens / num_granted)}", look.plain),
+        1: (f"fill {units.share(num_tokens / num_granted)}" if is_cut else "cuts nothing", look.plain),
         2: (f"prefill {units.share(prefill)}", look.prefill),
         3: (f"decode {units.share(1.0 - prefill)}", look.decode),
     }

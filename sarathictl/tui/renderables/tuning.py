@@ -35,7 +35,7 @@ def draw_revisions(
 def revisions_title(history: Sequence[Revision], look: Look) -> Text:
     """Return what the list holds, and how past forecasts came true."""
     record = record_of(history)
-    words = f"{len(history)} revisions"
+    words = "1 revision" if len(history) == 1 else f"{len(history)} revisions"
     if record.num_measured:
         words += f" · {record.num_true} of {record.num_measured} forecasts came true"
     return title("CHANGES", words, look)
@@ -69,7 +69,8 @@ def _draw_revision(revision: Revision, is_selected: bool, look: Look) -> Text:
 
 
 def _facts(revision: Revision) -> Iterator[tuple[str, str, bool]]:
-    yield "changed", change_in_words(revision), False
+    if change_in_words(revision) != settings_in_words(revision.new):
+        yield "changed", change_in_words(revision), False
     yield "to", settings_in_words(revision.new), False
     yield "when", f"{units.calendar_time(revision.time_s)}, from iteration {revision.iteration} on", False
     yield "by", units.printable(revision.changed_by) or f"({revision.origin.value})", False

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from sarathictl.client.stats_stream import LinkState
 from sarathictl.state.engine_view import EngineView
@@ -15,6 +14,7 @@ from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.widgets.bars import BigWords, HeaderBar
 from sarathictl.tui.widgets.change import ChangeBar
+from sarathictl.tui.widgets.key_bar import KeyBar
 from sarathictl.tui.widgets.panel import Panel
 from sarathid.protocol.revisions import AuditEntry, Revision
 
@@ -31,6 +31,7 @@ class ViewScreen(Screen[None]):
         self._header = HeaderBar(id="header")
         self._big_words = BigWords(id="big-words")
         self.change = ChangeBar(id="change")
+        self._keys = KeyBar()
         self._moving = (self._header, self.change, *moving)
         self._figures = (self._big_words, *figures)
         self._figures_s: float | None = None
@@ -41,7 +42,7 @@ class ViewScreen(Screen[None]):
         yield self._big_words
         with Container(id="panels"):
             yield from self.compose_panels()
-        yield Footer(compact=True, show_command_palette=False)
+        yield self._keys
 
     @abstractmethod
     def compose_panels(self) -> ComposeResult:
@@ -63,6 +64,7 @@ class ViewScreen(Screen[None]):
     def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
         """Show a view; figures wait for their second unless the change `is_urgent`."""
         self.latest = (view, watch, look)
+        self._keys.look = look
         self._show_in(self._moving)
         if is_urgent or self._figures_s is None or watch.now_s - self._figures_s >= FIGURES_EVERY_S:
             self._figures_s = watch.now_s

@@ -60,9 +60,12 @@ class Panel(Widget):
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
     def _put_title(self, title: Text, look: Look) -> None:
-        if title != self._title:
-            self._title = title
-            self.border_title = in_ascii(title) if look.is_ascii else title
+        written = in_ascii(title) if look.is_ascii else title
+        if title and not self.styles.border_left[0]:
+            written = Text.assemble(" ", written, " ")  # a rule without corners leaves no room of its own
+        if written != self._title:
+            self._title = written
+            self.border_title = written
 
     def _put(self, strips: list[Strip]) -> None:
         """Refresh only the lines that differ: an idle engine sends nothing to the terminal."""

@@ -9,9 +9,11 @@ from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.big_words import draw_big_words
+from sarathictl.tui.renderables.digits import tall
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch, draw_header
+from sarathictl.tui.renderables.keys import Key, draw_keys
 from sarathictl.tui.renderables.line import ascii_only, bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
 from sarathictl.tui.renderables.stalls import draw_stalls
@@ -62,10 +64,30 @@ def test_an_explanation_takes_the_gap_apart() -> None:
     check_golden("explanation", "\n".join(line.plain.rstrip() for line in lines))
 
 
-def test_big_words_fit_the_smallest_terminal() -> None:
+@pytest.mark.parametrize(("width", "height"), [(50, 14), (40, 12), (40, 8)])
+def test_big_words_fit_the_smallest_terminal(width: int, height: int) -> None:
     view = make_view()
-    lines = draw_big_words(view, make_watch(view), 40, 12, PLAIN_LOOK)
-    check_golden("big-words-40x12", "\n".join(line.plain.rstrip() for line in lines))
+    lines = draw_big_words(view, make_watch(view), width, height, PLAIN_LOOK)
+    assert len(lines) <= height
+    assert {line.cell_len for line in lines} == {width}
+    check_golden(f"big-words-{width}x{height}", "\n".join(line.plain.rstrip() for line in lines))
+
+
+def test_tall_figures_are_three_lines_of_one_width() -> None:
+    for number in ("0", "123", "4.56", "7890", "—"):
+        assert len({len(row) for row in tall(number)}) == 1
+        assert len(tall(number)) == 3
+    shapes = [tall(digit) for digit in "0123456789"]
+    assert len(set(shapes)) == 10
+
+
+@pytest.mark.parametrize("width", [20, 60, 80, 120])
+def test_the_key_that_ends_the_program_is_there_at_every_width(width: int) -> None:
+    words = ("explain", "fix", "help", "screens", "pause", "budget", "SLO", "why", "cancel", "quit")
+    text = draw_keys([Key(word[0], word, "") for word in words], width, PLAIN_LOOK)
+    assert text.cell_len == width
+    assert text.plain.rstrip().endswith("  q quit")
+    assert "…" not in text.plain
 
 
 def test_live_paused_stale_and_disconnected_each_look_different() -> None:

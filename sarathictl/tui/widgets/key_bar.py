@@ -1,0 +1,29 @@
+"""The keys that do something now, in one line that no width cuts."""
+
+from rich.text import Text
+from textual.reactive import reactive
+from textual.screen import Screen
+from textual.widget import Widget
+
+from sarathictl.tui.renderables.keys import Key, draw_keys
+from sarathictl.tui.renderables.line import in_ascii
+from sarathictl.tui.renderables.look import PLAIN_LOOK, Look
+
+
+class KeyBar(Widget):
+    """Shows the bindings of the screen and of what has the focus, as they change."""
+
+    look: reactive[Look] = reactive(PLAIN_LOOK)
+
+    def on_mount(self) -> None:
+        self.screen.bindings_updated_signal.subscribe(self, self._follow)
+
+    def render(self) -> Text:
+        shown = (active.binding for active in self.screen.active_bindings.values() if active.binding.show)
+        keys = [Key(self.app.get_key_display(binding), binding.description, binding.action) for binding in shown]
+        text = draw_keys(keys, self.size.width, self.look)
+        return in_ascii(text) if self.look.is_ascii else text
+
+    def _follow(self, screen: Screen[object]) -> None:
+        del screen
+        self.refresh()
