@@ -1,9 +1,9 @@
-"""The tensors behind the block ids: every layer's keys and values."""
+"""The tensors behind the block ids: the keys and values of every layer of a share."""
 
 import torch
 from sarathi_kernels.backend import LayerCache
 
-from sarathid.models.model_config import ModelConfig
+from sarathid.models.share import ModelShare
 
 
 class KVStorage:
@@ -15,11 +15,12 @@ class KVStorage:
     """
 
     def __init__(
-        self, config: ModelConfig, num_blocks: int, block_size: int, device: torch.device, dtype: torch.dtype
+        self, share: ModelShare, num_blocks: int, block_size: int, device: torch.device, dtype: torch.dtype
     ) -> None:
         is_head_major = device.type == "cpu"
-        inner = (config.num_kv_heads, block_size) if is_head_major else (block_size, config.num_kv_heads)
-        shape = (config.num_layers, 2, num_blocks, *inner, config.head_dim)
+        num_kv_heads = share.kv_heads.length
+        inner = (num_kv_heads, block_size) if is_head_major else (block_size, num_kv_heads)
+        shape = (len(share.layers), 2, num_blocks, *inner, share.config.head_dim)
         values = torch.empty(shape, device=device, dtype=dtype)
         if is_head_major:
             values = values.transpose(3, 4)

@@ -52,27 +52,27 @@ def kv_budget_bytes(asked_bytes: int | None, num_free_bytes: int, device: torch.
 
 
 def plan_kv_cache(
-    kv_bytes: int,
+    num_affordable: int,
     block_size: int,
     bytes_per_token: int,
     max_num_seqs: int,
     max_positions: int,
     asked_model_len: int | None,
 ) -> KVPlan:
-    """Return how many blocks to take and the longest sequence to serve.
+    """Return how many blocks to take, of `num_affordable` at most, and the longest sequence to serve.
 
-    No more blocks than `max_num_seqs` sequences of that length can fill. Raises `ModelRefused`, with
-    the numbers, when `asked_model_len` does not fit, or not one block does.
+    `bytes_per_token` is what a position takes over all ranks. No more blocks than `max_num_seqs` sequences of that
+    length can fill. Raises `ModelRefused`, with the numbers, when `asked_model_len` does not fit, or not one block.
     """
     if asked_model_len is not None and asked_model_len > max_positions:
         raise ModelRefused(f"a length of {asked_model_len} was asked for, and the model has {max_positions} positions")
     max_model_len = asked_model_len or max_positions
-    num_affordable = kv_bytes // (block_size * bytes_per_token)
     capacity = num_affordable * block_size
     if capacity < (asked_model_len or 1):
+        needed_mib, found_mib = (length * bytes_per_token / 2**20 for length in (max_model_len, capacity))
         raise ModelRefused(
-            f"a sequence of {max_model_len} tokens needs {max_model_len * bytes_per_token / 2**20:.1f} MiB of KV "
-            f"cache, and there are {kv_bytes / 2**20:.1f} MiB; give more --kv-memory or a smaller --max-model-len"
+            f"a sequence of {max_model_len} tokens needs {needed_mib:.1f} MiB of KV cache, and there are "
+            f"{found_mib:.1f} MiB; give more --kv-memory or a smaller --max-model-len"
         )
     note = None
     if capacity < max_model_len:

@@ -1,4 +1,4 @@
-"""Runs one scheduled batch through the model: tensors in, sampled tokens out."""
+"""Runs one scheduled batch through a model, or a rank's share of it: tensors in, sampled tokens out."""
 
 import torch
 from sarathi_kernels.select import Kernels
@@ -12,7 +12,7 @@ from sarathid.scheduler.batch import ScheduledBatch
 
 
 class ModelRunner:
-    """A model with its KV cache and its kernels."""
+    """A share of a model with its KV cache and its kernels."""
 
     def __init__(self, model: Decoder, storage: KVStorage, kernels: Kernels, device: torch.device) -> None:
         self._model = model
@@ -26,23 +26,39 @@ class ModelRunner:
 
     @torch.inference_mode()
     def logits(self, batch: ScheduledBatch) -> Tensor:
-        """Return the logits [num_tokens, vocab_size] float32 of every token that runs, drawing none."""
-        _, hidden = self._forward(batch)
-        return self._model.logits(hidden)
+        """Return the logits [num_tokens, vocab_size] float32 of every token that runs through a whole model."""
+        logits = self._model.logits(self.forward(self.inputs(batch), None))
+        assert logits is not None, "who has the whole head has the logits"
+        return logits
+
+    def run(self, batch: ScheduledBatch) -> tuple[int | None, ...]:
+        """Run a batch through a whole model; returns what `draw` does."""
+        inputs = self.inputs(batch)
+        return self.draw(inputs, self.forward(inputs, None))
+
+    def inputs(self, batch: ScheduledBatch) -> InputBatch:
+        """Return the tensors of a batch on the device."""
+        return build_input_batch(batch, self._storage.block_size, self._model.share.config.sliding_window, self._device)
 
     @torch.inference_mode()
-    def run(self, batch: ScheduledBatch) -> tuple[int | None, ...]:
-        """Return one token id for each row that samples, None where its logits are not numbers."""
-        inputs, hidden = self._forward(batch)
+    def forward(self, inputs: InputBatch, received: Tensor | None) -> Tensor:
+        """Return the residual stream [num_tokens, hidden_size] behind the share's last layer.
+
+        `received` is the one in front of its first layer, from the stage before; None in the first stage.
+        """
+        hidden = self._model.embed(inputs.token_ids) if received is None else received
+        return self._model.forward(
+            hidden, inputs.positions, self._storage.layers, inputs.metadata, self._kernels.attention
+        )
+
+    @torch.inference_mode()
+    def draw(self, inputs: InputBatch, hidden: Tensor) -> tuple[int | None, ...]:
+        """Return one token id for each row that samples, None where its logits are not numbers.
+
+        `hidden` is the residual stream behind the model's last layer. Of the ranks that have parts of the head the
+        first draws, the others return nothing.
+        """
         if not inputs.sampling:
             return ()
         logits = self._model.logits(hidden[inputs.sample_rows])
-        return sample(logits, inputs.sampling, self._kernels.draw)
-
-    def _forward(self, batch: ScheduledBatch) -> tuple[InputBatch, Tensor]:
-        """Return the batch's tensors and the residual stream [num_tokens, hidden_size] that they give."""
-        inputs = build_input_batch(batch, self._storage.block_size, self._model.config.sliding_window, self._device)
-        hidden = self._model.forward(
-            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._kernels.attention
-        )
-        return inputs, hidden
+        return () if logits is None else sample(logits, inputs.sampling, self._kernels.draw)

@@ -11,6 +11,7 @@ from sarathid.executor.memory import free_bytes
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.registry import build_model
+from sarathid.models.share import ModelShare
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -25,17 +26,21 @@ class Placement:
     note: str | None = None
 
 
-def place(device: str, dtype: str, quantization: Quantization | None, model: ModelConfig) -> Placement:
-    """Return where `model` runs, with `device`, `dtype` and `quantization` as configured.
+def place(
+    device: str, dtype: str, quantization: Quantization | None, share: ModelShare, local_index: int | None = None
+) -> Placement:
+    """Return where `share` runs, with `device`, `dtype` and `quantization` as configured.
 
-    Of several GPUs it is the one with most memory free, alone: the smallest layout that fits. Raises
-    `ConfigError` for a device that is not there or a format that is unknown, and `ModelRefused`, with
-    the numbers, when the weights fit nowhere.
+    Of several GPUs, rank `local_index` of a node takes the one of that number, and one that is alone (None) the one
+    with most memory free. Raises `ConfigError` for a device that is not there or a format that is unknown, and
+    `ModelRefused`, with the numbers, when the weights fit nowhere.
     """
     device_type = _choose_device_type(device)
     found_dtype = _choose_dtype(dtype, device_type)
-    num_weight_bytes = _count_weight_bytes(model, found_dtype, quantization)
-    if device_type == "cuda" and ":" not in device:
+    num_weight_bytes = _count_weight_bytes(share, found_dtype, quantization)
+    if device_type == "cuda" and local_index is not None:
+        chosen, note = _gpu_of_rank(device, local_index), None
+    elif device_type == "cuda" and ":" not in device:
         chosen = max(_gpus(), key=free_bytes)
         note = _gpu_note(chosen, num_weight_bytes)
     else:
@@ -67,9 +72,24 @@ def _choose_dtype(name: str, device_type: str) -> torch.dtype:
     return _DTYPES[name]
 
 
-def _count_weight_bytes(model: ModelConfig, dtype: torch.dtype, quantization: Quantization | None) -> int:
-    shapes = build_model(model, 1, LayerContext(torch.device("meta"), dtype, TorchLayers(), quantization))
-    return sum(tensor.nbytes for _, tensor in shapes.checkpoint_tensors())
+def checkpoint_names(model: ModelConfig) -> frozenset[str]:
+    """Return the names of all weights that the ranks of a model load among them."""
+    context = LayerContext(torch.device("meta"), torch.float32, TorchLayers())
+    return frozenset(tensor.name for tensor in build_model(ModelShare.whole(model), 1, context).checkpoint_tensors())
+
+
+def _count_weight_bytes(share: ModelShare, dtype: torch.dtype, quantization: Quantization | None) -> int:
+    shapes = build_model(share, 1, LayerContext(torch.device("meta"), dtype, TorchLayers(), quantization))
+    return sum(tensor.destination.nbytes for tensor in shapes.checkpoint_tensors())
+
+
+def _gpu_of_rank(device: str, local_index: int) -> torch.device:
+    if ":" in device:
+        raise ConfigError(f"device {device!r} is one GPU, and each rank takes one; say cuda")
+    gpus = _gpus()
+    if local_index >= len(gpus):
+        raise ConfigError(f"rank {local_index} of this node has no GPU: there are {len(gpus)}; give fewer --tp x --pp")
+    return gpus[local_index]
 
 
 def _gpus() -> list[torch.device]:

@@ -1,9 +1,13 @@
 """Runs made-up batches before the first real one, and measures the isolated decode iteration."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
-from sarathid.executor.model_runner import ModelRunner
+import torch
+
+from sarathid.executor.memory import KVPlan
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
 
@@ -21,11 +25,11 @@ class DecodeShape:
     context_len: int
 
 
-CPU_SHAPE = DecodeShape(8, 512)
-CUDA_SHAPE = DecodeShape(32, 4096)
+_SHAPES = {"cpu": DecodeShape(8, 512), "cuda": DecodeShape(32, 4096)}
+RunBatch: TypeAlias = Callable[[ScheduledBatch], object]
 
 
-def isolated_decode_s(runner: ModelRunner, shape: DecodeShape, block_size: int) -> float:
+def isolated_decode_s(run: RunBatch, shape: DecodeShape, block_size: int) -> float:
     """Return the seconds of the fastest of a few decode-only iterations, after a chunk and some unmeasured ones.
 
     The fastest is the one that other programs disturbed least.
@@ -33,28 +37,27 @@ def isolated_decode_s(runner: ModelRunner, shape: DecodeShape, block_size: int) 
     The KV cache must hold `shape`; what stands in it does not matter and is overwritten in part.
     """
     num_blocks = -(-shape.context_len // block_size)
-    runner.run(ScheduledBatch(chunks=(_sequence(0, 0, min(_CHUNK_LEN, shape.context_len), num_blocks),)))
+    run(ScheduledBatch(chunks=(_sequence(0, 0, min(_CHUNK_LEN, shape.context_len), num_blocks),)))
     last_position = shape.context_len - 1
     batch = ScheduledBatch(
         decodes=tuple(_sequence(index, last_position, 1, num_blocks) for index in range(shape.num_seqs))
     )
     for _ in range(_NUM_WARM_RUNS):
-        runner.run(batch)
-    return min(_timed_s(runner, batch) for _ in range(_NUM_TIMED_RUNS))
+        run(batch)
+    return min(_timed_s(run, batch) for _ in range(_NUM_TIMED_RUNS))
 
 
-def shape_that_fits(
-    wanted: DecodeShape, max_num_seqs: int, max_model_len: int, num_blocks: int, block_size: int
-) -> DecodeShape:
-    """Return `wanted` cut to the limits, and to fewer sequences where the blocks hold no more."""
-    context_len = min(wanted.context_len, max_model_len)
-    num_held = num_blocks // -(-context_len // block_size)
+def shape_for(device: torch.device, max_num_seqs: int, plan: KVPlan, block_size: int) -> DecodeShape:
+    """Return the device's shape cut to the limits, and to fewer sequences where the blocks hold no more."""
+    wanted = _SHAPES[device.type]
+    context_len = min(wanted.context_len, plan.max_model_len)
+    num_held = plan.num_blocks // -(-context_len // block_size)
     return DecodeShape(min(wanted.num_seqs, max_num_seqs, num_held), context_len)
 
 
-def _timed_s(runner: ModelRunner, batch: ScheduledBatch) -> float:
+def _timed_s(run: RunBatch, batch: ScheduledBatch) -> float:
     start_s = time.perf_counter()
-    runner.run(batch)
+    run(batch)
     return time.perf_counter() - start_s
 
 

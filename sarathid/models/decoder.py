@@ -12,7 +12,7 @@ from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.embedding import Embedding, OutputHead
 from sarathid.models.layers.norm import Norm
 from sarathid.models.layers.rope import Rope
-from sarathid.models.model_config import ModelConfig
+from sarathid.models.share import ModelShare
 
 
 class Block(Protocol):
@@ -45,11 +45,11 @@ class CheckpointNames:
 
 
 class Decoder:
-    """A whole model; its weights are uninitialized until `checkpoint_tensors` are filled."""
+    """A model, or a rank's share of one; its weights are uninitialized until `checkpoint_tensors` are filled."""
 
     def __init__(
         self,
-        config: ModelConfig,
+        share: ModelShare,
         max_positions: int,
         context: LayerContext,
         *,
@@ -57,43 +57,62 @@ class Decoder:
         norm: Norm,
         names: CheckpointNames,
     ) -> None:
-        self.config = config
-        self._embedding = Embedding(config.vocab_size, config.hidden_size, context)
+        config = share.config
+        self.share = share
+        self._embedding = Embedding(share.vocabulary, config.hidden_size, context) if share.has_embedding else None
         self._rope = Rope(config.rope, config.head_dim, max_positions, context.device)
         self._blocks = blocks
         self._norm = norm
-        head = self._embedding.weight if config.is_tied else context.empty(config.vocab_size, config.hidden_size)
-        self._head = OutputHead(head, context)
+        self._head = self._make_head(context) if share.has_head else None
         self._names = names
+
+    def embed(self, token_ids: Tensor) -> Tensor:
+        """Return the residual stream [num_tokens, hidden_size] in front of the first layer."""
+        assert self._embedding is not None, "the first stage embeds"
+        return self._embedding(token_ids)
 
     def forward(
         self,
-        token_ids: Tensor,
+        hidden: Tensor,
         positions: Tensor,
         caches: Sequence[LayerCache],
         metadata: AttentionMetadata,
         backend: AttentionBackend,
     ) -> Tensor:
-        """Run a mixed batch of chunks and decodes, storing its keys and values.
+        """Run a mixed batch of chunks and decodes through the layers, storing its keys and values.
 
-        `token_ids` and `positions` are [num_tokens] int64. Returns the residual stream
-        [num_tokens, hidden_size], of which `logits` wants the rows that sample.
+        `hidden` is the residual stream [num_tokens, hidden_size] in front of them, `positions` [num_tokens] int64.
+        Returns the residual stream behind them, of which `logits` wants the rows that sample.
         """
-        hidden = self._embedding(token_ids)
         rotation = self._rope.at(positions)
         for block, cache in zip(self._blocks, caches, strict=True):
             hidden = block(hidden, rotation, cache, metadata, backend)
         return hidden
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Return logits [num_rows, vocab_size] float32 for rows of the residual stream."""
+    def logits(self, hidden: Tensor) -> Tensor | None:
+        """Return logits [num_rows, vocab_size] float32 for rows of the residual stream behind the last layer.
+
+        Of the ranks that have parts of the head, the first gets them, the others None.
+        """
+        assert self._head is not None, "the last stage has the head"
         return self._head(self._norm(hidden))
 
     def checkpoint_tensors(self) -> Iterator[CheckpointTensor]:
         """Yield every weight by the checkpoint's name, to be filled in place."""
-        yield self._names.embedding, self._embedding.weight
-        for index, block in enumerate(self._blocks):
+        if self._embedding is not None:
+            yield self._embedding.checkpoint_tensor(self._names.embedding)
+        for index, block in zip(self.share.layers, self._blocks, strict=True):
             yield from block.checkpoint_tensors(f"{self._names.blocks}.{index}")
+        if self._head is None:
+            return
         yield from self._norm.checkpoint_tensors(self._names.norm)
-        if not self.config.is_tied:
-            yield self._names.head, self._head.weight
+        if not self.share.config.is_tied:
+            yield self._head.checkpoint_tensor(self._names.head)
+        elif self._embedding is None:
+            yield self._head.checkpoint_tensor(self._names.embedding)
+
+    def _make_head(self, context: LayerContext) -> OutputHead:
+        config, words = self.share.config, self.share.vocabulary
+        if config.is_tied and self._embedding is not None:
+            return OutputHead(self._embedding.weight, words, context)
+        return OutputHead(context.empty(words.length, config.hidden_size), words, context)

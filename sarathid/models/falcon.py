@@ -8,11 +8,13 @@ from torch import Tensor
 
 from sarathid.models.decoder import CheckpointNames, Decoder
 from sarathid.models.layers.attention import Attention
-from sarathid.models.layers.checkpoint import CheckpointTensor, FusedHeads
+from sarathid.models.layers.checkpoint import CheckpointTensor, FusedHeads, Region
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.linear import Linear
 from sarathid.models.layers.norm import LayerNorm
-from sarathid.models.model_config import FalconConfig, ModelConfig
+from sarathid.models.model_config import FalconConfig
+from sarathid.models.shard import Shard
+from sarathid.models.share import ModelShare
 
 _NAMES = CheckpointNames(
     embedding="transformer.word_embeddings.weight", blocks="transformer.h", norm="transformer.ln_f"
@@ -21,14 +23,15 @@ _ONE_NORM = ("input_layernorm",)
 _TWO_NORMS = ("ln_attn", "ln_mlp")
 
 
-def build_falcon(config: ModelConfig, max_positions: int, context: LayerContext) -> Decoder:
-    """Return a Falcon, its weights still to be loaded."""
+def build_falcon(share: ModelShare, max_positions: int, context: LayerContext) -> Decoder:
+    """Return a share of a Falcon, its weights still to be loaded."""
+    config = share.config
     assert isinstance(config, FalconConfig)
     return Decoder(
-        config,
+        share,
         max_positions,
         context,
-        blocks=[FalconBlock(config, context) for _ in range(config.num_layers)],
+        blocks=[FalconBlock(share, config.num_parallel_norms, context) for _ in share.layers],
         norm=LayerNorm(config.hidden_size, config.norm_eps, context),
         names=_NAMES,
     )
@@ -37,12 +40,13 @@ def build_falcon(config: ModelConfig, max_positions: int, context: LayerContext)
 class GeluMLP:
     """The plain feed-forward layer: `down(gelu(up(x)))`."""
 
-    def __init__(self, config: ModelConfig, context: LayerContext) -> None:
-        self._up_proj = Linear(config.hidden_size, (config.intermediate_size,), config.has_mlp_bias, context)
-        self._down_proj = Linear(config.intermediate_size, (config.hidden_size,), config.has_mlp_bias, context)
+    def __init__(self, share: ModelShare, context: LayerContext) -> None:
+        config, inner, hidden = share.config, share.intermediate, Shard.whole(share.config.hidden_size)
+        self._up_proj = Linear(hidden, (inner,), config.has_mlp_bias, context)
+        self._down_proj = Linear(inner, (hidden,), config.has_mlp_bias and share.is_first_part, context)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
+        """Return this rank's part of the sum [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
         return self._down_proj(F.gelu(self._up_proj(x)))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
@@ -52,15 +56,19 @@ class GeluMLP:
 
 
 class FalconBlock:
-    """Attention and feed-forward of the same residual stream, behind one norm or a norm each, both added to it."""
+    """Attention and feed-forward of the same residual stream, behind one norm or a norm each, both added to it.
 
-    def __init__(self, config: FalconConfig, context: LayerContext) -> None:
-        self._num_kv_heads = config.num_kv_heads
-        self._head_dim = config.head_dim
-        self._norm_names = _TWO_NORMS if config.num_parallel_norms == len(_TWO_NORMS) else _ONE_NORM
+    Since they stand side by side, one sum over the ranks is enough for both.
+    """
+
+    def __init__(self, share: ModelShare, num_norms: int, context: LayerContext) -> None:
+        config = share.config
+        self._share = share
+        self._norm_names = _TWO_NORMS if num_norms == len(_TWO_NORMS) else _ONE_NORM
         self._norms = [LayerNorm(config.hidden_size, config.norm_eps, context) for _ in self._norm_names]
-        self._attention = Attention(config, context)
-        self._mlp = GeluMLP(config, context)
+        self._attention = Attention(share, context)
+        self._mlp = GeluMLP(share, context)
+        self._group = context.group
 
     def __call__(
         self,
@@ -73,7 +81,7 @@ class FalconBlock:
         """Return the residual stream [num_tokens, hidden_size] behind this block."""
         normalized = [norm(hidden) for norm in self._norms]
         attended = self._attention(normalized[0], rotation, cache, metadata, backend)
-        return hidden + attended + self._mlp(normalized[-1])
+        return hidden + self._group.sum(attended + self._mlp(normalized[-1]))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this block's tensors by the checkpoint's names."""
@@ -84,8 +92,23 @@ class FalconBlock:
         yield from self._mlp.checkpoint_tensors(f"{prefix}.mlp")
 
     def _fused_heads(self, name: str) -> Iterator[CheckpointTensor]:
-        projections = self._attention.qkv_proj
+        projections, share = self._attention.qkv_proj, self._share
+        region = None if share.num_parts == 1 else _fused_region(share)
         for kind, parts in (("weight", projections.weights()), ("bias", projections.biases())):
             if parts:
                 q, k, v = parts
-                yield f"{name}.{kind}", FusedHeads(q, k, v, self._num_kv_heads, self._head_dim)
+                fused = FusedHeads(q, k, v, share.kv_heads.length, share.config.head_dim)
+                yield CheckpointTensor(f"{name}.{kind}", fused, region)
+
+
+def _fused_region(share: ModelShare) -> Region:
+    """Return where a share's heads stand among the fused ones: by KV head its query heads, its key, its value."""
+    config, heads, kv_heads = share.config, share.heads, share.kv_heads
+    group = config.num_heads // config.num_kv_heads
+    ranges = []
+    for kv_head in range(kv_heads.start, kv_heads.stop):
+        first = kv_head * (group + 2)
+        start, stop = (min(max(head - kv_head * group, 0), group) for head in (heads.start, heads.stop))
+        ranges += [range(first + start, first + stop), range(first + group, first + group + 2)]
+    rows = tuple(range(found.start * config.head_dim, found.stop * config.head_dim) for found in ranges)
+    return Region(0, config.num_kv_heads * (group + 2) * config.head_dim, rows)

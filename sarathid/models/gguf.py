@@ -55,10 +55,28 @@ class GGUFFile:
         """Return one tensor dequantized to float32, in its row-major shape."""
         tensor = self.tensors[name]
         raw = np.frombuffer(self._data, np.uint8, tensor.num_bytes, tensor.offset)
+        return self._dequantize(name, raw).reshape(tensor.shape)
+
+    def read_range(self, name: str, dim: int, wanted: range) -> NDArray[np.float32]:
+        """Return indices `wanted` of dimension `dim` of a tensor, as `read` would, and dequantize little more."""
+        tensor = self.tensors[name]
+        block_len, block_bytes = GGML_QUANT_SIZES[tensor.quantization]
+        raw = np.frombuffer(self._data, np.uint8, tensor.num_bytes, tensor.offset)
+        blocks = raw.reshape(*tensor.shape[:-1], -1, block_bytes)
+        if dim < len(tensor.shape) - 1:
+            some = blocks[(slice(None),) * dim + (slice(wanted.start, wanted.stop),)]
+            return self._dequantize(name, some.ravel()).reshape(*some.shape[:-2], tensor.shape[-1])
+        first = wanted.start // block_len
+        some = blocks[..., first : -(-wanted.stop // block_len), :]
+        values = self._dequantize(name, some.ravel()).reshape(*some.shape[:-2], -1)
+        return values[..., wanted.start - first * block_len : wanted.stop - first * block_len]
+
+    def _dequantize(self, name: str, raw: NDArray[np.uint8]) -> NDArray[np.float32]:
+        quantization = self.tensors[name].quantization
         try:
-            return dequantize(raw, tensor.quantization).reshape(tensor.shape)
+            return dequantize(raw, quantization)
         except NotImplementedError as error:
-            raise ModelRefused(f"{self.path}: {name} is {tensor.quantization.name}, which is not served") from error
+            raise ModelRefused(f"{self.path}: {name} is {quantization.name}, which is not served") from error
 
     def _parse(self) -> None:
         cursor = _Cursor(self._data)

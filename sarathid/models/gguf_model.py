@@ -114,13 +114,12 @@ def checkpoint_names(file: GGUFFile, config: ModelConfig) -> dict[str, str]:
 
 
 def undo_rope_permutation(name: str, values: NDArray[np.float32], config: ModelConfig) -> NDArray[np.float32]:
-    """Return q and k rows in Hugging Face's order, everything else as it is.
+    """Return q and k rows, of all heads or of some, in Hugging Face's order, everything else as it is.
 
     llama.cpp interleaves the two halves of each head, because its rotary embedding turns neighbours
     where Hugging Face's turns element i against element i + head_dim / 2.
     """
-    num_heads = {"q_proj": config.num_heads, "k_proj": config.num_kv_heads}.get(name.split(".")[-2])
-    if num_heads is None:
+    if name.split(".")[-2] not in ("q_proj", "k_proj"):
         return values
-    pairs: NDArray[Any] = values.reshape(num_heads, config.head_dim // 2, 2, *values.shape[1:])
+    pairs: NDArray[Any] = values.reshape(-1, config.head_dim // 2, 2, *values.shape[1:])
     return pairs.swapaxes(1, 2).reshape(values.shape)

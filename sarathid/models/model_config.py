@@ -52,10 +52,6 @@ class ModelConfig:
         if factors is not None and len(factors) != self.head_dim // 2:
             raise ModelRefused(f"{len(factors)} rope factors do not fit a head_dim of {self.head_dim}")
 
-    def kv_bytes_per_token(self, bytes_per_value: int) -> int:
-        """Return the bytes that one position takes in the KV cache, over all layers."""
-        return 2 * self.num_layers * self.num_kv_heads * self.head_dim * bytes_per_value
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FalconConfig(ModelConfig):

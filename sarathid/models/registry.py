@@ -7,9 +7,9 @@ from sarathid.models.decoder import Decoder
 from sarathid.models.falcon import build_falcon
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.llama import build_llama
-from sarathid.models.model_config import ModelConfig
+from sarathid.models.share import ModelShare
 
-ARCHITECTURES: Mapping[str, Callable[[ModelConfig, int, LayerContext], Decoder]] = MappingProxyType(
+ARCHITECTURES: Mapping[str, Callable[[ModelShare, int, LayerContext], Decoder]] = MappingProxyType(
     {
         "LlamaForCausalLM": build_llama,
         "MistralForCausalLM": build_llama,
@@ -20,6 +20,6 @@ ARCHITECTURES: Mapping[str, Callable[[ModelConfig, int, LayerContext], Decoder]]
 )
 
 
-def build_model(config: ModelConfig, max_positions: int, context: LayerContext) -> Decoder:
-    """Return the model of a configuration, its weights still to be loaded."""
-    return ARCHITECTURES[config.architecture](config, max_positions, context)
+def build_model(share: ModelShare, max_positions: int, context: LayerContext) -> Decoder:
+    """Return a share of a model, its weights still to be loaded."""
+    return ARCHITECTURES[share.config.architecture](share, max_positions, context)

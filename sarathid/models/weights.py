@@ -1,19 +1,21 @@
 """Fills a model's weights from safetensors or GGUF, tensor by tensor, each shape checked first."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Set
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sarathid.errors import ModelRefused
 from sarathid.models.gguf_model import checkpoint_names, undo_rope_permutation
-from sarathid.models.layers.checkpoint import CheckpointTensor, Destination
+from sarathid.models.layers.checkpoint import CheckpointTensor, Region
 from sarathid.models.model_files import PICKLE_SUFFIXES, DirectoryFiles, GGUFFiles
 
 _SINGLE_FILE = "model.safetensors"
@@ -37,7 +39,9 @@ class WeightSource(Protocol):
 
     def shape(self, name: str) -> tuple[int, ...]: ...
 
-    def read(self, name: str) -> Tensor: ...
+    def read(self, name: str, region: Region | None = None) -> Tensor:
+        """Return a tensor, or that region of it without reading the rest."""
+        ...
 
 
 class SafetensorsSource:
@@ -58,9 +62,13 @@ class SafetensorsSource:
     def shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._files[name].get_slice(name).get_shape())
 
-    def read(self, name: str) -> Tensor:
-        tensor: Tensor = self._files[name].get_tensor(name)
-        return tensor
+    def read(self, name: str, region: Region | None = None) -> Tensor:
+        if region is None:
+            tensor: Tensor = self._files[name].get_tensor(name)
+            return tensor
+        stored, before = self._files[name].get_slice(name), (slice(None),) * region.dim
+        parts: list[Tensor] = [stored[(*before, slice(part.start, part.stop))] for part in region.ranges]
+        return torch.cat(parts, dim=region.dim)
 
 
 class GGUFSource:
@@ -77,8 +85,14 @@ class GGUFSource:
     def shape(self, name: str) -> tuple[int, ...]:
         return self._file.tensors[self._names[name]].shape
 
-    def read(self, name: str) -> Tensor:
-        return torch.from_numpy(undo_rope_permutation(name, self._file.read(self._names[name]), self._config))
+    def read(self, name: str, region: Region | None = None) -> Tensor:
+        return torch.from_numpy(undo_rope_permutation(name, self._values(self._names[name], region), self._config))
+
+    def _values(self, name: str, region: Region | None) -> NDArray[np.float32]:
+        if region is None:
+            return self._file.read(name)
+        parts = [self._file.read_range(name, region.dim, part) for part in region.ranges]
+        return np.concatenate(parts, axis=region.dim)
 
 
 def open_weights(files: DirectoryFiles | GGUFFiles) -> WeightSource:
@@ -91,21 +105,22 @@ def load_weights(
     source: WeightSource,
     num_threads: int,
     on_loaded: Callable[[int], None] = lambda _: None,
+    elsewhere: Set[str] = frozenset(),
 ) -> None:
-    """Fill `tensors` (name, destination) from `source`; `on_loaded` hears of the bytes of each as it is filled.
+    """Fill `tensors` from `source`; `on_loaded` hears of the bytes of each as it is filled.
 
-    Raises `ModelRefused` naming the first tensor that is missing, of another shape, not known, or
-    not of finite numbers. Files are mapped, and each thread holds one source tensor at a time: the
-    peak is the model and little more.
+    `elsewhere` names what other ranks load. Raises `ModelRefused` naming the first tensor that is missing, of another
+    shape, not known, or not of finite numbers. Files are mapped, and each thread holds what it takes of one source
+    tensor at a time: the peak is the model and little more.
     """
-    wanted = dict(tensors)
-    _check(wanted, source)
+    wanted = tuple(tensors)
+    _check(wanted, source, elsewhere)
     with ThreadPoolExecutor(num_threads) as pool:
-        filling = {pool.submit(_fill, name, wanted[name], source): name for name in wanted}
+        filling = {pool.submit(_fill, tensor, source): tensor for tensor in wanted}
         try:
             for filled in as_completed(filling):
                 filled.result()
-                on_loaded(wanted[filling[filled]].nbytes)
+                on_loaded(filling[filled].destination.nbytes)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
@@ -114,31 +129,31 @@ def load_weights(
 def fill_dummy(tensors: Iterable[CheckpointTensor]) -> None:
     """Fill `tensors` with small random numbers, the same in every run, to time a model whose weights are not here."""
     drawn = torch.randn(_NUM_DUMMY_VALUES, generator=torch.Generator().manual_seed(_DUMMY_SEED)) * _DUMMY_SCALE
-    for _, destination in tensors:
-        shape = tuple(destination.shape)
+    for tensor in tensors:
+        shape = tuple(tensor.destination.shape)
         num_repeats = -(-prod(shape) // _NUM_DUMMY_VALUES)
-        destination.copy_(drawn.repeat(num_repeats)[: prod(shape)].view(shape))
+        tensor.destination.copy_(drawn.repeat(num_repeats)[: prod(shape)].view(shape))
 
 
-def _fill(name: str, destination: Destination, source: WeightSource) -> None:
-    values = source.read(name)
+def _fill(tensor: CheckpointTensor, source: WeightSource) -> None:
+    values = source.read(tensor.name, tensor.region)
     if not values.dtype.is_floating_point:
-        raise ModelRefused(f"{name} is of {values.dtype}, and weights are floating-point numbers")
+        raise ModelRefused(f"{tensor.name} is of {values.dtype}, and weights are floating-point numbers")
     if not torch.isfinite(values.sum(dtype=torch.float32)):  # one pass; a NaN or an infinity anywhere shows
-        raise ModelRefused(f"{name} holds numbers that are not finite; the file is damaged")
-    destination.copy_(values)
+        raise ModelRefused(f"{tensor.name} holds numbers that are not finite; the file is damaged")
+    tensor.destination.copy_(values)
 
 
-def _check(wanted: Mapping[str, Destination], source: WeightSource) -> None:
+def _check(wanted: Iterable[CheckpointTensor], source: WeightSource, elsewhere: Set[str]) -> None:
     names = source.names()
-    for name, destination in wanted.items():
-        if name not in names:
-            raise ModelRefused(f"the weights have no {name}")
-        found, expected = source.shape(name), tuple(destination.shape)
-        if found != expected:
-            raise ModelRefused(f"{name} has the shape {found}, and the configuration asks for {expected}")
+    for tensor in wanted:
+        if tensor.name not in names:
+            raise ModelRefused(f"the weights have no {tensor.name}")
+        found = source.shape(tensor.name)
+        if found != tensor.shape:
+            raise ModelRefused(f"{tensor.name} has the shape {found}, and the configuration asks for {tensor.shape}")
     ignored = {"lm_head.weight"} | {name for name in names if name.endswith(_IGNORED_SUFFIXES)}
-    unknown = names - wanted.keys() - ignored
+    unknown = names - {tensor.name for tensor in wanted} - elsewhere - ignored
     if unknown:
         raise ModelRefused(f"the weights have {min(unknown)}, which this architecture does not use")
 

@@ -11,7 +11,7 @@ BYTES_PER_TOKEN = 1024
 
 def make_plan(num_tokens: int, *, max_num_seqs: int = 4, asked_model_len: int | None = None) -> KVPlan:
     """Plan for memory of `num_tokens` positions, blocks of 16 and a model of 1,000 positions."""
-    return plan_kv_cache(num_tokens * BYTES_PER_TOKEN, 16, BYTES_PER_TOKEN, max_num_seqs, 1000, asked_model_len)
+    return plan_kv_cache(num_tokens // 16, 16, BYTES_PER_TOKEN, max_num_seqs, 1000, asked_model_len)
 
 
 def test_no_more_than_all_sequences_at_full_length_can_fill() -> None:

@@ -14,6 +14,7 @@ from sarathid.executor.kv_storage import KVStorage
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.model_files import resolve
 from sarathid.models.registry import build_model
+from sarathid.models.share import ModelShare
 from sarathid.models.weights import load_weights, open_weights
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
@@ -53,10 +54,11 @@ class PagedModel:
             directory=kernel_directory,
         )
         kernels = select_kernels(attention, needs)
-        self.model = build_model(config, max_len, LayerContext(CPU, torch.float32, kernels.layers, quantization))
+        share = ModelShare.whole(config)
+        self.model = build_model(share, max_len, LayerContext(CPU, torch.float32, kernels.layers, quantization))
         load_weights(self.model.checkpoint_tensors(), open_weights(files), 2)
         blocks_each = -(-max_len // block_size)
-        self._storage = KVStorage(config, num_sequences * blocks_each, block_size, CPU, torch.float32)
+        self._storage = KVStorage(share, num_sequences * blocks_each, block_size, CPU, torch.float32)
         for layer in self._storage.layers:
             layer.k.fill_(torch.nan)
             layer.v.fill_(torch.nan)
@@ -78,12 +80,14 @@ class PagedModel:
             for share in shares
         )
         inputs = build_input_batch(
-            ScheduledBatch(chunks=scheduled), self._storage.block_size, self.model.config.sliding_window, CPU
+            ScheduledBatch(chunks=scheduled), self._storage.block_size, self.model.share.config.sliding_window, CPU
         )
         hidden = self.model.forward(
-            inputs.token_ids, inputs.positions, self._storage.layers, inputs.metadata, self._attention
+            self.model.embed(inputs.token_ids), inputs.positions, self._storage.layers, inputs.metadata, self._attention
         )
-        return list(torch.split(self.model.logits(hidden), [len(share.token_ids) for share in shares]))
+        logits = self.model.logits(hidden)
+        assert logits is not None
+        return list(torch.split(logits, [len(share.token_ids) for share in shares]))
 
     def run_chunked(self, sequences: Sequence[Sequence[int]], chunk_len: int) -> list[Tensor]:
         """Return each sequence's logits; sequence i starts i iterations late, so that batches are mixed."""

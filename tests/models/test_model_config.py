@@ -10,6 +10,7 @@ from sarathid.errors import ModelRefused
 from sarathid.models.config_json import READERS, read_config
 from sarathid.models.model_config import FalconConfig
 from sarathid.models.registry import ARCHITECTURES
+from sarathid.models.share import ModelShare
 
 SMALLEST: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -32,7 +33,7 @@ def test_defaults_follow_the_heads(tmp_path: Path) -> None:
     config = read_config(write_config(tmp_path))
     assert (config.num_kv_heads, config.head_dim, config.rope.theta) == (4, 16, 10_000.0)
     assert config.eos_token_ids == frozenset()
-    assert config.kv_bytes_per_token(4) == 2 * 2 * 4 * 16 * 4
+    assert ModelShare.whole(config).kv_bytes_per_token(4) == 2 * 2 * 4 * 16 * 4
 
 
 def test_end_tokens_of_the_generation_config_come_first(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sarathid.models.decoder import Decoder
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.model_files import resolve
 from sarathid.models.registry import build_model
+from sarathid.models.share import ModelShare
 from sarathid.models.weights import fill_dummy, load_weights, open_weights
 from tests.models.tiny import save_tiny_model
 
@@ -27,8 +28,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 def make_model(directory: Path) -> Decoder:
-    config = resolve(str(directory)).config
-    return build_model(config, 8, LayerContext(torch.device("cpu"), torch.float32, TorchLayers()))
+    share = ModelShare.whole(resolve(str(directory)).config)
+    return build_model(share, 8, LayerContext(torch.device("cpu"), torch.float32, TorchLayers()))
 
 
 def load(directory: Path) -> Decoder:
@@ -40,9 +41,9 @@ def load(directory: Path) -> Decoder:
 def read_back(directory: Path) -> dict[str, torch.Tensor]:
     """Return the tensors of the loaded model, all of which lie as the checkpoint has them."""
     loaded = {}
-    for name, destination in load(directory).checkpoint_tensors():
-        assert isinstance(destination, torch.Tensor)
-        loaded[name] = destination
+    for tensor in load(directory).checkpoint_tensors():
+        assert isinstance(tensor.destination, torch.Tensor)
+        loaded[tensor.name] = tensor.destination
     return loaded
 
 
@@ -115,16 +116,15 @@ def test_progress_adds_up_to_the_model(directory: Path) -> None:
     model = make_model(directory)
     loaded: list[int] = []
     load_weights(model.checkpoint_tensors(), open_weights(files), 2, loaded.append)
-    assert sum(loaded) == sum(destination.nbytes for _, destination in model.checkpoint_tensors())
+    assert sum(loaded) == sum(tensor.destination.nbytes for tensor in model.checkpoint_tensors())
 
 
 def test_dummy_weights_are_finite_small_and_the_same_again(directory: Path) -> None:
     models = make_model(directory), make_model(directory)
     for model in models:
         fill_dummy(model.checkpoint_tensors())
-    first, second = (dict(model.checkpoint_tensors()) for model in models)
-    for name in first:
-        one, other = first[name], second[name]
+    for first, second in zip(*(model.checkpoint_tensors() for model in models), strict=True):
+        one, other = first.destination, second.destination
         assert isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
         assert torch.equal(one, other) and 0.0 < one.abs().max() < 0.2
 

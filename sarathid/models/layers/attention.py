@@ -10,19 +10,26 @@ from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.linear import Linear
 from sarathid.models.layers.norm import RMSNorm
 from sarathid.models.model_config import ModelConfig
+from sarathid.models.shard import Shard
+from sarathid.models.share import ModelShare
 
 
 class Attention:
-    """Projects to q, k and v, turns q and k, stores k and v in their slots, attends, projects back."""
+    """Projects to q, k and v, turns q and k, stores k and v in their slots, attends, projects back.
 
-    def __init__(self, config: ModelConfig, context: LayerContext) -> None:
-        self._num_heads = config.num_heads
-        self._num_kv_heads = config.num_kv_heads
+    That is done with this rank's heads; what it returns are theirs alone, to be summed over the ranks.
+    """
+
+    def __init__(self, share: ModelShare, context: LayerContext) -> None:
+        config = share.config
+        self._num_heads = share.heads.length
+        self._num_kv_heads = share.kv_heads.length
         self._head_dim = config.head_dim
         self._kernels = context.kernels
-        q_size, kv_size = config.num_heads * config.head_dim, config.num_kv_heads * config.head_dim
-        self.qkv_proj = Linear(config.hidden_size, (q_size, kv_size, kv_size), config.has_qkv_bias, context)
-        self.o_proj = Linear(q_size, (config.hidden_size,), config.has_output_bias, context)
+        hidden = Shard.whole(config.hidden_size)
+        q, kv = share.heads.times(config.head_dim), share.kv_heads.times(config.head_dim)
+        self.qkv_proj = Linear(hidden, (q, kv, kv), config.has_qkv_bias, context)
+        self.o_proj = Linear(q, (hidden,), config.has_output_bias and share.is_first_part, context)
         self._qk_norm = _QKNorm(config, context) if config.has_qk_norm else None
 
     def __call__(

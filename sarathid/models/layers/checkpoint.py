@@ -1,8 +1,11 @@
 """Where the tensors of a checkpoint go: into a layer's weights, some of which the checkpoint lays out otherwise."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor
+
+from sarathid.models.shard import Shard
 
 
 class Destination(Protocol):
@@ -10,7 +13,7 @@ class Destination(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What the checkpoint's tensor must have."""
+        """What it takes: the checkpoint's tensor, or the region of it that is wanted."""
         ...
 
     @property
@@ -23,7 +26,35 @@ class Destination(Protocol):
         ...
 
 
-CheckpointTensor = tuple[str, Destination]
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Some ranges of one dimension, `size` long, of a checkpoint's tensor, side by side."""
+
+    dim: int
+    size: int
+    ranges: tuple[range, ...]
+
+    @classmethod
+    def of(cls, shard: Shard, dim: int) -> "Region | None":
+        """Return a shard's region, None for all of the dimension."""
+        return None if shard.is_whole else cls(dim, shard.size, (range(shard.start, shard.stop),))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointTensor:
+    """A tensor of a checkpoint by its name, where it goes, and the region of it that does; None for all of it."""
+
+    name: str
+    destination: Destination
+    region: Region | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What the checkpoint's tensor must have."""
+        shape = list(self.destination.shape)
+        if self.region is not None:
+            shape[self.region.dim] = self.region.size
+        return tuple(shape)
 
 
 class FusedHeads:

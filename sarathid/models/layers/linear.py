@@ -5,38 +5,43 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from sarathid.models.layers.checkpoint import CheckpointTensor, Destination
+from sarathid.models.layers.checkpoint import CheckpointTensor, Destination, Region
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.weight import make_weight
+from sarathid.models.shard import Shard
 
 
 class Linear:
-    """`x @ weight.T + bias`, where the rows of `weight` [sum(out_features), in_features] are one or more projections.
+    """`x @ weight.T + bias`, where the rows of `weight` [sum of outputs, inputs] are one or more projections.
 
-    Stacking q, k, v (or gate and up) makes one matrix product of three: fewer, larger ones.
+    Stacking q, k, v (or gate and up) makes one matrix product of three: fewer, larger ones. A rank has a part of the
+    outputs, or of the inputs: then what it returns is its part of a sum, to which one rank alone gives the bias.
     """
 
-    def __init__(self, in_features: int, out_features: Sequence[int], has_bias: bool, context: LayerContext) -> None:
-        self._out_features = list(out_features)
-        self._weight = make_weight(sum(out_features), in_features, context)
-        self._bias = context.empty(sum(out_features)) if has_bias else None
+    def __init__(self, inputs: Shard, outputs: Sequence[Shard], has_bias: bool, context: LayerContext) -> None:
+        assert inputs.is_whole or all(shard.is_whole for shard in outputs)
+        self._inputs, self._outputs = inputs, outputs
+        self._num_rows = [shard.length for shard in outputs]
+        self._weight = make_weight(sum(self._num_rows), inputs.length, context)
+        self._bias = context.empty(sum(self._num_rows)) if has_bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return [num_tokens, sum(out_features)] for `x` [num_tokens, in_features]."""
+        """Return [num_tokens, sum of this rank's outputs] for `x` [num_tokens, this rank's inputs]."""
         product = self._weight.multiply(x)
         return product if self._bias is None else product.add_(self._bias)
 
     def weights(self) -> Sequence[Destination]:
         """Return each projection's rows, as views into the stacked ones."""
-        return self._weight.split(self._out_features)
+        return self._weight.split(self._num_rows)
 
     def biases(self) -> Sequence[Tensor]:
         """Return each projection's biases, as views into the stacked ones; none where there are none."""
-        return () if self._bias is None else torch.split(self._bias, self._out_features)
+        return () if self._bias is None else torch.split(self._bias, self._num_rows)
 
     def checkpoint_tensors(self, *names: str) -> Iterator[CheckpointTensor]:
         """Yield each projection's tensors by the checkpoint's names."""
-        for name, rows in zip(names, self.weights(), strict=True):
-            yield f"{name}.weight", rows
-        for name, values in zip(names, self.biases(), strict=False):
-            yield f"{name}.bias", values
+        for name, rows, output in zip(names, self.weights(), self._outputs, strict=True):
+            region = Region.of(output, dim=0) or Region.of(self._inputs, dim=1)
+            yield CheckpointTensor(f"{name}.weight", rows, region)
+        for name, values, output in zip(names, self.biases(), self._outputs, strict=False):
+            yield CheckpointTensor(f"{name}.bias", values, Region.of(output, dim=0))

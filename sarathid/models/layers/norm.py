@@ -38,7 +38,7 @@ class RMSNorm(Norm):
         return self._kernels.add_and_normalize(x, update, self._weight, self._eps)
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
-        yield f"{prefix}.weight", self._weight
+        yield CheckpointTensor(f"{prefix}.weight", self._weight)
 
 
 class LayerNorm(Norm):
@@ -53,5 +53,5 @@ class LayerNorm(Norm):
         return F.layer_norm(x, self._weight.shape, self._weight, self._bias, self._eps)
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
-        yield f"{prefix}.weight", self._weight
-        yield f"{prefix}.bias", self._bias
+        yield CheckpointTensor(f"{prefix}.weight", self._weight)
+        yield CheckpointTensor(f"{prefix}.bias", self._bias)

@@ -1,0 +1,119 @@
+"""One rank: decides where its share of a model runs and by which kernels, and loads it."""
+
+from functools import cached_property
+
+import torch
+from sarathi_kernels.quantized import Quantization
+from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
+
+from sarathid.config import EngineConfig
+from sarathid.errors import ConfigError
+from sarathid.executor.kv_storage import KVStorage
+from sarathid.executor.layout import Layout
+from sarathid.executor.load_progress import LoadProgress
+from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
+from sarathid.executor.model_runner import ModelRunner
+from sarathid.executor.placement import Placement, checkpoint_names, place
+from sarathid.models.layers.context import LayerContext
+from sarathid.models.layers.tensor_group import ALONE, TensorGroup
+from sarathid.models.model_files import DirectoryFiles, GGUFFiles
+from sarathid.models.registry import build_model
+from sarathid.models.weights import fill_dummy, load_weights, open_weights
+from sarathid.paths import cache_dir, make_private
+
+# FlashAttention 2 behind torch's paged attention takes multiples of 256 only.
+_DEFAULT_BLOCK_SIZES = {"cpu": 16, "cuda": 256}
+
+
+class Rank:
+    """Rank `index` of a layout, and all that it decides before it reads a weight.
+
+    Raises `ConfigError` or `ModelRefused`, with the numbers, for what can't be.
+    """
+
+    def __init__(
+        self, config: EngineConfig, files: DirectoryFiles | GGUFFiles, layout: Layout | None = None, index: int = 0
+    ) -> None:
+        self._config = config
+        self._files = files
+        self._layout = layout or Layout()
+        self._quantization = None if config.quantize is None else Quantization(config.quantize)
+        self.share = self._layout.share(files.config, index)
+        self.placement = self._place(index)
+        self.block_size = config.block_size or _DEFAULT_BLOCK_SIZES[self.placement.device.type]
+
+    @cached_property
+    def kernels(self) -> Kernels:
+        """The kernels that serve here; raises `ConfigError` for one that was named and does not."""
+        needs = KernelNeeds(
+            device=self.placement.device,
+            dtype=self.placement.dtype,
+            head_dim=self.share.config.head_dim,
+            block_size=self.block_size,
+            directory=make_private(make_private(cache_dir()) / "kernels"),
+        )
+        try:
+            return select_kernels(self._config.attention_backend, needs)
+        except KernelUnavailable as error:
+            raise ConfigError(str(error)) from error
+
+    @cached_property
+    def num_affordable_blocks(self) -> int:
+        """Blocks that this rank has memory for, beside its weights and the other ranks of a CPU."""
+        num_free_bytes = free_bytes(self.placement.device)
+        if self.placement.device.type == "cpu":
+            num_free_bytes //= self._layout.num_local_ranks
+        block_bytes = self.block_size * self.share.kv_bytes_per_token(self.placement.dtype.itemsize)
+        asked_bytes = self._config.kv_memory_bytes
+        if asked_bytes is not None:
+            asked_bytes = asked_bytes // (self.block_size * self._all_ranks_bytes_per_token) * block_bytes
+        num_left_bytes = num_free_bytes - self.placement.num_weight_bytes
+        return kv_budget_bytes(asked_bytes, num_left_bytes, self.placement.device) // block_bytes
+
+    def plan_kv_cache(self, num_affordable_blocks: int) -> KVPlan:
+        """Return the size of the KV cache where every rank has memory for so many blocks."""
+        return plan_kv_cache(
+            num_affordable_blocks,
+            self.block_size,
+            self._all_ranks_bytes_per_token,
+            self._config.max_num_seqs,
+            self.share.config.max_position_embeddings,
+            self._config.max_model_len,
+        )
+
+    def load(self, plan: KVPlan, num_threads: int, group: TensorGroup = ALONE) -> ModelRunner:
+        """Return the share with its weights, and a KV cache of that size."""
+        placement, kernels = self.placement, self.kernels
+        context = LayerContext(placement.device, placement.dtype, kernels.layers, self._quantization, group)
+        model = build_model(self.share, plan.max_model_len, context)
+        if self._config.load_format == "dummy":
+            fill_dummy(model.checkpoint_tensors())
+        else:
+            progress = LoadProgress(self._files.name, placement.num_weight_bytes)
+            source, names = open_weights(self._files), checkpoint_names(self.share.config)
+            load_weights(model.checkpoint_tensors(), source, num_threads, progress, names)
+        storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, placement.dtype)
+        return ModelRunner(model, storage, kernels, placement.device)
+
+    def notes(self, plan: KVPlan) -> tuple[str, ...]:
+        """Return what an operator should know of what was decided."""
+        found = [self.placement.note, plan.note, *self.kernels.notes]
+        if self._config.load_format == "dummy":
+            found.append("the weights are random numbers")
+        if self._quantization is not None:
+            found.append(f"the weights of attention and feed-forward are {self._quantization}")
+        return tuple(note for note in found if note is not None)
+
+    @property
+    def _all_ranks_bytes_per_token(self) -> int:
+        return self._layout.kv_bytes_per_token(self.share.config, self.placement.dtype.itemsize)
+
+    def _place(self, index: int) -> Placement:
+        num_local_ranks = self._layout.num_local_ranks
+        local_index = None if num_local_ranks == 1 else index % num_local_ranks
+        return place(self._config.device, self._config.dtype, self._quantization, self.share, local_index)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return a number format as it is configured."""
+    return str(dtype).removeprefix("torch.")
