@@ -64,7 +64,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The daemon's sockets, who may use them, and its patience.
 
     `socket_group` is the group that may connect beside the daemon's own user. With an `http_port` the API is served on
-    the loopback interface too, to who has one of the keys in `http_keys`.
+    the loopback interface too, to who has one of the keys in `http_keys`. The flight recorder keeps `record_s` seconds
+    in at most `record_bytes`, nothing where either is 0.
     """
 
     runtime_dir: Path
@@ -78,6 +79,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_waiting_tokens: Annotated[int, Meta(ge=1, le=1 << 40)] = 1 << 20
     max_client_requests: Annotated[int, Meta(ge=1, le=1 << 20)] = 512
     max_engine_restarts: Annotated[int, Meta(ge=0, le=1000)] = 5
+    record_s: Annotated[float, Meta(ge=0.0, le=86_400.0)] = 3600.0
+    record_bytes: Annotated[int, Meta(ge=0, le=1 << 40)] = 64 << 20
 
     def __post_init__(self) -> None:
         if (self.http_port is None) != (self.http_keys is None):

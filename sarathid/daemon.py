@@ -20,7 +20,7 @@ from sarathid.costmodel.library import name_on, profile_if_any
 from sarathid.engine.client import EngineClient
 from sarathid.exit_codes import ExitCode
 from sarathid.models.model_files import ModelFiles
-from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, daemon_state_dir
+from sarathid.paths import API_SOCKET, CONTROL_SOCKET, FLIGHT_DIR, STATS_SOCKET, daemon_state_dir
 from sarathid.protocol.control import DaemonState, Draining
 from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
@@ -46,8 +46,10 @@ from sarathid.server.tokenizer import load_tokenizer
 from sarathid.supervisor import EngineSupervisor
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
+from sarathid.telemetry.flight_recorder import FlightRecorder
 from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
+from sarathid.telemetry.tape_ring import TapeRing
 
 ENGINE_SOCKET = "engine.sock"
 CANCEL_TIMEOUT_S = 5.0
@@ -99,6 +101,16 @@ class Daemon:
             user_ids=self._access.user_ids,
             group_ids=self._access.group_ids,
         )
+        self._reporter = StatusReporter(
+            self._engine,
+            self._board,
+            self._publisher,
+            self._availability,
+            self._clock,
+            lambda: self._supervisor.num_restarts,
+            lambda: self._recorder.status,
+        )
+        self._recorder = self._make_recorder()
         self._retuner = self._make_retuner(kept)
         self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s)
         self._service = ServiceManager(os.environ)
@@ -110,19 +122,12 @@ class Daemon:
             self._retuner.observe,
             self._promises.observe,
             self._publisher.publish,
+            self._recorder.observe,
             log_record,
             self._note_idleness,
         ):
             self._engine.subscribe(observer)
         self._supervisor = self._make_supervisor()
-        self._reporter = StatusReporter(
-            self._engine,
-            self._board,
-            self._publisher,
-            self._availability,
-            self._clock,
-            lambda: self._supervisor.num_restarts,
-        )
         self._control = ControlServer(
             self._context,
             directory.listen(CONTROL_SOCKET),
@@ -131,6 +136,7 @@ class Daemon:
             self._retuner,
             Explainer(self._engine, self._board, self._promises, self._clock),
             self._planner.plan,
+            self._recorder.read,
             self.drain,
             self._access,
             self._clock,
@@ -158,6 +164,7 @@ class Daemon:
             asyncio.create_task(self._publisher.beat(lambda: self._availability.state)),
             asyncio.create_task(self._reload_when_asked()),
             asyncio.create_task(self._service.beat()),
+            asyncio.create_task(self._recorder.run()),
         ]
         try:
             await first_of(self._stop_asked.wait(), tasks)
@@ -225,6 +232,7 @@ class Daemon:
             task.cancel()
         await asyncio.wait((supervising, *others))
         await (self._supervisor.kill() if self._is_interrupted else self._supervisor.stop())
+        await self._recorder.flush()
         self._tokenizer.close()
         self._control.close()
         self._publisher.close()
@@ -240,6 +248,7 @@ class Daemon:
         event = LifeCycle(time_s=self._clock.now_s(), state=state, message=reason)
         self._board.observe(event)
         self._publisher.publish(event)
+        self._recorder.observe(event)
 
     def _note_idleness(self, record: StreamRecord | None = None) -> None:
         """Finish a drain when the last request has ended."""
@@ -270,6 +279,13 @@ class Daemon:
         directory = daemon_state_dir(self._directory.path)
         store = KeptSettings(directory)
         return Retuner(self._engine, self._board, AuditLog(directory), store, kept, self._clock, time.time)
+
+    def _make_recorder(self) -> FlightRecorder:
+        server, directory = self._config.server, daemon_state_dir(self._directory.path)
+        ring = TapeRing(directory / FLIGHT_DIR, server.record_bytes, server.record_s)
+        is_wanted = server.record_bytes and server.record_s
+        wall_offset_s = time.time() - self._clock.now_s()
+        return FlightRecorder(ring if is_wanted else None, self._reporter.key_frame, self._clock, wall_offset_s)
 
     def _make_supervisor(self) -> EngineSupervisor:
         server = self._config.server

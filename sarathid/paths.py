@@ -13,6 +13,7 @@ API_SOCKET = "api.sock"
 CONTROL_SOCKET = "control.sock"
 STATS_SOCKET = "stats.sock"
 LOCK_FILE = "sarathid.lock"
+FLIGHT_DIR = "flight"  # in a daemon's state directory
 
 
 def runtime_dir(flag: Path | None = None) -> Path:

@@ -15,7 +15,7 @@ from sarathid.protocol.changes import Figures
 from sarathid.protocol.plan import Forecast, Planned
 from sarathid.protocol.requests import PrefillOrder, Request, SamplingParams
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import ChunkStats, EngineInfo, EngineSettings, IterationStats, TokenGap
+from sarathid.protocol.stats import ChunkStats, EngineInfo, EngineSettings, FirstToken, IterationStats, TokenGap
 from sarathid.protocol.step import StepOutput
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
@@ -206,6 +206,8 @@ def make_iteration(
     chunks: tuple[ChunkStats, ...] = (),
     preempted: tuple[int, ...] = (),
     gaps: tuple[TokenGap, ...] = (),
+    first_tokens: tuple[FirstToken, ...] = (),
+    finished: tuple[int, ...] = (),
     predicted_s: float | None = None,
     predicted_decode_s: float | None = None,
 ) -> IterationStats:
@@ -229,8 +231,8 @@ def make_iteration(
         num_blocks_used=0,
         num_blocks_free=0,
         gaps=gaps,
-        first_tokens=(),
-        finished=(),
+        first_tokens=first_tokens,
+        finished=finished,
         predicted_s=predicted_s,
         predicted_decode_s=predicted_decode_s,
     )

@@ -21,6 +21,7 @@ from sarathid.protocol.stats import (
     IterationStats,
     LifeCycle,
     Overload,
+    RequestArrival,
     RequestStats,
     SettingsChanged,
     StallEvent,
@@ -109,6 +110,8 @@ class EngineState:
             case StallEvent():
                 self._stalls.append(record)
                 self._requests.count_stalls(record)
+            case RequestArrival():
+                self._requests.arrive(record)
             case RequestStats():
                 self._requests.drop(record.request_id)
             case Overload():

@@ -1,40 +1,17 @@
-"""The requests that the daemon holds, kept between two lists of them by what each iteration did."""
+"""The requests that the daemon holds, kept by what records tell of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-import msgspec
 from msgspec.structs import replace
 
 from sarathid.protocol.control import RequestState, RequestStatus
-from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, StallEvent, TokenGap
-
-
-class RequestRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One request as a screen shows it; None and "" where only a list of requests would tell.
-
-    `last_token_s` is the monotonic moment of its newest token, None if that was before we looked.
-
-    A struct, since a row is replaced for every token and `msgspec` does so in a tenth of the time.
-    """
-
-    request_id: int
-    state: RequestState
-    arrival_s: float | None = None
-    client: str = ""
-    num_prompt_tokens: int | None = None
-    num_computed_tokens: int = 0
-    num_output_tokens: int = 0
-    max_tokens: int | None = None
-    ttft_s: float | None = None
-    last_token_s: float | None = None
-    tbt_last_s: float | None = None
-    tbt_max_s: float | None = None
-    num_stalls: int = 0
-    num_preemptions: int = 0
+from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, RequestArrival, StallEvent, TokenGap
+from sarathid.tape.key_frame import RequestRow as RequestRow
+from sarathid.tape.key_frame import row_of
 
 
 class RequestTable:
-    """Rows by request id, in order of arrival. A request that still waits appears with the next list."""
+    """Rows by request id, in order of arrival."""
 
     def __init__(self) -> None:
         self._rows: dict[int, RequestRow] = {}
@@ -46,7 +23,23 @@ class RequestTable:
     def replace_all(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
         known = self._rows
-        self._rows = {request.request_id: _row_of(request, now_s, known) for request in requests}
+        self._rows = {
+            request.request_id: row_of(
+                request, now_s, row.last_token_s if (row := known.get(request.request_id)) else None
+            )
+            for request in requests
+        }
+
+    def arrive(self, arrival: RequestArrival) -> None:
+        """Add a request that waits now."""
+        self._rows[arrival.request_id] = RequestRow(
+            request_id=arrival.request_id,
+            state=RequestState.WAITING,
+            arrival_s=arrival.arrival_s,
+            client=arrival.client,
+            num_prompt_tokens=arrival.num_prompt_tokens,
+            max_tokens=arrival.max_tokens,
+        )
 
     def fold(self, iteration: IterationStats) -> None:
         """Advance the requests that took part in an iteration."""
@@ -110,23 +103,3 @@ class RequestTable:
 
     def _row(self, request_id: int) -> RequestRow:
         return self._rows.get(request_id) or RequestRow(request_id=request_id, state=RequestState.WAITING)
-
-
-def _row_of(request: RequestStatus, now_s: float, known: Mapping[int, RequestRow]) -> RequestRow:
-    before = known.get(request.request_id)
-    return RequestRow(
-        request_id=request.request_id,
-        state=request.state,
-        arrival_s=now_s - request.age_s,
-        client=request.client,
-        num_prompt_tokens=request.num_prompt_tokens,
-        num_computed_tokens=request.num_computed_tokens,
-        num_output_tokens=request.num_output_tokens,
-        max_tokens=request.max_tokens,
-        ttft_s=request.ttft_s,
-        last_token_s=before.last_token_s if before else None,
-        tbt_last_s=request.tbt_last_s,
-        tbt_max_s=request.tbt_max_s,
-        num_stalls=request.num_stalls,
-        num_preemptions=request.num_preemptions,
-    )

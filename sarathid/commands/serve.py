@@ -97,6 +97,8 @@ def serve(
     drain_timeout: Annotated[str | None, _option("TIME", "How long a drain may take [30s].")] = None,
     start_timeout: Annotated[str | None, _option("TIME", "How long the engine may take to start [600s].")] = None,
     max_engine_restarts: Annotated[str | None, _option("N", "Restarts in a row before giving up [5].")] = None,
+    record: Annotated[str | None, _option("TIME", "How far back the flight recorder goes, 0 for none [60m].")] = None,
+    record_size: Annotated[str | None, _option("SIZE", "The most that its files may hold [64MiB].")] = None,
     config: Annotated[Path | None, _option("FILE", "A TOML file [$XDG_CONFIG_HOME/sarathid/sarathid.toml].")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Check everything, print the settings, serve nothing.")
@@ -141,6 +143,8 @@ def serve(
         "drain_timeout": drain_timeout,
         "start_timeout": start_timeout,
         "max_engine_restarts": max_engine_restarts,
+        "record": record,
+        "record_size": record_size,
     }
     log.configure(verbose)
     settings = with_kept_if_valid(resolve(flags, os.environ, config))

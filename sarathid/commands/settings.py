@@ -130,6 +130,8 @@ SETTINGS = (
     Setting("server", "drain_timeout", "drain_timeout_s", read_patience_s),
     Setting("server", "start_timeout", "start_timeout_s", read_patience_s),
     Setting("server", "max_engine_restarts", "max_engine_restarts", read_count),
+    Setting("server", "record", "record_s", read_patience_s),
+    Setting("server", "record_size", "record_bytes", read_size_bytes),
 )
 
 

@@ -24,6 +24,7 @@ from sarathid.protocol.stats import (
     EngineSettings,
     IterationScheduled,
     IterationStats,
+    RequestArrival,
     SettingsChanged,
     StallCause,
     StallEvent,
@@ -166,6 +167,15 @@ class EngineClient:
         if self.is_ready:
             self._tell(AddRequest(request))
         self._streams[request.request_id] = stream
+        self._publish(
+            RequestArrival(
+                request_id=request.request_id,
+                client=client,
+                arrival_s=request.arrival_s,
+                num_prompt_tokens=len(prompt_token_ids),
+                max_tokens=sampling.max_tokens,
+            )
+        )
         return stream
 
     def cancel(self, request_id: int) -> bool:

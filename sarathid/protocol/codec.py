@@ -14,7 +14,7 @@ MAX_FRAME_BYTES = 64 << 20
 
 def encode(record: Any) -> bytes:
     """Return one struct of the protocol as a MessagePack body."""
-    packed: bytes = msgpack.packb(msgspec.to_builtins(record), use_bin_type=True)
+    packed: bytes = msgpack.packb(msgspec.to_builtins(record, builtin_types=(bytes,)), use_bin_type=True)
     return packed
 
 

@@ -29,6 +29,7 @@ MAX_REVISIONS = 256
 MAX_AUDIT_ENTRIES = 1024
 MAX_PLAN_S = 900.0
 MAX_CANDIDATES = 8
+MAX_RECORDING_S = 86_400.0
 
 
 class ErrorCode(StrEnum):
@@ -189,6 +190,20 @@ class Plan(ControlRequest, tag="plan", frozen=True, kw_only=True):
     candidates: Annotated[tuple[Candidate, ...], Meta(max_length=MAX_CANDIDATES)] = ()
 
 
+class GetRecording(ControlRequest, tag="recording", frozen=True, kw_only=True):
+    """What the flight recorder holds of the last seconds; answered by `RecordingPart`.
+
+    A part names what the next one is asked for with: `since_s`, `file` and `offset`.
+    """
+
+    needs: ClassVar[Role] = Role.READ
+
+    last_s: Annotated[float, Meta(gt=0.0, le=MAX_RECORDING_S)] = 600.0
+    since_s: float | None = None
+    file: Annotated[int, Meta(ge=0)] | None = None
+    offset: Annotated[int, Meta(ge=0)] = 0
+
+
 ControlOp: TypeAlias = (
     GetStatus
     | ListRequests
@@ -205,6 +220,7 @@ ControlOp: TypeAlias = (
     | Cancel
     | Drain
     | GetSnapshot
+    | GetRecording
 )
 
 
@@ -266,6 +282,15 @@ class DaemonState(StrEnum):
     RESTARTING = "restarting"
 
 
+class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The flight recorder: whether it records, else why not, and what it holds."""
+
+    is_recording: bool
+    message: str = ""
+    directory: str = ""
+    num_bytes: int = 0
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon in one reply, to one whose `role` it is. Counters count since the daemon started."""
 
@@ -291,6 +316,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     prediction_error: PredictionError
     is_overloaded: bool
     role: Role | None = None
+    recorder: RecorderStatus | None = None
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,6 +362,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Event, ...]
     finished: tuple[RequestStats, ...]
     stream_positions: dict[str, int]
+
+
+class RecordingPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Frames of a recording as they stand in its file; there are more where `file` is not None."""
+
+    frames: bytes
+    since_s: float
+    file: int | None = None
+    offset: int = 0
 
 
 class ControlFault(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""The records of the stats stream: one a batch before and after it runs, one a request, one an event."""
+"""The records of the stats stream: a batch before and after it runs, a request when it comes and ends, events."""
 
 from enum import StrEnum
 from typing import Annotated, TypeAlias
@@ -164,12 +164,36 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
         return BudgetBound.FIXED if is_cut or self.blocked_by is Blocker.BUDGET else BudgetBound.DEMAND
 
     @property
+    def scheduled(self) -> IterationScheduled:
+        """What was known of it before it ran."""
+        return IterationScheduled(
+            sequence_number=self.sequence_number,
+            start_s=self.start_s,
+            token_budget=self.token_budget,
+            num_decode_tokens=self.num_decode_tokens,
+            chunks=self.chunks,
+            predicted_s=self.predicted_s,
+            plan=self.plan,
+            blocked_by=self.blocked_by,
+        )
+
+    @property
     def duration_s(self) -> float:
         return self.schedule_s + self.execute_s + self.emit_s
 
     @property
     def end_s(self) -> float:
         return self.start_s + self.duration_s
+
+
+class RequestArrival(msgspec.Struct, frozen=True, kw_only=True, tag="arrival"):
+    """A request was taken in, at `arrival_s`; it waits until an iteration computes a chunk of it."""
+
+    request_id: int
+    client: str
+    arrival_s: float
+    num_prompt_tokens: int
+    max_tokens: int | None
 
 
 class RequestStats(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
@@ -342,5 +366,13 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
 
 Event: TypeAlias = StallEvent | Overload | SettingsChanged | LifeCycle
 StreamRecord: TypeAlias = (
-    IterationScheduled | IterationStats | RequestStats | StallEvent | Overload | SettingsChanged | LifeCycle | Heartbeat
+    IterationScheduled
+    | IterationStats
+    | RequestArrival
+    | RequestStats
+    | StallEvent
+    | Overload
+    | SettingsChanged
+    | LifeCycle
+    | Heartbeat
 )

@@ -29,11 +29,13 @@ from sarathid.protocol.control import (
     ExplainRequest,
     GetAudit,
     GetHistory,
+    GetRecording,
     GetSnapshot,
     GetStatus,
     Keep,
     ListRequests,
     Plan,
+    RecordingPart,
     RequestList,
     Retuned,
 )
@@ -65,6 +67,7 @@ class ControlServer:
         retuner: Retuner,
         explainer: Explainer,
         plan: Callable[[Plan], Awaitable[Planned]],
+        read_recording: Callable[[GetRecording], Awaitable[RecordingPart]],
         drain: Callable[[float | None], Draining],
         access: Access,
         clock: Clock,
@@ -81,6 +84,7 @@ class ControlServer:
         self._retuner = retuner
         self._explainer = explainer
         self._plan = plan
+        self._read_recording = read_recording
         self._drain = drain
         self._access = access
         self._clock = clock
@@ -157,6 +161,8 @@ class ControlServer:
                 return self._explainer.request(request_id)
             case Plan():
                 return await self._plan(op)
+            case GetRecording():
+                return await self._read_recording(op)
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Drain(timeout_s=timeout_s):

@@ -7,10 +7,11 @@ from itertools import islice
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
-from sarathid.protocol.control import RequestState, Snapshot, Status
+from sarathid.protocol.control import RecorderStatus, RequestState, Snapshot, Status
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.roles import Role
 from sarathid.server.availability import Availability
+from sarathid.tape.key_frame import KeyFrame, row_of
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.prometheus import render
 from sarathid.telemetry.publisher import StatsPublisher
@@ -28,6 +29,7 @@ class StatusReporter:
         availability: Availability,
         clock: Clock,
         num_engine_restarts: Callable[[], int],
+        recorder_status: Callable[[], RecorderStatus | None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._board = board
@@ -36,6 +38,7 @@ class StatusReporter:
         self._clock = clock
         self._started_s = clock.now_s()
         self._num_engine_restarts = num_engine_restarts
+        self._recorder_status = recorder_status
 
     def status(self, role: Role | None = None) -> Status:
         """Return the daemon's state, counters and latencies at this moment, to one who has that role."""
@@ -65,6 +68,7 @@ class StatusReporter:
             prediction_error=board.prediction_error(now_s),
             is_overloaded=board.overload is not None and self._engine.num_in_flight > 0,
             role=role,
+            recorder=self._recorder_status(),
         )
 
     def snapshot(self, num_iterations: int, role: Role | None = None) -> Snapshot:
@@ -78,6 +82,25 @@ class StatusReporter:
             events=tuple(board.events),
             finished=tuple(board.finished),
             stream_positions=self._publisher.positions,
+        )
+
+    def key_frame(self, now_s: float) -> KeyFrame:
+        """Return what a recording needs to know to begin at this moment."""
+        requests = self._engine.list_requests(now_s)
+        states = Counter(request.state for request in requests)
+        num_blocks_used, num_blocks_free = self._blocks()
+        return KeyFrame(
+            time_s=now_s,
+            daemon_state=self._availability.state,
+            message=self._availability.reason,
+            info=self._engine.info,
+            settings=self._engine.settings,
+            num_running=states[RequestState.PREFILL] + states[RequestState.DECODE],
+            num_waiting=states[RequestState.WAITING],
+            num_preempted=states[RequestState.PREEMPTED],
+            num_blocks_used=num_blocks_used,
+            num_blocks_free=num_blocks_free,
+            requests=tuple(row_of(request, now_s, None) for request in requests),
         )
 
     def metrics(self) -> str:

@@ -15,6 +15,7 @@ from sarathid.protocol.stats import (
     IterationStats,
     LifeCycle,
     Overload,
+    RequestArrival,
     RequestStats,
     SettingsChanged,
     StallEvent,
@@ -28,6 +29,7 @@ QUEUED_FRAMES = 1000
 _TOPICS: dict[type[StreamRecord], Topic] = {
     IterationScheduled: Topic.SCHEDULED,
     IterationStats: Topic.ITERATION,
+    RequestArrival: Topic.REQUEST,
     RequestStats: Topic.REQUEST,
     StallEvent: Topic.EVENT,
     Overload: Topic.EVENT,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import msgpack
+import msgspec
 import pytest
 import zmq
 import zmq.asyncio
@@ -16,7 +17,17 @@ from sarathid.config import Grants
 from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
 from sarathid.protocol.codec import PROTOCOL_VERSION, decode
-from sarathid.protocol.control import ControlReply, Draining, ErrorCode, Plan, RequestList, Snapshot, Status
+from sarathid.protocol.control import (
+    ControlReply,
+    Draining,
+    ErrorCode,
+    GetRecording,
+    Plan,
+    RecordingPart,
+    RequestList,
+    Snapshot,
+    Status,
+)
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.roles import Role
@@ -95,7 +106,7 @@ def with_operator(
                 explainer = Explainer(engine, board, promises, clock)
                 access = Access(Grants({} if role is None else {os.getuid(): role}), own_uid=os.getuid() + 1)
                 server = ControlServer(
-                    context, listener, engine, reporter, retuner, explainer, _plan, _drain, access, clock
+                    context, listener, engine, reporter, retuner, explainer, _plan, _read, _drain, access, clock
                 )
                 serving = asyncio.create_task(server.run())
                 with context.socket(zmq.DEALER) as dealer:
@@ -124,8 +135,23 @@ async def _plan(op: Plan) -> Planned:
     return make_planned(span_s=op.last_s)
 
 
+async def _read(op: GetRecording) -> RecordingPart:
+    return RecordingPart(frames=bytes(range(256)), since_s=op.last_s, file=3, offset=9)
+
+
 def _drain(timeout_s: float | None) -> Draining:
     return Draining(num_in_flight=0, timeout_s=timeout_s or 30.0)
+
+
+def test_a_recording_comes_in_parts_of_bytes(tmp_path: Path) -> None:
+    async def ask(operator: Operator) -> None:
+        reply = await operator.ask("recording", last_s=60.0)
+
+        part = RecordingPart(frames=bytes(range(256)), since_s=60.0, file=3, offset=9)
+        assert msgspec.convert(reply.ok, RecordingPart) == part
+        assert (await operator.ask("recording", last_s=0.0)).error is not None
+
+    with_operator(tmp_path, ask)
 
 
 def test_status_and_snapshot_tell_of_a_daemon_with_nothing_to_do(tmp_path: Path) -> None:
