@@ -42,6 +42,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     slo_ttft: str | None = None
     prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
     overload: OverloadMode = OverloadMode.HOLD
+    prefix_cache: bool = True
     watermark: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.01
     num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     attention_backend: str = "auto"

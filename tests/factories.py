@@ -31,11 +31,15 @@ def make_request(
     arrival_s: float = 0.0,
     output_token_ids: tuple[int, ...] = (),
     ignore_eos: bool = True,
+    topic: int | None = None,
+    cache_salt: str = "",
 ) -> Request:
-    """Return a greedy request whose prompt is told by its id and length."""
+    """Return a greedy request whose prompt is told by its length and its topic, which is its id by default."""
+    first = 31 * (request_id if topic is None else topic)
     return Request(
         request_id=request_id,
-        prompt_token_ids=tuple(1 + (request_id * 31 + i) % (VOCAB_SIZE - 1) for i in range(num_prompt_tokens)),
+        prompt_token_ids=tuple(1 + (first + i) % (VOCAB_SIZE - 1) for i in range(num_prompt_tokens)),
+        cache_salt=cache_salt,
         sampling=SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=ignore_eos),
         arrival_s=arrival_s,
         output_token_ids=output_token_ids,
@@ -139,6 +143,7 @@ class Engine:
         max_batches_in_flight: int = 1,
         slo_tbt: str | None = "1s",
         prefill_order: PrefillOrder = PrefillOrder.ARRIVAL,
+        prefix_cache: bool = False,
     ) -> None:
         self.clock = VirtualClock()
         model_len = min(num_blocks * block_size, 256) if max_model_len is None else max_model_len
@@ -151,6 +156,7 @@ class Engine:
             policy=policy,
             slo_tbt=slo_tbt,
             prefill_order=prefill_order,
+            prefix_cache=prefix_cache,
         )
         self.core: EngineCore = build_core(config, self.executor, self.executor.start(), self.clock)
         self.outputs: dict[int, list[int]] = {}

@@ -1,8 +1,9 @@
 """Sends one completion with a prompt of random tokens and notes each of its tokens as it arrives."""
 
 import random
+import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sarathictl.bench.trace import RequestTrace
@@ -14,11 +15,12 @@ from sarathid.workload import random_token_ids
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """Where requests go, and where their tokens come from."""
+    """Where requests go, and where their tokens come from; none of them is in a cache, whatever ran before."""
 
     api_socket: Path
     vocab_size: int
     rng: random.Random
+    cache_salt: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     async def follow(
         self, trace: RequestTrace, num_output_tokens: int, on_token: Callable[[], None] = lambda: None
@@ -30,6 +32,7 @@ class Follower:
             "temperature": 0.0,
             "ignore_eos": True,
             "return_token_ids": True,
+            "cache_salt": self.cache_salt,
         }
         try:
             async with stream_completion(self.api_socket, body) as events:

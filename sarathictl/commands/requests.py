@@ -10,7 +10,20 @@ from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathid.protocol.control import ListRequests, RequestList, RequestStatus
 
-_HEADINGS = ("ID", "STATE", "PROMPT", "COMPUTED", "OUT/MAX", "AGE", "TTFT", "TBT LAST", "WORST", "STALLS", "CLIENT")
+_HEADINGS = (
+    "ID",
+    "STATE",
+    "PROMPT",
+    "CACHED",
+    "COMPUTED",
+    "OUT/MAX",
+    "AGE",
+    "TTFT",
+    "TBT LAST",
+    "WORST",
+    "STALLS",
+    "CLIENT",
+)
 _LEFT_ALIGNED = {"STATE", "CLIENT"}
 
 
@@ -28,6 +41,7 @@ def _cells(request: RequestStatus) -> tuple[str, ...]:
         str(request.request_id),
         request.state.value,
         str(request.num_prompt_tokens),
+        str(request.num_cached_tokens),
         str(request.num_computed_tokens),
         f"{request.num_output_tokens}/{limit}",
         units.duration(request.age_s),

@@ -43,6 +43,7 @@ def _describe(found: Status) -> Iterator[tuple[str, str]]:
         yield "model", f"{engine.model}, {engine.dtype} on {engine.device}, {engine.layout}"
         yield "", f"weights {units.size(engine.weight_bytes)}, attention {engine.attention_backend}"
         yield "KV cache", f"{units.size(engine.kv_cache_bytes)}, {_blocks(found)}"
+        yield "", _reused(found)
     if settings := found.settings:
         limits = f" of {engine.min_token_budget} to {engine.max_token_budget}" if engine else ""
         yield "budget", f"{budget_in_words(settings)} tokens an iteration{limits} (revision {settings.revision})"
@@ -73,6 +74,12 @@ def _blocks(found: Status) -> str:
     num_blocks = found.num_blocks_used + found.num_blocks_free
     used = units.share(found.num_blocks_used / num_blocks) if num_blocks else units.ABSENT
     return f"{found.num_blocks_used} of {num_blocks} blocks used ({used})"
+
+
+def _reused(found: Status) -> str:
+    wanted = found.num_cached_tokens + found.num_prefill_tokens
+    share = f" ({units.share(found.num_cached_tokens / wanted)} of what prompts needed)" if wanted else ""
+    return f"{units.tokens(found.num_cached_tokens)} reused of earlier prompts{share}"
 
 
 def _against(seen: Percentiles, target_s: float | None) -> str:

@@ -30,6 +30,7 @@ def _standing(found: RequestReasons) -> Iterator[Fact]:
 
 def _of_status(status: RequestStatus, slo: SLO) -> Iterator[Fact]:
     yield "request", f"{_name(status.request_id, status.client)}, {_state(status)}, {units.duration(status.age_s)} old"
+    yield from _cached(status.num_cached_tokens, status.num_prompt_tokens)
     if status.ttft_s is not None:
         yield "TTFT", f"{units.duration(status.ttft_s)}{_target(slo.ttft_s)}"
     if status.tbt_last_s is not None:
@@ -45,6 +46,7 @@ def _of_ended(ended: RequestStats, slo: SLO, age_s: float | None) -> Iterator[Fa
         yield "start", "it never did"
     else:
         yield "start", f"after {units.duration(ended.scheduled_s - ended.arrival_s)}"
+        yield from _cached(ended.num_cached_tokens, ended.num_prompt_tokens)
     if ended.ttft_s is not None:
         yield "TTFT", f"{units.duration(ended.ttft_s)}{_target(slo.ttft_s)}"
     if ended.tbt_max_s is not None:
@@ -53,6 +55,11 @@ def _of_ended(ended: RequestStats, slo: SLO, age_s: float | None) -> Iterator[Fa
     if ended.num_preemptions:
         times = "once" if ended.num_preemptions == 1 else f"{ended.num_preemptions} times"
         yield "preempted", f"{times}; {units.tokens(ended.num_recomputed_tokens)} computed again"
+
+
+def _cached(num_cached_tokens: int, num_prompt_tokens: int) -> Iterator[Fact]:
+    if num_cached_tokens:
+        yield "cached", f"{num_cached_tokens} of {units.tokens(num_prompt_tokens)} of prompt had been computed before"
 
 
 def _state(status: RequestStatus) -> str:

@@ -67,6 +67,10 @@ def serve(
     prefill_order: Annotated[
         str | None, _option("ORDER", "Whose prompt first: arrival or shortest-remaining [arrival].")
     ] = None,
+    prefix_cache: Annotated[
+        bool | None,
+        typer.Option("--prefix-cache/--no-prefix-cache", help="Compute what prompts begin with in common once [on]."),
+    ] = None,
     max_model_len: Annotated[str | None, _option("N", "Longest context in tokens [the model's].")] = None,
     max_num_seqs: Annotated[str | None, _option("N", "Most requests at a time [128].")] = None,
     policy: Annotated[str | None, _option("NAME", f"One of {', '.join(POLICIES)} [stall-free].")] = None,
@@ -123,6 +127,7 @@ def serve(
         "block_size": block_size,
         "watermark": watermark,
         "overload": overload,
+        "prefix_cache": None if prefix_cache is None else str(prefix_cache),
         "prefill_order": prefill_order,
         "max_model_len": max_model_len,
         "max_num_seqs": max_num_seqs,

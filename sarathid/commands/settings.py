@@ -91,6 +91,11 @@ def read_target(text: str) -> str | None:
     return None if text == "off" else text
 
 
+def read_switch(text: str) -> bool:
+    """Return whether something is switched on."""
+    return one_of("on", "off", "true", "false")(text.lower()) in ("on", "true")
+
+
 def read_quantization(text: str) -> str | None:
     """Return a kind of quantization as it is written; None for `off`."""
     kind = one_of("off", "int8", "int4")(text)
@@ -110,6 +115,7 @@ SETTINGS = (
     Setting("engine", "block_size", "block_size", read_count),
     Setting("engine", "watermark", "watermark", read_share),
     Setting("engine", "overload", "overload", one_of(*OverloadMode)),
+    Setting("engine", "prefix_cache", "prefix_cache", read_switch),
     Setting("engine", "prefill_order", "prefill_order", one_of(*PrefillOrder)),
     Setting("engine", "max_model_len", "max_model_len", read_count),
     Setting("engine", "max_num_seqs", "max_num_seqs", read_count),

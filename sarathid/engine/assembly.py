@@ -74,6 +74,7 @@ def build_core(
         watermark=config.watermark,
         prefill_order=config.prefill_order,
         sliding_window=found.sliding_window,
+        has_prefix_cache=config.prefix_cache,
     )
     return EngineCore(
         executor,

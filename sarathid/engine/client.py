@@ -145,6 +145,7 @@ class EngineClient:
         sampling: SamplingParams,
         *,
         client: str = "",
+        cache_salt: str = "",
         timeout_s: float | None = None,
     ) -> TokenStream:
         """Queue a request and return its stream, which ends with `TIMEOUT` if it has not ended after `timeout_s`.
@@ -159,6 +160,7 @@ class EngineClient:
             sampling=sampling,
             arrival_s=time.monotonic(),
             client=client,
+            cache_salt=cache_salt,
         )
         self._next_request_id += 1
         stream = TokenStream(request, self._on_close, self._on_delivery)

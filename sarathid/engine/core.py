@@ -14,7 +14,7 @@ from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import Blocker, BudgetBound, BudgetPlan, ChunkStats, EngineSettings, IterationScheduled
 from sarathid.protocol.step import ChangeSettings, SettingsApplied, StepOutput, TokenDelta
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler
 from sarathid.slo.controller import SLOController
@@ -237,6 +237,12 @@ class EngineCore:
                 start=chunk.first_position,
                 length=chunk.num_tokens,
                 num_tokens=self._scheduler[chunk.request_id].num_tokens,
+                num_cached_tokens=self._num_cached_before(chunk),
             )
             for chunk in batch.chunks
         )
+
+    def _num_cached_before(self, chunk: ScheduledSequence) -> int:
+        """Return what the prefix cache had of a sequence that this chunk starts, 0 for a later chunk."""
+        num_cached_tokens = self._scheduler[chunk.request_id].num_cached_tokens
+        return num_cached_tokens if chunk.first_position == num_cached_tokens else 0

@@ -39,6 +39,7 @@ class TokenStream:
         self._deltas: asyncio.Queue[tuple[TokenDelta, float]] = asyncio.Queue()
         self._state = RequestState.WAITING
         self._num_computed_tokens = 0
+        self._num_cached_tokens: int | None = None  # None until it first starts
         self._num_preemptions = 0
         self._ttft_s: float | None = None
         self._tbt_last_s: float | None = None
@@ -58,6 +59,11 @@ class TokenStream:
     @property
     def prompt_token_ids(self) -> tuple[int, ...]:
         return self.request.prompt_token_ids
+
+    @property
+    def num_cached_tokens(self) -> int:
+        """Tokens of the prompt that were in the prefix cache when it first started."""
+        return self._num_cached_tokens or 0
 
     @property
     def is_waiting(self) -> bool:
@@ -111,6 +117,8 @@ class TokenStream:
     def mark_chunk(self, chunk: ChunkStats) -> None:
         self._state = RequestState.PREFILL
         self._num_computed_tokens = chunk.start + chunk.length
+        if self._num_cached_tokens is None:
+            self._num_cached_tokens = chunk.num_cached_tokens
 
     def mark_preempted(self) -> None:
         self._state = RequestState.PREEMPTED
@@ -152,6 +160,7 @@ class TokenStream:
             tbt_max_s=self._tbt_max_s,
             num_stalls=self.num_stalls,
             num_preemptions=self._num_preemptions,
+            num_cached_tokens=self.num_cached_tokens,
         )
 
     def final_stats(self, stats: RequestStats) -> RequestStats:
@@ -165,6 +174,7 @@ class TokenStream:
             num_preemptions=self._num_preemptions,
             num_stalls=self.num_stalls,
             tbt_max_s=self._tbt_max_s,
+            num_cached_tokens=self.num_cached_tokens,
             delivered_tbt_p50_s=self._delivered_gaps.percentile(0.5),
             delivered_tbt_max_s=self._delivered_gaps.max_s,
         )

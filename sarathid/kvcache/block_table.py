@@ -38,6 +38,13 @@ class BlockTable:
         self.block_ids += tuple(block_ids)
         self.capacity += len(block_ids) * self.block_size
 
+    def begin_with(self, num_forgotten: int, block_ids: tuple[int, ...]) -> None:
+        """Let an empty table begin with blocks that are filled already, the first `num_forgotten` long given back."""
+        assert not self.block_ids
+        self.block_ids = (0,) * num_forgotten + block_ids
+        self.num_forgotten = num_forgotten
+        self.capacity = len(self.block_ids) * self.block_size
+
     def forget(self, num_tokens: int) -> tuple[int, ...]:
         """Return the blocks, given back by this, that hold no position from `num_tokens` on."""
         first, self.num_forgotten = self.num_forgotten, max(self.num_forgotten, num_tokens // self.block_size)

@@ -232,7 +232,10 @@ class RequestState(StrEnum):
 
 
 class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """One request that the daemon holds now; `age_s` since arrival, TBTs as the engine made them."""
+    """One request that the daemon holds now; `age_s` since arrival, TBTs as the engine made them.
+
+    `num_cached_tokens` of its prompt were in the prefix cache when it first started.
+    """
 
     request_id: int
     state: RequestState
@@ -247,6 +250,7 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
     tbt_max_s: float | None
     num_stalls: int
     num_preemptions: int
+    num_cached_tokens: int = 0
 
 
 class RequestList(msgspec.Struct, frozen=True, kw_only=True):
@@ -317,6 +321,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     is_overloaded: bool
     role: Role | None = None
     recorder: RecorderStatus | None = None
+    num_prefill_tokens: int = 0
+    num_cached_tokens: int = 0
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):

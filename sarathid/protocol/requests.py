@@ -70,7 +70,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """One request as the engine gets it.
 
     `arrival_s` is monotonic seconds when the daemon accepted it. `output_token_ids` are tokens that
-    the client already has: a new engine computes them again and goes on behind them.
+    the client already has: a new engine computes them again and goes on behind them. What was computed is shared among
+    requests of the same `cache_salt` alone.
     """
 
     request_id: int
@@ -78,4 +79,5 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     sampling: SamplingParams = SamplingParams()
     arrival_s: float = 0.0
     client: str = ""
+    cache_salt: str = ""
     output_token_ids: tuple[int, ...] = ()

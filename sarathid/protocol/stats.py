@@ -24,12 +24,16 @@ class Topic(StrEnum):
 
 
 class ChunkStats(msgspec.Struct, frozen=True):
-    """One request's prefill chunk: tokens [start, start + length) of `num_tokens` to be computed."""
+    """One request's prefill chunk: tokens [start, start + length) of `num_tokens` to be computed.
+
+    The first chunk of a request begins behind the `num_cached_tokens` that the prefix cache had.
+    """
 
     request_id: int
     start: int
     length: int
     num_tokens: int
+    num_cached_tokens: int = 0
 
 
 class TokenGap(msgspec.Struct, frozen=True, gc=False):
@@ -156,6 +160,11 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
         return sum(chunk.length for chunk in self.chunks)
 
     @property
+    def num_cached_tokens(self) -> int:
+        """Tokens that the requests which it started needed not compute."""
+        return sum(chunk.num_cached_tokens for chunk in self.chunks)
+
+    @property
     def bound(self) -> BudgetBound:
         """What kept it from more prefill tokens; a budget in tokens did where it cut a prompt or held one back."""
         if self.plan is not None:
@@ -201,7 +210,8 @@ class RequestStats(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
 
     `scheduled_s`, `first_token_s` are monotonic moments, None if they never came. Generated gaps are
     measured in the engine; delivered gaps where the daemon wrote the token to the client's socket
-    (empty percentiles are None: fewer than two tokens).
+    (empty percentiles are None: fewer than two tokens). `num_cached_tokens` of the prompt were in the prefix cache
+    when it first started.
     """
 
     request_id: int
@@ -220,6 +230,7 @@ class RequestStats(msgspec.Struct, frozen=True, kw_only=True, tag="request"):
     tbt_max_s: float | None
     delivered_tbt_p50_s: float | None = None
     delivered_tbt_max_s: float | None = None
+    num_cached_tokens: int = 0
 
     @property
     def ttft_s(self) -> float | None:

@@ -4,6 +4,7 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 
 from sarathid.kvcache.manager import KVCacheManager
+from sarathid.kvcache.prefix_cache import CachedPrefix
 from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 from sarathid.scheduler.prefill_order import Urgency, by_arrival
@@ -96,14 +97,22 @@ class BatchPlan:
                 self.blocked_by = Blocker.BUDGET
             if self.blocked_by is not None:
                 return
+            prefix = self._find_prefix(sequence)
+            sequence.num_computed_tokens = prefix.num_tokens
             num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
             if num_granted == 0:
+                sequence.num_computed_tokens = 0
                 self.blocked_by = Blocker.BUDGET
                 return
+            self._kv_cache.adopt(sequence.block_table, sequence.names, prefix)
+            sequence.start_behind(prefix)
             if num_tokens > sequence.num_tokens:
                 self._kv_cache.grow(sequence.block_table, num_tokens)
             insort(self._running, self._waiting.pop(), key=_order)
             self._schedule_chunk(sequence, num_granted)
+
+    def _find_prefix(self, sequence: Sequence) -> CachedPrefix:
+        return self._kv_cache.find_prefix(sequence.names, sequence.token_ids)
 
     def _schedule_chunk(self, sequence: Sequence, num_tokens: int) -> None:
         has_blocks = self._kv_cache.grow(sequence.block_table, sequence.num_computed_tokens + num_tokens)
@@ -142,7 +151,7 @@ class BatchPlan:
         self._preempted.append(victim.request_id)
 
     def _blocker(self, sequence: Sequence, num_tokens: int, num_watermark_blocks: int) -> Blocker | None:
-        """Return what keeps a request that takes `num_tokens` from running beside those that do."""
+        """Return what keeps a waiting sequence, with room for `num_tokens`, from running beside those that do."""
         if self._preempted or sequence.awaits_token:
             return Blocker.PREEMPTION
         if len(self._running) >= self._max_num_seqs:
@@ -151,7 +160,10 @@ class BatchPlan:
             return None  # whatever was accepted fits into an empty cache
         num_promised = sum(running.block_table.num_missing(running.num_tokens) for running in self._running)
         num_needed = self._kv_cache.num_blocks_for(num_tokens) + num_promised
-        return None if self._kv_cache.num_free_blocks - num_needed >= num_watermark_blocks else Blocker.BLOCKS
+        num_spare = self._kv_cache.num_free_blocks - num_needed - num_watermark_blocks
+        if num_spare < 0:
+            num_spare += self._kv_cache.num_in_use(self._find_prefix(sequence))
+        return None if num_spare >= 0 else Blocker.BLOCKS
 
 
 def _order(sequence: Sequence) -> int:

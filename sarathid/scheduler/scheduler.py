@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sarathid.errors import RequestRefused
 from sarathid.kvcache.manager import KVCacheManager
+from sarathid.kvcache.prefix_cache import PrefixCache
 from sarathid.protocol.requests import FinishReason, PrefillOrder, Request
 from sarathid.protocol.stats import Blocker
 from sarathid.protocol.step import TokenDelta
@@ -22,7 +23,8 @@ class SchedulerLimits:
 
     `watermark` is the share of all blocks that admission leaves free, so that running decodes can
     grow before anybody is preempted. With a `sliding_window` a token sees so many positions, its own
-    included, and blocks that no token will see again are given back.
+    included, and blocks that no token will see again are given back. With `has_prefix_cache` a request goes on behind
+    the blocks that others of its salt have filled with the same tokens.
     """
 
     num_blocks: int
@@ -33,6 +35,7 @@ class SchedulerLimits:
     eos_token_ids: frozenset[int]
     watermark: float = 0.01
     sliding_window: int | None = None
+    has_prefix_cache: bool = False
     prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
 
     def __post_init__(self) -> None:
@@ -45,7 +48,8 @@ class Scheduler:
     def __init__(self, limits: SchedulerLimits, policy: Policy) -> None:
         self.limits = limits
         self.policy = policy
-        self.kv_cache = KVCacheManager(limits.num_blocks, limits.block_size)
+        prefix_cache = PrefixCache(limits.block_size, limits.sliding_window) if limits.has_prefix_cache else None
+        self.kv_cache = KVCacheManager(limits.num_blocks, limits.block_size, prefix_cache)
         self._num_watermark_blocks = int(limits.watermark * limits.num_blocks)
         self._running: list[Sequence] = []
         self._urgency = URGENCIES[limits.prefill_order]
@@ -142,6 +146,7 @@ class Scheduler:
             sequence = self._sequences.get(scheduled.request_id)
             if sequence is None:
                 continue
+            self.kv_cache.store(sequence.block_table, sequence.names, sequence.token_ids, sequence.num_computed_tokens)
             if window is not None:
                 self.kv_cache.forget(sequence.block_table, sequence.num_computed_tokens + 1 - window)
             if scheduled.sampling is not None:
@@ -154,6 +159,7 @@ class Scheduler:
 
     def _advance(self, sequence: Sequence, token_id: int | None) -> TokenDelta:
         if token_id is None:
+            self.kv_cache.distrust(sequence.block_table)
             self._forget(sequence)
             return TokenDelta(sequence.request_id, None, FinishReason.ERROR)
         finish_reason = sequence.append(token_id, self.limits.eos_token_ids)

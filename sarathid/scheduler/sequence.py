@@ -1,6 +1,7 @@
 """The mutable life of one request inside the engine."""
 
 from sarathid.kvcache.block_table import BlockTable
+from sarathid.kvcache.prefix_cache import BlockNames, CachedPrefix
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.scheduler.batch import SamplingInput, ScheduledSequence
 
@@ -9,10 +10,11 @@ class Sequence:
     """A request's tokens, and how many of them have their keys and values in the cache.
 
     There is no phase: `num_computed_tokens` catches up with `num_tokens`, by chunks while it is far
-    behind, by one token an iteration when it has caught up. Preemption sets it back to zero. It counts a token from
+    behind, by one token an iteration when it has caught up. Preemption sets it back to zero, and a start to
+    `num_cached_tokens`, what others have computed of it. It counts a token from
     when its batch is put together, since batches run in order: what a batch in flight computes is there for the next
-    one. `awaits_token` while a batch in flight draws its next token. `last_token_s` is the monotonic moment of its
-    newest output token, noted by whoever keeps time.
+    one. `awaits_token` while a batch in flight draws its next token. `names` are those of its full blocks.
+    `last_token_s` is the monotonic moment of its newest output token, noted by whoever keeps time.
     """
 
     __slots__ = (
@@ -20,7 +22,9 @@ class Sequence:
         "block_table",
         "last_token_s",
         "max_num_tokens",
+        "names",
         "needs_history",
+        "num_cached_tokens",
         "num_computed_tokens",
         "num_preemptions",
         "num_prompt_tokens",
@@ -37,8 +41,10 @@ class Sequence:
         self.num_prompt_tokens = len(request.prompt_token_ids)
         self.order = order
         self.block_table = block_table
+        self.names = BlockNames(request.cache_salt, block_table.block_size)
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_computed_tokens = 0
+        self.num_cached_tokens = 0
         self.num_preemptions = 0
         self.num_recomputed_tokens = 0
         self.awaits_token = False
@@ -69,6 +75,16 @@ class Sequence:
     def has_prompt_left(self) -> bool:
         """Whether its next iteration is a chunk; neither this nor a decode is possible while it awaits a token."""
         return self.num_computed_tokens < len(self.token_ids) and not self.is_decoding
+
+    @property
+    def is_started(self) -> bool:
+        """Whether it holds blocks."""
+        return self.block_table.capacity > 0
+
+    def start_behind(self, prefix: CachedPrefix) -> None:
+        """Take what its blocks hold already as computed."""
+        self.num_computed_tokens = self.num_cached_tokens = prefix.num_tokens
+        self.num_recomputed_tokens -= min(prefix.num_tokens, self.num_recomputed_tokens)
 
     def schedule_decode(self) -> ScheduledSequence:
         """Return the newest token, the only one not computed, as a share of an iteration that draws the next."""

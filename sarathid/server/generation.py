@@ -45,6 +45,11 @@ class Generation:
         return len(self._stream.prompt_token_ids)
 
     @property
+    def num_cached_tokens(self) -> int:
+        """Tokens of the prompt that needed not be computed."""
+        return self._stream.num_cached_tokens
+
+    @property
     def prompt_token_ids(self) -> tuple[int, ...]:
         return self._stream.prompt_token_ids
 

@@ -135,7 +135,7 @@ def _unfinished(status: RequestStatus, now_s: float, max_model_len: int) -> Past
         arrival_s=arrival_s,
         first_token_s=None if status.ttft_s is None else arrival_s + status.ttft_s,
         ended_s=math.inf,
-        num_prompt_tokens=status.num_prompt_tokens,
+        num_prompt_tokens=status.num_prompt_tokens - status.num_cached_tokens,
         num_output_tokens=max(1, room if status.max_tokens is None else min(status.max_tokens, room)),
     )
 

@@ -69,6 +69,8 @@ class StatusReporter:
             is_overloaded=board.overload is not None and self._engine.num_in_flight > 0,
             role=role,
             recorder=self._recorder_status(),
+            num_prefill_tokens=board.num_prefill_tokens,
+            num_cached_tokens=board.num_cached_tokens,
         )
 
     def snapshot(self, num_iterations: int, role: Role | None = None) -> Snapshot:

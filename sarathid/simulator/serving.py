@@ -84,6 +84,7 @@ class Serving:
             watermark=self.watermark,
             overload=self.overload,
             prefill_order=self.prefill_order,
+            prefix_cache=False,  # planned requests have lengths and no words
             slo_tbt=None if self.slo_tbt_s is None else f"{self.slo_tbt_s}s",
         )
 

@@ -104,7 +104,7 @@ class TimeBudget:
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         """Return how many of `num_wanted` prompt tokens fit, and count them."""
-        if sequence.num_computed_tokens == 0 and self._must_wait(sequence):
+        if not sequence.is_started and self._must_wait(sequence):
             return self._end(BudgetBound.HOLD)
         num_possible = min(num_wanted, self._max_tokens - self.num_tokens)
         if num_possible <= 0:

@@ -37,6 +37,7 @@ class Board:
         self.num_iterations = 0
         self.num_output_tokens = 0
         self.num_prefill_tokens = 0
+        self.num_cached_tokens = 0
         self.num_preemptions = 0
         self.num_finished: Counter[FinishReason] = Counter()
         self.num_stalls: Counter[StallCause] = Counter()
@@ -97,6 +98,7 @@ class Board:
         self.num_by_bound[stats.bound] += 1
         self.num_output_tokens += len(stats.gaps) + len(stats.first_tokens)
         self.num_prefill_tokens += stats.num_prefill_tokens
+        self.num_cached_tokens += stats.num_cached_tokens
         self.num_preemptions += len(stats.preempted)
         self.iteration_seconds.record(stats.duration_s)
         for gap in stats.gaps:

@@ -20,7 +20,10 @@ _MAX_FACTORS = 32  # of a regime in a slice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
-    """A request as it came and went, in monotonic seconds; one that has not ended ends at infinity."""
+    """A request as it came and went, in monotonic seconds; one that has not ended ends at infinity.
+
+    The `num_prompt_tokens` are those that had to be computed.
+    """
 
     arrival_s: float
     first_token_s: float | None
@@ -159,7 +162,7 @@ class RecentLoad:
                 arrival_s=stats.arrival_s,
                 first_token_s=stats.first_token_s,
                 ended_s=stats.finished_s,
-                num_prompt_tokens=stats.num_prompt_tokens,
+                num_prompt_tokens=stats.num_prompt_tokens - stats.num_cached_tokens,
                 num_output_tokens=stats.num_output_tokens,
             )
         )

@@ -36,11 +36,13 @@ class RequestTimeline:
         self.scheduled_s: float | None = None
         self.first_token_s: float | None = None
         self.num_stalls = 0
+        self.num_cached_tokens = 0
         self._gaps_s = array("d")
 
     def mark_scheduled(self, now_s: float) -> None:
         if self.scheduled_s is None:
             self.scheduled_s = now_s
+            self.num_cached_tokens = self._sequence.num_cached_tokens
 
     def mark_token(self, now_s: float) -> float | None:
         """Note a token; return its TBT, or None for the first token that this engine made."""
@@ -75,4 +77,5 @@ class RequestTimeline:
             num_stalls=self.num_stalls,
             tbt_p50_s=median_low(self._gaps_s) if self._gaps_s else None,
             tbt_max_s=max(self._gaps_s, default=None),
+            num_cached_tokens=self.num_cached_tokens,
         )

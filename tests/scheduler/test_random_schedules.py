@@ -24,6 +24,7 @@ def random_engine(random: Random) -> Engine:
         prefill_order=random.choice(tuple(PrefillOrder)),
         policy=random.choice(("stall-free", *POLICIES)),
         max_batches_in_flight=random.choice((1, 1, 1, 2, 3, 4)),
+        prefix_cache=random.random() < 0.5,
     )
 
 
@@ -65,6 +66,7 @@ def run_random_schedule(random: Random) -> None:
                 len(requests) + 1,
                 num_prompt_tokens=random.randint(1, max_model_len - 1),
                 max_tokens=random.choice((1, 3, 9, None)),
+                topic=random.choice((None, 1, 2)),
             )
             requests[request.request_id] = request
             engine.add(request)

@@ -1,6 +1,7 @@
 """The daemon's reasons, from an engine that recites and the board that folds its records."""
 
 import asyncio
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def with_explainer(directory: Path, use: Use) -> None:
 
 
 def submit(engine: EngineClient, num_prompt_tokens: int, max_tokens: int) -> TokenStream:
+    """Queue a request that has blocks of its own."""
     prompt = tuple(1 + index % 100 for index in range(num_prompt_tokens))
-    return engine.submit(prompt, SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True))
+    sampling = SamplingParams(temperature=0.0, max_tokens=max_tokens, ignore_eos=True)
+    return engine.submit(prompt, sampling, cache_salt=uuid.uuid4().hex)
 
 
 async def read(stream: TokenStream) -> None:

@@ -167,7 +167,11 @@ class OpenAIServer:
     ) -> Response:
         seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
         stream = self._engine.submit(
-            prompt, sampling_params(body, seed), client=client_label(request, body.user), timeout_s=body.timeout
+            prompt,
+            sampling_params(body, seed),
+            client=client_label(request, body.user),
+            cache_salt=cache_salt(request, body.cache_salt),
+            timeout_s=body.timeout,
         )
         generation = Generation(
             stream, self._tokenizer.detokenizer(), body.stop_strings, tells_every_token=body.return_token_ids
@@ -198,6 +202,14 @@ def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
 def client_label(request: Request, user: str) -> str:
     """Return who asks: the client as the daemon knows it, then what the request's `user` field claims."""
     return f"{request.state.client.label} {printable(user, 64)}".strip()
+
+
+def cache_salt(request: Request, own: str) -> str:
+    """Return what keeps this user's cached prompts from other users, who could tell by the time what is cached.
+
+    `own` is the client's: requests with different ones share nothing either.
+    """
+    return f"{getattr(request.state, 'peer', '').partition('/')[0]}/{own}"
 
 
 async def read_body(request: Request) -> bytes:

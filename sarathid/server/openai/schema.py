@@ -69,6 +69,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     stop_token_ids: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
     return_token_ids: bool = False
+    cache_salt: Annotated[str, Meta(max_length=256)] = ""
     timeout: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
 
     @property
@@ -124,10 +125,17 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fiel
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
 
+class PromptTokensDetails(msgspec.Struct, frozen=True):
+    """Of the prompt's tokens, how many were in the prefix cache."""
+
+    cached_tokens: int
+
+
 class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: int
     completion_tokens: int
     total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
 
 
 class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from sarathid.protocol.requests import FinishReason
 from sarathid.server.generation import Generation
 from sarathid.server.openai.errors import error_body, error_response
 from sarathid.server.openai.reply import ReplyFormat
-from sarathid.server.openai.schema import Usage
+from sarathid.server.openai.schema import PromptTokensDetails, Usage
 
 ENGINE_FAILED = "the engine failed while it worked on this request; the daemon's log says why"
 
@@ -88,7 +88,7 @@ class StreamedReply(Response):
 def usage_of(generation: Generation) -> Usage:
     """Return what a request has used so far, in tokens; the token that ended it counts."""
     num_prompt, num_output = generation.num_prompt_tokens, generation.num_output_tokens
-    return Usage(num_prompt, num_output, num_prompt + num_output)
+    return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(generation.num_cached_tokens))
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

@@ -39,13 +39,40 @@ async def events_of(api: Api, path: str, body: dict[str, Any]) -> list[Any]:
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
+def usage(num_prompt: int, num_output: int, num_cached: int = 0) -> dict[str, Any]:
+    """Return what a reply says was used."""
+    return {
+        "prompt_tokens": num_prompt,
+        "completion_tokens": num_output,
+        "total_tokens": num_prompt + num_output,
+        "prompt_tokens_details": {"cached_tokens": num_cached},
+    }
+
+
 def test_a_completion_has_text_reason_and_usage(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         reply = (await api.http.post("/v1/completions", json={"prompt": "abc", "max_tokens": 4})).json()
         assert reply["choices"] == [{"text": "Once", "index": 0, "logprobs": None, "finish_reason": "length"}]
-        assert reply["usage"] == {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+        assert reply["usage"] == usage(3, 4)
         assert (reply["object"], reply["model"]) == ("text_completion", MODEL)
         assert reply["system_fingerprint"].endswith(MODEL)
+
+    with_api(tmp_path, use)
+
+
+def test_usage_tells_what_was_cached_of_the_prompt_for_this_user_and_this_salt(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        async def num_cached(**fields: Any) -> int:
+            body = {"prompt": "x" * 30, "max_tokens": 1, **fields}
+            reply = (await api.http.post("/v1/completions", json=body)).json()
+            return int(reply["usage"]["prompt_tokens_details"]["cached_tokens"])
+
+        assert await num_cached() == 0
+        assert await num_cached() == 28
+        assert await num_cached(cache_salt="mine") == 0
+        assert await num_cached(cache_salt="mine") == 28
+        assert (await api.ended.get()).num_cached_tokens == 0
+        assert (await api.ended.get()).num_cached_tokens == 28
 
     with_api(tmp_path, use)
 
@@ -68,11 +95,11 @@ def test_a_temperature_that_nothing_can_be_divided_by_is_greedy(asked: float, dr
 def test_a_completion_streams_one_event_a_text_and_then_usage(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         body = {"prompt": "abc", "max_tokens": 16, "stream_options": {"include_usage": True}}
-        *events, usage = await events_of(api, "/v1/completions", body)
+        *events, last = await events_of(api, "/v1/completions", body)
         assert [event["choices"][0]["text"] for event in events] == ["a", "😀", ""]
         assert [event["choices"][0]["finish_reason"] for event in events] == [None, None, "stop"]
-        assert usage["choices"] == []
-        assert usage["usage"] == {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9}
+        assert last["choices"] == []
+        assert last["usage"] == usage(3, 6)
 
     with_api(tmp_path, use, "a😀")
 
