@@ -205,11 +205,11 @@ def client_label(request: Request, user: str) -> str:
 
 
 def cache_salt(request: Request, own: str) -> str:
-    """Return what keeps this user's cached prompts from other users, who could tell by the time what is cached.
+    """Return what keeps cached prompts from other users and keys, who could tell by the time what is cached.
 
     `own` is the client's: requests with different ones share nothing either.
     """
-    return f"{getattr(request.state, 'peer', '').partition('/')[0]}/{own}"
+    return f"{request.state.client.owner}/{own}"
 
 
 async def read_body(request: Request) -> bytes:
