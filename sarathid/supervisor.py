@@ -23,6 +23,7 @@ STABLE_AFTER_S = 60.0
 STOP_TIMEOUT_S = 5.0
 LAST_WORDS_TIMEOUT_S = 1.0
 LISTEN_EVERY_S = 0.25
+MAX_PATIENCE = 16  # times what is too long
 
 log = logging.getLogger(__name__)
 
@@ -56,21 +57,22 @@ class EngineSupervisor:
         self._command = command
         self._process: Process | None = None
         self._num_restarts_in_a_row = 0
+        self._patience = 1
         self._up_since_s = 0.0
         self.num_restarts = 0
 
     async def run(self) -> None:
         """Start an engine, and another one whenever it dies or hangs, until cancelled.
 
-        Raises `EngineFailed` when the first one can't start, or when `max_restarts` in a row did not
-        last for `STABLE_AFTER_S`.
+        Raises `EngineFailed` when the first one can't start, or when `max_restarts` in a row neither served a request
+        nor lasted for `STABLE_AFTER_S`.
         """
         await self._start()
         while True:
             self._on_up()
             self._up_since_s = time.monotonic()
             reason = await self._serve_until_down()
-            if self._is_stable:
+            if self._is_stable or self._client.num_served:
                 self._num_restarts_in_a_row = 0
             await self._restart(reason)
 
@@ -129,7 +131,10 @@ class EngineSupervisor:
             await asyncio.wait((talking, ended, hung), return_when=asyncio.FIRST_COMPLETED)
             if talking.done():
                 return _words_of(talking)
-            return f"the engine {_how_it_ended(ended.result()) if ended.done() else hung.result()}"
+            if ended.done():
+                return f"the engine {_how_it_ended(ended.result())}"
+            self._patience = min(MAX_PATIENCE, 2 * self._patience)
+            return f"the engine {hung.result()}"
         finally:
             for task in (talking, ended, hung):
                 task.cancel()
@@ -138,11 +143,13 @@ class EngineSupervisor:
     async def _listen(self) -> str:
         """Wait until the engine has been silent for too long, and return how it hangs.
 
-        Each restart in a row doubles what is too long, until the engine is stable: if it is slow, not dead, it gets its
-        iteration done.
+        Each hang doubles what is too long, until an engine is stable: if it is slow, not dead, it gets its iteration
+        done.
         """
         silence = self._client.silence
-        while not silence.exceeds(1 if self._is_stable else 1 << self._num_restarts_in_a_row):
+        while not silence.exceeds(self._patience):
+            if self._is_stable:
+                self._patience = 1
             await asyncio.sleep(LISTEN_EVERY_S)
             silence.lasts(LISTEN_EVERY_S)
         return str(silence)

@@ -162,3 +162,17 @@ def test_restarts_are_used_up(tmp_path: Path) -> None:
 
     with pytest.raises(EngineFailed, match="restarted 1 times in vain"):
         supervise(tmp_path, use, max_restarts=1)
+
+
+def test_engines_that_served_before_they_died_are_no_restarts_in_vain(tmp_path: Path) -> None:
+    async def use(supervised: Supervised) -> None:
+        for _ in range(3):
+            await supervised.up.wait()
+            stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=2, temperature=0.0))
+            assert len([delta async for delta in stream]) == 2
+            stream.close()
+            supervised.up.clear()
+            os.kill(supervised.engine_pid, signal.SIGKILL)
+        await supervised.up.wait()
+
+    supervise(tmp_path, use, max_restarts=1)

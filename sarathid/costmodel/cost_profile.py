@@ -166,9 +166,10 @@ class CostProfile(_Figures, frozen=True, kw_only=True):
         stages = f"-pp{shape.pipeline_parallel}" if shape.pipeline_parallel > 1 else ""
         return f"{shape.device}/{shape.model}-tp{shape.tensor_parallel}{stages}"
 
-    def num_blocks(self, block_size: int) -> int:
-        """Return how many blocks of `block_size` tokens the devices' KV caches hold."""
-        return self.memory.kv_cache_bytes // (self.memory.kv_bytes_per_token * block_size)
+    def num_blocks(self, block_size: int, kv_cache_bytes: int | None = None) -> int:
+        """Return how many blocks of `block_size` tokens a device's KV cache holds, of its own size or of another."""
+        num_bytes = self.memory.kv_cache_bytes if kv_cache_bytes is None else kv_cache_bytes
+        return num_bytes // (self.memory.kv_bytes_per_token * block_size)
 
 
 def parse_profile(text: str | bytes, origin: str | Path) -> CostProfile:

@@ -69,6 +69,7 @@ class EngineClient:
         self.settings: EngineSettings | None = None
         self.is_ready = False
         self.silence = EngineSilence()
+        self.num_served = 0  # requests that the present engine brought to a good end
         self._max_queue_len = max_queue_len
         self._max_waiting_tokens = max_waiting_tokens
         self._sheds_overload = sheds_overload
@@ -109,6 +110,7 @@ class EngineClient:
         assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
         self.info = message.info
         self.silence = EngineSilence()
+        self.num_served = 0
         self.settings = self.settings or message.settings
         first_iteration = max(self._next_iteration, self._in_force_from)
         self._tell(Resume(first_iteration=first_iteration, settings=self.settings))
@@ -308,6 +310,7 @@ class EngineClient:
             self._is_overloaded = output.overload.is_overloaded
             self._publish(output.overload)
         for stats in output.finished:
+            self.num_served += stats.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
             stream = self._streams.get(stats.request_id)
             if stream is not None:
                 stream.stats = stats

@@ -95,13 +95,15 @@ def _profile(config: EngineConfig, found: ExecutorInfo) -> CostProfile | None:
 
 def _executor(config: EngineConfig) -> Executor:
     if config.simulate is not None:
-        cost_model = IterationCostModel(find_profile(config.simulate))
-        max_model_len = config.max_model_len or _SIMULATED_MODEL_LEN
+        profile = find_profile(config.simulate)
+        block_size = config.block_size or _SIMULATED_BLOCK_SIZE
         return SimulatedExecutor(
-            cost_model,
+            IterationCostModel(profile),
             MonotonicClock(),
-            max_model_len=max_model_len,
-            block_size=config.block_size or _SIMULATED_BLOCK_SIZE,
+            max_model_len=config.max_model_len or _SIMULATED_MODEL_LEN,
+            block_size=block_size,
+            num_blocks=profile.num_blocks(block_size, config.kv_memory_bytes),
+            chains=True,
         )
     # Deferred: a simulated engine needs no torch.
     from sarathid.executor.local import LocalExecutor

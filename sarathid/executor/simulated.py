@@ -10,10 +10,11 @@ from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.pipeline import Pipeline, StageWork
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1 << 16
 TOKEN_ID = 1000  # a word in any vocabulary, not a special token
+_NUM_CHAINED = 1000  # token ids from TOKEN_ID on that chains are of
 _ISOLATED_NUM_SEQS = 32
 _ISOLATED_CONTEXT_LEN = 4096
 
@@ -21,7 +22,7 @@ _ISOLATED_CONTEXT_LEN = 4096
 @dataclass(frozen=True, slots=True)
 class _Submitted:
     stages: tuple[StageWork, ...]
-    num_samples: int
+    token_ids: tuple[int, ...]
 
     @property
     def finished_s(self) -> float:
@@ -37,11 +38,12 @@ class DevicePace(Protocol):
 
 
 class SimulatedExecutor:
-    """An executor that answers with one token, never the end of a sequence, given when a real one would.
+    """An executor that answers with tokens that mean nothing, never the end of a sequence, when a real one would.
 
     A batch runs through the profile's pipeline stages, behind the batches before it; as many may be in flight
     as there are stages. Under a virtual clock a run takes no time but the scheduler's. `num_blocks` None is what the
-    profile has memory for; a `pace` makes the device differ from its profile.
+    profile has memory for; a `pace` makes the device differ from its profile. With `chains` a token follows from the
+    one before it and its place, so that an output tells whether one was lost, repeated or mixed up; else all are one.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SimulatedExecutor:
         block_size: int,
         num_blocks: int | None = None,
         pace: DevicePace | None = None,
+        chains: bool = False,
     ) -> None:
         self._pipeline = Pipeline(cost_model.num_stages)
         self._cost_model = cost_model
@@ -61,6 +64,7 @@ class SimulatedExecutor:
         self._block_size = block_size
         self._num_blocks = cost_model.profile.num_blocks(block_size) if num_blocks is None else num_blocks
         self._pace = pace
+        self._chains = chains
         self._submitted: deque[_Submitted] = deque()
 
     @property
@@ -106,13 +110,12 @@ class SimulatedExecutor:
             factor = self._pace.factor(features)
             stage_s = tuple([seconds * factor for seconds in stage_s])
         stages = self._pipeline.run(self._clock.now_s(), stage_s)
-        num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)
-        self._submitted.append(_Submitted(stages, num_samples))
+        self._submitted.append(_Submitted(stages, self._tokens_of(batch)))
 
     def collect(self) -> ExecutorOutput:
         oldest = self._submitted.popleft()
         self._clock.wait_until(oldest.finished_s)
-        return ExecutorOutput((TOKEN_ID,) * oldest.num_samples, oldest.stages)
+        return ExecutorOutput(oldest.token_ids, oldest.stages)
 
     def has_room_at(self, time_s: float) -> bool:
         """Whether one more batch could be submitted at `time_s`, before the oldest one is done."""
@@ -121,6 +124,17 @@ class SimulatedExecutor:
 
     def close(self) -> None:
         self._submitted.clear()
+
+    def _tokens_of(self, batch: ScheduledBatch) -> tuple[int, ...]:
+        if self._chains:
+            return tuple([_next_token(row) for row in batch.sequences if row.sampling is not None])
+        num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)
+        return (TOKEN_ID,) * num_samples
+
+
+def _next_token(row: ScheduledSequence) -> int:
+    position = row.first_position + row.num_tokens
+    return TOKEN_ID + (31 * row.token_ids[-1] + position) % _NUM_CHAINED
 
 
 def isolated_decode_s(cost_model: IterationCostModel) -> float:
