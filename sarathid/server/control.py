@@ -122,7 +122,7 @@ class ControlServer:
             message = decode(body, dict[str, Any], MAX_CONTROL_BYTES)
         except CodecError as error:
             return fault(None, ErrorCode.MALFORMED, str(error))
-        request_id = message.get("id") if isinstance(message.get("id"), int) else None
+        request_id = message.get("id") if type(message.get("id")) is int else None  # True is an int, and no id
         try:
             op = parse_op(message)
             client = self._permitted(op, peer)

@@ -313,6 +313,7 @@ def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:
         ([b"\x81\xa2op" + b"\x91" * 1000 + b"\x01"], ErrorCode.UNKNOWN_OP),
         ([msgpack.packb({"op": "set-policy", "policy": "x" * 65})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-budget"})], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "set-budget", "id": True})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-budget", "budget": "many"})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "drain", "timeout_s": -1})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-policy", "policy": "nope"})], ErrorCode.OUT_OF_RANGE),
