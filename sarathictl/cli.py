@@ -32,6 +32,7 @@ COMMANDS = {
     "generate": "Complete a prompt, streaming the text.",
     "chat": "Talk with the model.",
     "bench": "Put a known load on the daemon and measure what its clients see.",
+    "selftest": "Put the daemon to the test: malformed frames, killed engines, many requests.",
     "demo": "Serve a small model, freeze its streams with long prompts, then thaw them.",
 }
 
