@@ -1,5 +1,6 @@
 """`sarathictl`: watch a sarathid daemon, ask it, retune it. One module a command, loaded when it is called."""
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -7,11 +8,13 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sarathictl.client.endpoint import resolve_endpoint
+from sarathictl.client.contexts import control_file_path, read_control_file
+from sarathictl.client.endpoint import SSH_SCHEME, Endpoint, choose_address, local_endpoint
 from sarathictl.invocation import Invocation, terminal_has_color, terminal_is_ascii
-from sarathictl.output import exit_code_of, print_error
+from sarathictl.output import exit_code_of, print_error, print_words
 from sarathid.command_line import run
 from sarathid.errors import SarathiError
+from sarathid.protocol.roles import Role
 from sarathid.version import __version__
 
 COMMANDS = {
@@ -36,6 +39,8 @@ COMMANDS = {
     "demo": "Serve a small model, freeze its streams with long prompts, then thaw them.",
 }
 
+INNER_COMMANDS = ("_stdio",)  # for our own use at the other end of an ssh
+
 
 class CommandTable(TyperGroup):
     """Imports a command's module when it is called, so that `--help` needs none of them.
@@ -48,7 +53,7 @@ class CommandTable(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS and cmd_name not in INNER_COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
         command = getattr(import_module(f"sarathictl.commands.{name}"), name)
@@ -83,26 +88,58 @@ def _print_version(is_wanted: bool) -> None:
 def sarathictl(
     context: typer.Context,
     addr: Annotated[
-        str | None, typer.Option("--addr", "-A", metavar="DIR", help="The daemon's runtime directory, or unix://DIR.")
+        str | None,
+        typer.Option(
+            "--addr", "-A", metavar="DIR", help="The daemon's runtime directory, unix://DIR or ssh://[USER@]HOST[/DIR]."
+        ),
+    ] = None,
+    context_name: Annotated[
+        str | None, typer.Option("--context", "-c", metavar="NAME", help="A daemon by its name in ctl.toml.")
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for an answer.")] = 5.0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as $NO_COLOR).")] = False,
     ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Change nothing, whatever the daemon permits.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Answer yes where there would be a question.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing beside the answer.")] = False,
     version: Annotated[  # noqa: ARG001 (its callback answers)
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Watch a sarathid daemon, ask it, and retune it while it runs."""
+    choice = choose_address(addr, context_name, os.environ, read_control_file(control_file_path()))
+    is_read_only = read_only or choice.is_read_only or bool(os.environ.get("SARATHID_READONLY"))
     context.obj = Invocation(
-        endpoint=resolve_endpoint(addr),
+        endpoint=_endpoint_of(choice.addr, context),
+        choice=choice,
+        limit=Role.READ if is_read_only else Role.ADMIN,
+        is_sure=yes,
         timeout_s=timeout,
         is_json=json,
         is_quiet=quiet,
         has_color=terminal_has_color(no_color),
         is_ascii=terminal_is_ascii(ascii_),
     )
+
+
+def _endpoint_of(addr: str, context: typer.Context) -> Endpoint:
+    """Return where the daemon is reached; for one over ssh, through a bridge that lasts as long as the command."""
+    if not addr.startswith(SSH_SCHEME):
+        return local_endpoint(addr)
+    from sarathictl.client.ssh_bridge import SshBridge, read_ssh_address  # deferred: few calls go to another machine
+
+    bridge = SshBridge(read_ssh_address(addr))
+
+    def close() -> None:
+        bridge.close()
+        if bridge.failure:
+            print_words(bridge.failure)
+
+    context.call_on_close(close)
+    return bridge.endpoint
 
 
 def main() -> None:

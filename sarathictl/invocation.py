@@ -4,26 +4,54 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from sarathictl.client.endpoint import Endpoint
+from sarathictl.client.endpoint import Choice, Endpoint
 from sarathictl.output import print_data, print_json, print_words
+from sarathid.errors import NotPermitted
+from sarathid.protocol.roles import Role
+
+if TYPE_CHECKING:
+    from sarathictl.client.control import ControlAsk, ControlClient
 
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invocation:
-    """One call of `sarathictl`: which daemon, how patient, and how to print."""
+    """One call of `sarathictl`: which daemon and what chose it, what may be done there, how patient, and how to print.
+
+    `limit` is the most that is asked of the daemon, whatever it would permit.
+    """
 
     endpoint: Endpoint
+    choice: Choice
+    limit: Role = Role.ADMIN
+    is_sure: bool = False
     timeout_s: float
     is_json: bool
     is_quiet: bool
     has_color: bool
     is_ascii: bool
+
+    def connect(self) -> "ControlClient":
+        """Return a connection to the daemon's control socket; raises `NotReachable`."""
+        from sarathictl.client.control import ControlClient  # deferred: `--help` needs no socket
+
+        return ControlClient(self.endpoint.control, self.timeout_s, limit=self.limit)
+
+    def ask(self, timeout_s: float | None = None) -> "ControlAsk":
+        """Return what asks the daemon from any thread, and waits `timeout_s` for an answer, by default as asked."""
+        from sarathictl.client.control import ControlAsk  # deferred: `--help` needs no socket
+
+        return ControlAsk(self.endpoint, timeout_s or self.timeout_s, limit=self.limit)
+
+    def check_may(self, needed: Role) -> None:
+        """Raise `NotPermitted` when less than the role `needed` was asked for."""
+        if not self.limit.includes(needed):
+            raise NotPermitted("only reading was asked for (--read-only)")
 
     def answer(self, fields: Mapping[str, Any], text: str) -> None:
         """Print what was asked for: `text`, or `fields` where JSON is wanted."""

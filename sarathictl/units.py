@@ -48,6 +48,14 @@ def short_duration(seconds: float | None) -> str:
     return duration(seconds).replace(" ", "")
 
 
+def duration_name(span_s: float) -> str:
+    """Return the name of a whole span: `"10 s"`, `"5 m"`, `"1 h"`."""
+    for unit_s, unit in ((3600.0, "h"), (60.0, "m")):
+        if span_s >= unit_s:
+            return f"{span_s / unit_s:.0f} {unit}"
+    return f"{span_s:.0f} s"
+
+
 def size(num_bytes: int) -> str:
     """Return `"1.5 GiB"` or `"98 MiB"`."""
     if num_bytes >= _GIB:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter, deque
+from collections.abc import Iterator
 from functools import lru_cache
 
 RELATIVE_ERROR = 0.01
@@ -51,6 +52,11 @@ class LatencyHistogram:
             if seen >= rank:
                 return min(_middle_of(bucket), self.max_s)
         return self.max_s
+
+    def buckets(self) -> Iterator[tuple[float, int]]:
+        """Yield the upper edge in seconds and the number of samples of each bucket that has any, the shortest first."""
+        for bucket in sorted(self._counts):
+            yield math.exp(bucket * _LOG_GAMMA), self._counts[bucket]
 
     def num_at_most(self, seconds: float) -> int:
         """Return how many samples are at most `seconds` (within 1 %)."""

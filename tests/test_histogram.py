@@ -1,5 +1,6 @@
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,14 @@ def test_a_window_forgets_what_is_older_than_it() -> None:
     assert window.max_s(now_s=9.0) == 5.0
     assert window.max_s(now_s=12.0) == 0.1
     assert window.count(now_s=40.0) == 0
+
+
+def test_the_buckets_hold_every_sample_under_their_upper_edges() -> None:
+    histogram = LatencyHistogram()
+    for seconds in (0.01, 0.01, 0.2):
+        histogram.record(seconds)
+    (short_s, num_short), (long_s, num_long) = histogram.buckets()
+    assert (num_short, num_long) == (2, 1)
+    assert short_s == pytest.approx(0.01, rel=0.02)
+    assert long_s == pytest.approx(0.2, rel=0.02)
+    assert 0.01 <= short_s < 0.2 <= long_s

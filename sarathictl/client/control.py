@@ -11,9 +11,10 @@ import msgspec
 import zmq
 
 from sarathictl.client.endpoint import Endpoint, check_reachable
-from sarathid.errors import CodecError, ConfigError, ControlRefused
+from sarathid.errors import CodecError, ConfigError, ControlRefused, NotPermitted
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ControlReply, ControlRequest
+from sarathid.protocol.roles import Role
 
 DEFAULT_TIMEOUT_S = 5.0
 LOOK_EVERY_S = 1.0
@@ -24,11 +25,12 @@ Reply = TypeVar("Reply")
 class ControlClient:
     """A connection to one daemon's control socket, for one thread; a context manager.
 
-    Raises `NotReachable` when it is built and nobody listens.
+    It sends nothing that needs more than the role `limit`. Raises `NotReachable` when it is built and nobody listens.
     """
 
-    def __init__(self, socket_path: Path, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, socket_path: Path, timeout_s: float = DEFAULT_TIMEOUT_S, *, limit: Role = Role.ADMIN) -> None:
         check_reachable(socket_path)
+        self._limit = limit
         self._socket_path = socket_path
         self._timeout_s = timeout_s
         self._ids = count(1)
@@ -53,8 +55,10 @@ class ControlClient:
 
         Raises `ControlRefused` when the daemon refuses it, `TimeoutError` when no answer comes in
         time, `NotReachable` when the daemon is gone, `CodecError` when the answer is not of
-        `reply_type`, and `ConfigError` when no message can hold `op`.
+        `reply_type`, `ConfigError` when no message can hold `op`, and `NotPermitted` when it needs more than the limit.
         """
+        if not self._limit.includes(op.needs):
+            raise NotPermitted("this changes the daemon, and only reading was asked for (--read-only)")
         request_id = next(self._ids)
         try:
             message = encode(msgspec.structs.replace(op, id=request_id))
@@ -85,10 +89,11 @@ class ControlClient:
 class ControlAsk:
     """Asks over a connection of its own each time, so that any thread may."""
 
-    def __init__(self, endpoint: Endpoint, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(self, endpoint: Endpoint, timeout_s: float = DEFAULT_TIMEOUT_S, *, limit: Role = Role.ADMIN) -> None:
         self._endpoint = endpoint
         self._timeout_s = timeout_s
+        self._limit = limit
 
     def __call__(self, op: ControlRequest, reply_type: type[Reply]) -> Reply:
-        with ControlClient(self._endpoint.control, self._timeout_s) as client:
+        with ControlClient(self._endpoint.control, self._timeout_s, limit=self._limit) as client:
             return client.request(op, reply_type)

@@ -1,12 +1,15 @@
 """Which daemon is meant, and where its sockets are."""
 
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sarathictl.client.contexts import ControlFile
 from sarathid.errors import ConfigError, NotPermitted, NotReachable
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_socket_path, runtime_dir
 
+SSH_SCHEME = "ssh://"
 _UNIX_SCHEME = "unix://"
 
 
@@ -29,17 +32,54 @@ class Endpoint:
         return check_socket_path(self.runtime_dir / STATS_SOCKET)
 
 
-def resolve_endpoint(address: str | None) -> Endpoint:
-    """Return the daemon that `address` (a runtime directory or `unix://DIR`) or the environment names.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The address that is meant, what chose it, and whether only reading is wanted there; "" is this machine's own."""
 
-    Raises `ConfigError` for any other scheme.
+    addr: str
+    origin: str
+    is_read_only: bool = False
+
+
+def choose_address(addr: str | None, context: str | None, environment: Mapping[str, str], file: ControlFile) -> Choice:
+    """Return which daemon the flags mean, else the environment, else the file's current context.
+
+    Raises `ConfigError` for a context that there is not.
     """
-    if not address:
+    if addr:
+        return Choice(addr, "--addr")
+    if context:
+        return _choice_of(context, file, "--context")
+    if named := environment.get("SARATHID_ADDR"):
+        return Choice(named, "$SARATHID_ADDR")
+    if named := environment.get("SARATHID_CONTEXT"):
+        return _choice_of(named, file, "$SARATHID_CONTEXT")
+    if named := environment.get("SARATHID_RUNTIME_DIR"):
+        return Choice(named, "$SARATHID_RUNTIME_DIR")
+    if file.current is not None:
+        return _choice_of(file.current, file, "ctl.toml")
+    return Choice("", "default")
+
+
+def _choice_of(context: str, file: ControlFile, origin: str) -> Choice:
+    found = file.context(context)
+    return Choice(found.addr, f"{origin} {context}", found.read_only)
+
+
+def local_endpoint(addr: str) -> Endpoint:
+    """Return the daemon on this machine that a runtime directory, `unix://DIR` or "" names.
+
+    Its control socket may be named in the directory's place. Raises `ConfigError` for any other scheme.
+    """
+    if not addr:
         return Endpoint(runtime_dir())
-    path = address.removeprefix(_UNIX_SCHEME)
+    path = addr.removeprefix(_UNIX_SCHEME)
     if "://" in path:
-        raise ConfigError(f"cannot reach {address!r}; name a runtime directory or unix://DIRECTORY")
-    return Endpoint(Path(path).expanduser())
+        raise ConfigError(
+            f"cannot reach {addr!r}; name a runtime directory, unix://DIRECTORY or ssh://[USER@]HOST[/DIR]"
+        )
+    directory = Path(path).expanduser()
+    return Endpoint(directory.parent if directory.name == CONTROL_SOCKET else directory)
 
 
 def check_reachable(socket_path: Path) -> None:

@@ -7,7 +7,6 @@ import msgspec
 import typer
 
 from sarathictl import units
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.state.retuning import audit_line
 from sarathid.protocol.control import AuditTrail, GetAudit
@@ -22,7 +21,7 @@ def audit(
     """Print the audit log: who changed what, why, and what came of it."""
     invocation = invocation_of(context, is_json=json)
     since_s = 0.0 if since is None else time.time() - units.parse_duration_s(since)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         found = client.request(GetAudit(since_s=since_s, by=by), AuditTrail)
     if found.num_left_out:
         invocation.say(f"{found.num_left_out} older entries are left out; narrow it with --since or --by")

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathid.protocol.control import Cancel, Cancelled
 
@@ -16,6 +15,6 @@ def cancel(
 ) -> None:
     """End requests now."""
     invocation = invocation_of(context, is_json=json)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         ended = [client.request(Cancel(request_id=request_id), Cancelled).request_id for request_id in request_ids]
     invocation.answer({"cancelled": ended}, "\n".join(f"cancelled {request_id}" for request_id in ended))

@@ -76,7 +76,7 @@ def send(
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         if dry_run:
             return _preview(invocation, client.request(asked, Retuned))
         if forecast:

@@ -7,7 +7,6 @@ import msgspec
 import typer
 
 from sarathictl import units
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import Drain, Draining
@@ -24,7 +23,7 @@ def drain(
     """Take nothing new, finish what runs, then stop the daemon."""
     invocation = invocation_of(context, is_json=json)
     timeout_s = None if deadline is None else units.parse_duration_s(deadline)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         if not yes:
             _confirm(invocation)
         draining = client.request(Drain(timeout_s=timeout_s), Draining)

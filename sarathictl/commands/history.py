@@ -3,7 +3,6 @@
 import msgspec
 import typer
 
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.state.retuning import revision_line
 from sarathid.protocol.control import GetHistory, History
@@ -12,6 +11,6 @@ from sarathid.protocol.control import GetHistory, History
 def history(context: typer.Context, json: JsonOption = False) -> None:
     """List the changes of the settings since the daemon started."""
     invocation = invocation_of(context, is_json=json)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         found = client.request(GetHistory(), History)
     invocation.answer(msgspec.to_builtins(found), "\n".join(map(revision_line, found.revisions)))

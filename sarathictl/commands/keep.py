@@ -5,7 +5,6 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathid.protocol.control import Keep, Kept
 
@@ -19,6 +18,6 @@ def keep(
 ) -> None:
     """Keep a change that is on probation."""
     invocation = invocation_of(context, is_json=json)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         kept = client.request(Keep(revision=revision), Kept)
     invocation.answer(msgspec.to_builtins(kept), f"kept revision {kept.revision}")

@@ -6,7 +6,6 @@ import msgspec
 import typer
 
 from sarathictl import units
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathid.protocol.control import ListRequests, RequestList, RequestStatus
 
@@ -30,7 +29,7 @@ _LEFT_ALIGNED = {"STATE", "CLIENT"}
 def requests(context: typer.Context, json: JsonOption = False) -> None:
     """List the requests that the daemon holds now."""
     invocation = invocation_of(context, is_json=json)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         found = client.request(ListRequests(), RequestList)
     invocation.answer(msgspec.to_builtins(found), _table([_HEADINGS, *map(_cells, found.requests)]))
 

@@ -7,7 +7,6 @@ import msgspec
 import typer
 
 from sarathictl import units
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode
 from sarathictl.state.retuning import budget_in_words
@@ -24,7 +23,7 @@ def status(
 ) -> None:
     """Show what runs, with which settings, and how well."""
     invocation = invocation_of(context, is_json=json)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         found = client.request(GetStatus(), Status)
     if check:
         raise typer.Exit(ExitCode.DONE if is_healthy(found) else ExitCode.BAD_ANSWER)

@@ -12,8 +12,9 @@ import msgspec
 import typer
 from rich.console import Console
 
-from sarathictl.client.control import ControlAsk
+from sarathictl.client.contexts import control_file_path, read_control_file
 from sarathictl.client.endpoint import check_reachable
+from sarathictl.client.fleet import Fleet
 from sarathictl.client.stats_stream import Link, StatsStream
 from sarathictl.client.still_source import StillSource
 from sarathictl.commands.plan import PLAN_TIMEOUT_S
@@ -28,6 +29,7 @@ from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import PLAIN_LOOK, make_look
 from sarathid.clock import Clock, MonotonicClock, VirtualClock
 from sarathid.errors import ConfigError
+from sarathid.histogram import LatencyHistogram
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -63,24 +65,27 @@ def _watch(invocation: Invocation) -> None:
     check_reachable(invocation.endpoint.control)
     stream = StatsStream(invocation.endpoint)
     stream.start()
+    fleet = Fleet.of_file(read_control_file(control_file_path()), invocation.choice.addr, invocation.endpoint)
     try:
-        _make_app(invocation, stream, MonotonicClock()).run()
+        _make_app(invocation, stream, MonotonicClock(), fleet).run()
     finally:
         stream.close()
+        fleet.close()
 
 
-def _make_app(invocation: Invocation, source: "Source", clock: Clock) -> "ConsoleApp":
+def _make_app(invocation: Invocation, source: "Source", clock: Clock, fleet: Fleet | None = None) -> "ConsoleApp":
     from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
 
     if not invocation.has_color:
         os.environ["NO_COLOR"] = "1"  # Textual reads it when an app is built
     return ConsoleApp(
         source,
-        ControlAsk(invocation.endpoint, invocation.timeout_s),
-        ControlAsk(invocation.endpoint, max(invocation.timeout_s, PLAN_TIMEOUT_S)),
+        invocation.ask(),
+        invocation.ask(max(invocation.timeout_s, PLAN_TIMEOUT_S)),
         clock=clock,
         has_color=invocation.has_color,
         is_ascii=invocation.is_ascii,
+        ask_fleet=None if fleet is None else fleet.ask,
     )
 
 
@@ -122,11 +127,18 @@ def _picture(invocation: Invocation, view: EngineView, link: Link, size: tuple[i
 
 def _fields(view: EngineView) -> dict[str, Any]:
     """Return a view as JSON fields, with each stall's sentence and the newest samples alone."""
-    fields: dict[str, Any] = msgspec.to_builtins(replace(view, samples=view.samples[-MAX_JSON_SAMPLES:], recent=()))
-    del fields["recent"]  # the samples tell of the same iterations
+    fields: dict[str, Any] = msgspec.to_builtins(
+        replace(view, samples=view.samples[-MAX_JSON_SAMPLES:], recent=(), happenings=()), enc_hook=_buckets
+    )
+    del fields["recent"], fields["happenings"]  # the samples and `sarathictl events` tell of the same
     for stall, described in zip(view.stalls, fields["stalls"], strict=True):
         described["sentence"] = stall_sentence(stall)
     return fields
+
+
+def _buckets(histogram: LatencyHistogram) -> list[tuple[float, int]]:
+    """Return a distribution as JSON can hold it: the upper edge of each bucket in seconds, and how many lie in it."""
+    return list(histogram.buckets())
 
 
 def _read_size(text: str) -> tuple[int, int]:

@@ -7,7 +7,6 @@ from typing import Annotated
 import msgspec
 import typer
 
-from sarathictl.client.control import ControlClient
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.state.facts import Fact, as_text, lay_out
 from sarathictl.state.why_budget import explain_budget
@@ -25,7 +24,7 @@ def why(
 ) -> None:
     """Say why the budget is what it is, or why a request waits or stalled."""
     invocation = invocation_of(context, is_json=json)
-    with ControlClient(invocation.endpoint.control, invocation.timeout_s) as client:
+    with invocation.connect() as client:
         if request_id is None:
             budget = client.request(ExplainBudget(), BudgetReasons)
             invocation.answer(msgspec.to_builtins(budget), _for_terminal(explain_budget(budget)))

@@ -7,6 +7,8 @@ from typing import TypeAlias, assert_never
 import msgspec
 
 from sarathictl.state.engine_view import EngineView, LatencyFigures
+from sarathictl.state.happenings import HappeningLog
+from sarathictl.state.latencies import figures_of
 from sarathictl.state.request_table import RequestTable
 from sarathictl.state.stall_feed import StallFeed
 from sarathictl.state.window import IterationWindow, sample_of
@@ -28,7 +30,7 @@ from sarathid.protocol.stats import (
     StreamRecord,
 )
 
-TBT_SPANS_S = (10.0, 60.0, 300.0)
+TBT_SPANS_S = (10.0, 60.0, 300.0, 3600.0)
 TTFT_SPAN_S = 300.0
 RATE_SPAN_S = 10.0
 STALL_SPAN_S = 60.0
@@ -59,6 +61,7 @@ class EngineState:
         self._tbt = tuple(LatencyWindow(span_s) for span_s in TBT_SPANS_S)
         self._ttft = LatencyWindow(TTFT_SPAN_S)
         self._stalls = StallFeed()
+        self._happenings = HappeningLog()
         self._changes: deque[SettingsChanged] = deque(maxlen=MAX_CHANGES)
         self._requests = RequestTable()
 
@@ -102,6 +105,7 @@ class EngineState:
 
     def fold(self, record: StreamRecord) -> None:
         """Take in one record."""
+        self._happenings.append(record)
         match record:
             case IterationScheduled():
                 self._fold_scheduled(record)
@@ -140,6 +144,7 @@ class EngineState:
             recent=tuple(self._recent),
             stalls=self._stalls.newest_first,
             changes=tuple(reversed(self._changes)),
+            happenings=self._happenings.oldest_first,
             requests=self._requests.rows,
             num_running=num_running,
             num_waiting=num_waiting,
@@ -204,16 +209,7 @@ class EngineState:
 
 
 def _figures(window: LatencyWindow, now_s: float) -> LatencyFigures:
-    histogram = window.histogram(now_s)
-    return LatencyFigures(
-        span_s=window.window_s,
-        count=histogram.count,
-        p50_s=histogram.percentile(0.5),
-        p90_s=histogram.percentile(0.9),
-        p95_s=histogram.percentile(0.95),
-        p99_s=histogram.percentile(0.99),
-        max_s=histogram.max_s,
-    )
+    return figures_of(window.histogram(now_s), window.window_s)
 
 
 def _time_of(record: _Timed) -> float:

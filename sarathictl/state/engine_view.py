@@ -1,9 +1,11 @@
 """What a screen shows at one moment: values alone, so that a picture is a function of one of these."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sarathictl.state.happenings import Happening
 from sarathictl.state.request_table import RequestRow
 from sarathictl.state.window import IterationSample
+from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
@@ -18,7 +20,7 @@ from sarathid.protocol.stats import (
 
 @dataclass(frozen=True, slots=True)
 class LatencyFigures:
-    """Seconds over the last `span_s`; None where nothing was observed."""
+    """Seconds over the last `span_s`, all of them in `histogram`; None where nothing was observed."""
 
     span_s: float
     count: int = 0
@@ -27,6 +29,7 @@ class LatencyFigures:
     p95_s: float | None = None
     p99_s: float | None = None
     max_s: float | None = None
+    histogram: LatencyHistogram = field(default_factory=LatencyHistogram, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,7 @@ class EngineView:
 
     `recent` are the newest iterations whole, oldest first; `samples` go further back. `running` is the
     iteration that was scheduled and has not reported back. `tbt` has one entry a span, shortest first.
-    `kv_growth` is the share of the KV cache that fills in a second.
+    `happenings` are oldest first, without the stalls. `kv_growth` is the share of the KV cache that fills in a second.
     """
 
     now_s: float
@@ -48,6 +51,7 @@ class EngineView:
     recent: tuple[IterationStats, ...]
     stalls: tuple[StallEvent, ...]
     changes: tuple[SettingsChanged, ...]
+    happenings: tuple[Happening, ...]
     requests: tuple[RequestRow, ...]
     num_running: int
     num_waiting: int

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 
+from sarathictl.state.stages import worst_bubble_share
 from sarathid.protocol.stats import BudgetBound, IterationStats
 
 MAX_ITERATIONS = 4096
@@ -14,7 +15,8 @@ MAX_ITERATIONS = 4096
 class IterationSample:
     """One iteration without its lists: monotonic seconds, tokens, gaps that ended in it, blocks.
 
-    `num_over` counts the gaps above the target that was in force when the iteration was folded.
+    `num_over` counts the gaps above the target that was in force when the iteration was folded. `bubble_share` is that
+    of the pipeline stage that idled most, None without a pipeline.
     """
 
     sequence_number: int
@@ -30,6 +32,7 @@ class IterationSample:
     num_blocks_used: int
     num_blocks_free: int
     bound: BudgetBound
+    bubble_share: float | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -57,6 +60,7 @@ def sample_of(iteration: IterationStats, target_s: float | None) -> IterationSam
         num_blocks_used=iteration.num_blocks_used,
         num_blocks_free=iteration.num_blocks_free,
         bound=iteration.bound,
+        bubble_share=worst_bubble_share(iteration),
     )
 
 

@@ -1,7 +1,7 @@
 """The console: one connection, the state folded from it, and the screens that show it."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -9,6 +9,7 @@ from typing import ClassVar, Protocol
 from textual.app import App
 from textual.binding import Binding, BindingType
 
+from sarathictl.client.fleet import Answer
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
@@ -30,6 +31,7 @@ from sarathid.protocol.control import AuditTrail, GetAudit, GetHistory, History
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
+FLEET_EVERY_S = 2.0
 
 
 class Source(Protocol):
@@ -55,10 +57,13 @@ class ConsoleApp(App[None]):
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall"), (50, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "help", "help", key_display="?"),
-        Binding("1", "view('live')", "screens", key_display="1-4"),
+        Binding("1", "view('live')", "screens", key_display="1-7"),
         Binding("2", "view('requests')", "requests", show=False),
         Binding("3", "view('stalls')", "stalls", show=False),
-        Binding("4", "view('tuning')", "tuning", show=False),
+        Binding("4", "view('latency')", "latency", show=False),
+        Binding("5", "view('tuning')", "tuning", show=False),
+        Binding("6", "view('fleet')", "fleet", show=False),
+        Binding("7", "view('events')", "events", show=False),
         Binding("space", "pause", "pause"),
         Binding("b", "retune('budget')", "budget"),
         Binding("p", "retune('policy')", "policy", show=False),
@@ -86,6 +91,7 @@ class ConsoleApp(App[None]):
         has_color: bool = True,
         is_ascii: bool = False,
         export_dir: Path | None = None,
+        ask_fleet: Callable[[], Sequence[Answer]] | None = None,
     ) -> None:
         super().__init__(ansi_color=None if has_color else True)
         self._source = source
@@ -94,6 +100,8 @@ class ConsoleApp(App[None]):
         self._wall_offset_s = wall_clock_offset_s() if wall_offset_s is None else wall_offset_s
         self._has_color = has_color
         self._export_dir = export_dir or Path.cwd()
+        self._ask_fleet = ask_fleet
+        self._fleet_asked_s: float | None = None
         self._state = EngineState()
         self._history = KnownHistory()
         self._current: ViewScreen = LiveScreen()
@@ -186,6 +194,13 @@ class ConsoleApp(App[None]):
             if self._current.shows_audit:
                 self._desk.request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
 
+    def _follow_fleet(self, now_s: float) -> None:
+        """Ask every daemon how it is, now and then, while a screen shows it."""
+        is_due = self._fleet_asked_s is None or now_s - self._fleet_asked_s >= FLEET_EVERY_S
+        if self._current.shows_fleet and self._ask_fleet is not None and is_due:
+            self._fleet_asked_s = now_s
+            self._desk.work(self._ask_fleet, self._current.see_fleet)
+
     def _take_history(self, history: History) -> None:
         self._history.revisions = history.revisions
         self._current.see_history(history.revisions)
@@ -204,6 +219,7 @@ class ConsoleApp(App[None]):
         now_s = self._clock.now_s()
         view = self._state.view(now_s) if self._paused is None else self._paused
         self._follow_history(view)
+        self._follow_fleet(now_s)
         link = self._source.link
         watch = Watch(
             link=link,

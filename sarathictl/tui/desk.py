@@ -54,6 +54,10 @@ class Desk:
         """Ask for something in a worker, and go on with the answer, or say that it failed."""
         self._app.run_worker(partial(self._work, op, reply_type, then, failure), thread=True)
 
+    def work(self, ask: Callable[[], Reply], then: Callable[[Reply], None]) -> None:
+        """Do what may take a while in a worker, and go on with what it gives."""
+        self._app.run_worker(lambda: self._app.call_from_thread(then, ask()), thread=True)
+
     def retune(self, what: str, view: EngineView) -> None:
         """Open the form for a change of the budget, the policy or the targets."""
         from sarathictl.state.change_form import FORMS  # deferred: the first picture needs no form

@@ -4,7 +4,15 @@ from importlib import import_module
 
 from sarathictl.tui.screens.view_screen import ViewScreen
 
-SCREENS = {"live": "LiveScreen", "requests": "RequestsScreen", "stalls": "StallsScreen", "tuning": "TuningScreen"}
+SCREENS = {
+    "live": "LiveScreen",
+    "requests": "RequestsScreen",
+    "stalls": "StallsScreen",
+    "latency": "LatencyScreen",
+    "tuning": "TuningScreen",
+    "fleet": "FleetScreen",
+    "events": "EventsScreen",
+}
 
 
 def make_screen(name: str) -> ViewScreen:

@@ -60,7 +60,8 @@ def test_one_picture_as_json_has_the_figures(daemon: StubDaemon, top: Any) -> No
     assert picture["schema_version"] == 1
     assert picture["settings"]["token_budget"] == 256
     assert picture["samples"][-1]["token_budget"] == 256
-    assert len(picture["tbt"]) == 3
+    assert [figures["span_s"] for figures in picture["tbt"]] == [10.0, 60.0, 300.0, 3600.0]
+    assert picture["tbt"][0]["histogram"] == []
 
 
 def test_one_picture_as_svg(daemon: StubDaemon, top: Any, tmp_path: Path) -> None:

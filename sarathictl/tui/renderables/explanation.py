@@ -12,6 +12,8 @@ from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
 
 _BAR_CELLS = 20
+_SHORT_BAR_CELLS = 10
+_MIN_WIDTH_FOR_BARS = 66
 _NAME_WIDTH = 28
 _MAX_VICTIM_LINES = 4
 
@@ -22,13 +24,14 @@ def draw_explanation(stall: StallEvent, width: int, look: Look) -> list[Text]:
 
 
 def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
+    num_cells = _BAR_CELLS if width >= _MIN_WIDTH_FOR_BARS else _SHORT_BAR_CELLS
     for words in wrap(stall_sentence(stall), width):
         yield line([(words, look.strong)])
     yield line([(f"target {units.duration(stall.target_s)}, {_excess(stall)}", look.faint)])
     yield Text()
     yield line([(f"gap of {stall.victims[0].request_id} = {units.duration(stall.worst_gap_s)}, of which", look.plain)])
     for cause, seconds in sorted(stall.parts.items(), key=lambda part: -part[1]):
-        yield _part(cause, seconds, stall.worst_gap_s, look)
+        yield _part(cause, seconds, stall.worst_gap_s, num_cells, look)
     yield Text()
     if stall.chunk is not None:
         for words in wrap(_chunk(stall.chunk, stall.chunk_iteration), width):
@@ -43,14 +46,14 @@ def _excess(stall: StallEvent) -> str:
     return f"{units.fine_share(ratio - 1.0)} over" if ratio < 1.5 else f"{ratio:.1f} times it"
 
 
-def _part(cause: StallCause, seconds: float, whole_s: float, look: Look) -> Text:
+def _part(cause: StallCause, seconds: float, whole_s: float, num_cells: int, look: Look) -> Text:
     share = seconds / whole_s if whole_s else 0.0
     style = {StallCause.PREFILL: look.prefill, StallCause.DECODE: look.decode}.get(cause, look.preempted)
     name = cause_name(cause).split(" (")[0]
     return line(
         [
             (f"  {units.duration(seconds):>8}  ", look.strong),
-            (bar(share, _BAR_CELLS), style),
+            (bar(share, num_cells), style),
             (f" {units.share(share):>5}  ", look.plain),
             (name[:_NAME_WIDTH], look.plain),
         ]

@@ -14,6 +14,8 @@ from sarathictl.tui.renderables.line import Piece, as_many_as_fit, fit, line, sp
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import DaemonState
 
+MAX_SPANS = 3
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
@@ -45,7 +47,7 @@ def draw_targets(view: EngineView, watch: Watch, width: int, look: Look) -> Text
     """Return the second line: TBT by span and TTFT against their targets, or why the link is not live."""
     if watch.link.message:
         return fit(line([(f" {watch.link.message}", look.over)]), width)
-    for num_spans in range(len(view.tbt), 0, -1):
+    for num_spans in range(MAX_SPANS, 0, -1):
         text = _targets(view, view.tbt[:num_spans], look)
         if text.cell_len <= width:
             break
@@ -111,14 +113,10 @@ def _target(target_s: float | None, look: Look) -> list[Piece]:
 
 
 def _verdict(figures: LatencyFigures, value_s: float | None, target_s: float | None, look: Look) -> list[Piece]:
-    span = f"  {_span_name(figures.span_s)} "
+    span = f"  {units.duration_name(figures.span_s).replace(' ', '')} "
     if value_s is None:
         return [(span, look.faint), (units.ABSENT, look.faint)]
     if target_s is None:
         return [(span, look.faint), (units.short_duration(value_s), look.plain)]
     mark, style = ("✘", look.over) if value_s > target_s else ("✔", look.plain)
     return [(span, look.faint), (f"{mark}{units.short_duration(value_s)}", style)]
-
-
-def _span_name(span_s: float) -> str:
-    return f"{span_s:.0f}s" if span_s < 60.0 else f"{span_s / 60.0:.0f}m"

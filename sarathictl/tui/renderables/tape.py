@@ -19,6 +19,7 @@ MARGIN_WIDTH = 14
 TICK_EVERY = 20
 MIN_ROWS_FOR_TICKS = 10
 MIN_ROWS_FOR_TALL_GAPS = 13
+MIN_ROWS_FOR_STAGES = 14
 
 # Gap lane, from the bottom: multiples of the target that its rows end at.
 TALL_LANE = (0.25, 1.0, 2.0, 4.0)
@@ -31,11 +32,14 @@ def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: i
     columns = tape_columns(view, axis, num_columns, zoom_s)
     lane = TALL_LANE if height >= MIN_ROWS_FOR_TALL_GAPS else FLAT_LANE
     num_ticks = 1 if height >= MIN_ROWS_FOR_TICKS else 0
+    has_stages = height >= MIN_ROWS_FOR_STAGES and any(sample.bubble_share is not None for sample in view.samples)
     lines = [
-        *_chart(columns, max(1, height - 1 - len(lane) - num_ticks), look),
+        *_chart(columns, max(1, height - 1 - len(lane) - num_ticks - has_stages), look),
         _stall_row(columns, view.slo.tbt_s, look),
         *_gap_lane(columns, view.slo.tbt_s, lane, look),
     ]
+    if has_stages:
+        lines.append(_bubble_lane(columns, look))
     if num_ticks:
         lines.append(_ticks(view, axis, zoom_s, num_columns, look))
     return [fit(text, width) for text in lines[:height]]
@@ -66,7 +70,7 @@ def _top(columns: Sequence[Column]) -> int:
 def _chart_label(row: int, num_rows: int, top: int) -> str:
     if row == 0:
         return "0 ┤"
-    if row == num_rows - 1 or (num_rows >= 6 and 2 * (row + 1) == num_rows):
+    if top and (row == num_rows - 1 or (num_rows >= 6 and 2 * (row + 1) == num_rows)):
         return f"{round(top * (row + 1) / num_rows)} ┤"
     return "│"
 
@@ -149,6 +153,17 @@ def _gap_cell(
         return block, look.over_fill if block == "█" else look.over
 
     return draw
+
+
+def _bubble_lane(columns: Sequence[Column], look: Look) -> Text:
+    """Return how much of each iteration the pipeline stage that idled most was idle."""
+
+    def cell(column: Column) -> Piece:
+        return column_of(column.bubble_share) if column.num_tokens else " ", look.faint
+
+    shares = [column.bubble_share for column in columns if column.num_tokens]
+    note = (f"bubble {units.share(sum(shares) / len(shares))}", look.plain) if shares else None
+    return _row("pipeline", _cells(columns, cell), note, look)
 
 
 def _ticks(view: EngineView, axis: Axis, zoom_s: float, num_columns: int, look: Look) -> Text:

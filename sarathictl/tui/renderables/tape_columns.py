@@ -17,13 +17,17 @@ class Axis(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: the largest iteration in it, and the longest gap that lay over it; all zero where nothing ran."""
+    """One column: the largest iteration in it, and the longest gap that lay over it; all zero where nothing ran.
+
+    `bubble_share` is that of the pipeline stage that idled most in that iteration.
+    """
 
     num_decode_tokens: int = 0
     num_prefill_tokens: int = 0
     token_budget: int = 0
     is_running: bool = False
     gap_s: float = 0.0
+    bubble_share: float = 0.0
 
     @property
     def num_tokens(self) -> int:
@@ -89,7 +93,13 @@ def _last_index(start_s: float, end_s: float, zoom_s: float) -> int:
 
 
 def _column(sample: IterationSample, gap_s: float) -> Column:
-    return Column(sample.num_decode_tokens, sample.num_prefill_tokens, sample.token_budget, gap_s=gap_s)
+    return Column(
+        sample.num_decode_tokens,
+        sample.num_prefill_tokens,
+        sample.token_budget,
+        gap_s=gap_s,
+        bubble_share=sample.bubble_share or 0.0,
+    )
 
 
 def _running_column(running: IterationScheduled) -> Column:

@@ -12,7 +12,7 @@ from sarathictl.tui.renderables.line import ascii_only
 from sarathictl.tui.renderables.look import Look
 
 _HELP = """\
-1 2 3 4  live, requests, stalls, tuning
+1 to 7   live, requests, stalls, latency, tuning, fleet, events
 space    hold the picture; records are still taken in
 x        time, or one column an iteration
 z Z      coarser, finer

@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import Screen
 
+from sarathictl.client.fleet import Answer
 from sarathictl.client.stats_stream import LinkState
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_table import RequestRow
@@ -25,6 +26,7 @@ class ViewScreen(Screen[None]):
     """Shows views as they come: what moves at every one, figures once a second so that digits can be read."""
 
     shows_audit = False
+    shows_fleet = False
 
     def __init__(self, *, moving: Sequence[Panel] = (), figures: Sequence[Panel] = ()) -> None:
         super().__init__()
@@ -60,6 +62,9 @@ class ViewScreen(Screen[None]):
 
     def see_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Take note of the audit log; most screens show nothing of it."""
+
+    def see_fleet(self, answers: Sequence[Answer]) -> None:
+        """Take note of what several daemons say of themselves; most screens show nothing of it."""
 
     def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
         """Show a view; figures wait for their second unless the change `is_urgent`."""

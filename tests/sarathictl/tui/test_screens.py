@@ -37,7 +37,7 @@ def decodes_in(bench: Bench) -> list[str]:
 
 async def test_number_keys_change_screens_and_keep_what_was_marked(bench: Bench) -> None:
     async with bench.app.run_test(size=(120, 40)) as pilot:
-        for key, screen in (("2", RequestsScreen), ("3", StallsScreen), ("4", TuningScreen), ("1", LiveScreen)):
+        for key, screen in (("2", RequestsScreen), ("3", StallsScreen), ("5", TuningScreen), ("1", LiveScreen)):
             await pilot.press(key)
             assert type(bench.app.screen) is screen
         await pilot.press("2", "down", "down")
@@ -125,7 +125,7 @@ async def test_the_tuning_screen_shows_changes_with_said_and_measured_and_the_au
     entry = AuditEntry(time_s=1.0, event=AuditEvent.CHANGED, by="0/17/bash", revision=tried)
     bench.operator.answers = {AuditTrail: AuditTrail(entries=(entry,), num_left_out=0)}
     async with bench.app.run_test(size=size) as pilot:
-        await pilot.press("4")
+        await pilot.press("5")
         await until(pilot, lambda: bench.says("token budget 256 -> 64 by 0/17/bash"))
         assert bench.operator.asked == [GetAudit()]
         assert marked_in(bench).startswith("▶r2")
@@ -141,7 +141,7 @@ async def test_a_revision_that_comes_is_shown_while_the_screen_is_open(bench: Be
     bench.operator.history = (make_revision(1),)
     bench.operator.answers = {AuditTrail: AuditTrail(entries=(), num_left_out=0)}
     async with bench.app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("4")
+        await pilot.press("5")
         await until(pilot, lambda: bench.says("▶r1"))
         bench.operator.history = (make_revision(1), msgspec.structs.replace(make_revision(2), state=RevisionState.KEPT))
         bench.source.post(changed(make_settings(64, revision=2)))
