@@ -17,7 +17,7 @@ from sarathid.protocol.requests import PrefillOrder, Request, SamplingParams
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import ChunkStats, EngineInfo, EngineSettings, FirstToken, IterationStats, TokenGap
 from sarathid.protocol.step import StepOutput
-from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.batch import Drawn, ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1000
 EOS = 0
@@ -92,7 +92,7 @@ class ArithmeticExecutor:
             for offset, token_id in enumerate(sequence.token_ids):
                 self._slots[self._slot(sequence, sequence.first_position + offset)] = token_id
         token_ids = tuple(self._sample(sequence) for sequence in batch.sequences if sequence.sampling is not None)
-        return ExecutorOutput(token_ids, (work,))
+        return ExecutorOutput(Drawn(token_ids), (work,))
 
     def close(self) -> None:
         self._submitted.clear()

@@ -295,6 +295,9 @@ class EngineClient:
     def _take_output(self, output: StepOutput) -> None:
         if output.stats is not None:
             self._mirror(output.stats)
+        for prompt in output.prompt_logprobs:
+            if stream := self._streams.get(prompt.request_id):
+                stream.push_prompt(prompt)
         generated_s = _generated_s(output.stats)
         restart_gaps: list[TokenGap] = []
         for delta in output.deltas:

@@ -164,7 +164,7 @@ class EngineCore:
         output = self._executor.collect()
         collected_s = self._clock.now_s()
         gc_total_s = self._gc_total_s()
-        deltas = self._scheduler.update(batch, output.token_ids)
+        deltas = self._scheduler.update(batch, output.drawn)
         timing = IterationTiming(
             start_s=launched.scheduled.start_s,
             submitted_s=launched.submitted_s,
@@ -193,7 +193,12 @@ class EngineCore:
         if not self.has_work:
             self._rest()
         return StepOutput(
-            deltas=deltas, stats=recorded.stats, stalls=recorded.stalls, overload=overload, finished=recorded.finished
+            deltas=deltas,
+            stats=recorded.stats,
+            stalls=recorded.stalls,
+            overload=overload,
+            finished=recorded.finished,
+            prompt_logprobs=output.drawn.prompt_logprobs,
         )
 
     def _with_untold(self, batch: ScheduledBatch) -> ScheduledBatch:

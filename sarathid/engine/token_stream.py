@@ -7,6 +7,7 @@ import msgspec
 
 from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState, RequestStatus
+from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import ChunkStats, RequestStats
 from sarathid.protocol.step import TokenDelta
@@ -27,6 +28,7 @@ class TokenStream:
     ) -> None:
         self.request = request
         self.output_token_ids: list[int] = []
+        self.prompt_logprobs: list[TokenLogprobs] = []  # of the prompt's tokens from the second on
         self.finish_reason: FinishReason | None = None
         self.cancel_reason: FinishReason | None = None
         self.stats: RequestStats | None = None
@@ -110,6 +112,12 @@ class TokenStream:
         self._deltas.put_nowait((delta, generated_s))
         return gap_s
 
+    def push_prompt(self, prompt: PromptLogprobs) -> None:
+        """Take in how likely tokens of the prompt were; what is known is not told again, by another engine say."""
+        num_known = len(self.prompt_logprobs) - (prompt.first_position - 1)
+        if num_known >= 0:
+            self.prompt_logprobs += prompt.tokens[num_known:]
+
     def mark_scheduled(self) -> None:
         """The engine is about to work on this."""
         self._is_at_work = True
@@ -142,7 +150,10 @@ class TokenStream:
 
     def resumed_request(self) -> Request:
         """Return the request for another engine, with the tokens that are already there."""
-        return msgspec.structs.replace(self.request, output_token_ids=tuple(self.output_token_ids))
+        sampling = self.request.sampling
+        if len(self.prompt_logprobs) == len(self.prompt_token_ids) - 1:
+            sampling = msgspec.structs.replace(sampling, prompt_logprobs=None)
+        return msgspec.structs.replace(self.request, output_token_ids=tuple(self.output_token_ids), sampling=sampling)
 
     def status(self, now_s: float) -> RequestStatus:
         """Return what an operator sees of this request now."""

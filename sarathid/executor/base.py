@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sarathid.costmodel.pipeline import StageWork
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,13 +35,9 @@ class ExecutorInfo:
 
 @dataclass(frozen=True, slots=True)
 class ExecutorOutput:
-    """What a batch gave.
+    """What a batch gave; `stages` tells of each stage of the pipeline, the first one first, when it worked on it."""
 
-    `token_ids` has one for each row that samples, in the order of the batch; None stands for a row whose logits were
-    not numbers. `stages` tells of each stage of the pipeline, the first one first, when it worked on the batch.
-    """
-
-    token_ids: tuple[int | None, ...]
+    drawn: Drawn
     stages: tuple[StageWork, ...]
 
 

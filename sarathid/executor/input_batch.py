@@ -18,7 +18,7 @@ from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSeq
 class InputBatch:
     """The flattened tokens of a mixed batch, decodes first, and where they belong.
 
-    `sampling` has one entry for each of `sample_rows`, in the batch's order.
+    `sampling` has one entry for each of `sample_rows`, in the order of the batch's `sequences`.
     """
 
     token_ids: Tensor  # [num_tokens] int64
@@ -26,6 +26,7 @@ class InputBatch:
     sample_rows: Tensor  # [num_samples] int64, rows among num_tokens
     metadata: AttentionMetadata
     sampling: tuple[SamplingInput, ...]
+    sequences: tuple[ScheduledSequence, ...]
 
 
 def build_input_batch(
@@ -74,6 +75,7 @@ def build_input_batch(
             num_decodes=len(batch.decodes),
         ),
         sampling=tuple(s.sampling for s in sequences if s.sampling is not None),
+        sequences=sequences,
     )
 
 

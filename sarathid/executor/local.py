@@ -74,8 +74,8 @@ class LocalExecutor:
 
     def collect(self) -> ExecutorOutput:
         start_s = self._clock.now_s()
-        token_ids = self.runner.run(self._submitted.popleft())
-        return ExecutorOutput(token_ids, (StageWork(start_s, self._clock.now_s() - start_s),))
+        drawn = self.runner.run(self._submitted.popleft())
+        return ExecutorOutput(drawn, (StageWork(start_s, self._clock.now_s() - start_s),))
 
     def close(self) -> None:
         self._submitted.clear()

@@ -1,14 +1,15 @@
 """Runs one scheduled batch through a model, or a rank's share of it: tensors in, sampled tokens out."""
 
+import msgspec
 import torch
 from sarathi_kernels.select import Kernels
 from torch import Tensor
 
 from sarathid.executor.input_batch import InputBatch, build_input_batch
 from sarathid.executor.kv_storage import KVStorage
-from sarathid.executor.sampler import sample
+from sarathid.executor.logprobs import draw, score_prompts
 from sarathid.models.decoder import Decoder
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
 
 class ModelRunner:
@@ -31,7 +32,7 @@ class ModelRunner:
         assert logits is not None, "who has the whole head has the logits"
         return logits
 
-    def run(self, batch: ScheduledBatch) -> tuple[int | None, ...]:
+    def run(self, batch: ScheduledBatch) -> Drawn:
         """Run a batch through a whole model; returns what `draw` does."""
         inputs = self.inputs(batch)
         return self.draw(inputs, self.forward(inputs, None))
@@ -52,13 +53,13 @@ class ModelRunner:
         )
 
     @torch.inference_mode()
-    def draw(self, inputs: InputBatch, hidden: Tensor) -> tuple[int | None, ...]:
-        """Return one token id for each row that samples, None where its logits are not numbers.
+    def draw(self, inputs: InputBatch, hidden: Tensor) -> Drawn:
+        """Return a token for each row that samples, and how likely tokens were where that is asked.
 
         `hidden` is the residual stream behind the model's last layer. Of the ranks that have parts of the head the
-        first draws, the others return nothing.
+        first draws; what the others return means nothing.
         """
-        if not inputs.sampling:
-            return ()
-        logits = self._model.logits(hidden[inputs.sample_rows])
-        return () if logits is None else sample(logits, inputs.sampling, self._kernels.draw)
+        prompt_logprobs = score_prompts(inputs.sequences, hidden, self._model.logits)
+        logits = self._model.logits(hidden[inputs.sample_rows]) if inputs.sampling else None
+        drawn = Drawn() if logits is None else draw(logits, inputs.sampling, self._kernels.draw)
+        return msgspec.structs.replace(drawn, prompt_logprobs=prompt_logprobs) if prompt_logprobs else drawn

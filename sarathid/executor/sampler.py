@@ -30,7 +30,7 @@ def sample(
     the logits lie; without it they come to the host, and the same seed may draw another token.
     """
     for row, request in zip(logits, inputs, strict=True):
-        if _edits_logits(request.params):
+        if _edits_logits(request):
             _edit_logits(row, request)
     return _sample_on_host(logits, inputs) if draw_kernel is None else _sample_by_kernel(logits, inputs, draw_kernel)
 
@@ -77,14 +77,14 @@ def _argmax(logits: Tensor) -> Tensor:
     return torch.from_numpy(logits.numpy().argmax(axis=1)) if logits.device.type == "cpu" else logits.argmax(dim=1)
 
 
-def _edits_logits(params: SamplingParams) -> bool:
-    return params.needs_history or bool(params.logit_bias)
+def _edits_logits(request: SamplingInput) -> bool:
+    return request.params.needs_history or bool(request.params.logit_bias or request.banned_token_ids)
 
 
 def _edit_logits(logits: Tensor, request: SamplingInput) -> None:
     """Apply penalties and biases to one row [vocab_size] in place.
 
-    The order is that of the APIs they come from: repetition, then presence and frequency, then bias.
+    The order is that of the APIs they come from: repetition, then presence and frequency, then bias, then bans.
     """
     params = request.params
     if params.repetition_penalty != 1.0:
@@ -98,6 +98,8 @@ def _edit_logits(logits: Tensor, request: SamplingInput) -> None:
     if params.logit_bias:
         biased = torch.tensor(list(params.logit_bias), device=logits.device)
         logits[biased] += torch.tensor(list(params.logit_bias.values()), device=logits.device)
+    if request.banned_token_ids:
+        logits[torch.tensor(request.banned_token_ids, device=logits.device)] = -math.inf
 
 
 def _draw(logits: FloatRow, request: SamplingInput) -> int:

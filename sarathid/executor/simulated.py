@@ -1,6 +1,8 @@
 """Stands in for devices that are not there: batches take the time that a cost profile says."""
 
+import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +12,8 @@ from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.pipeline import Pipeline, StageWork
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
-from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
+from sarathid.scheduler.batch import Drawn, ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1 << 16
 TOKEN_ID = 1000  # a word in any vocabulary, not a special token
@@ -22,7 +25,7 @@ _ISOLATED_CONTEXT_LEN = 4096
 @dataclass(frozen=True, slots=True)
 class _Submitted:
     stages: tuple[StageWork, ...]
-    token_ids: tuple[int, ...]
+    drawn: Drawn
 
     @property
     def finished_s(self) -> float:
@@ -111,12 +114,12 @@ class SimulatedExecutor:
             factor = self._pace.factor(features)
             stage_s = tuple([seconds * factor for seconds in stage_s])
         stages = self._pipeline.run(self._clock.now_s(), stage_s)
-        self._submitted.append(_Submitted(stages, self._tokens_of(batch)))
+        self._submitted.append(_Submitted(stages, self._draw(batch)))
 
     def collect(self) -> ExecutorOutput:
         oldest = self._submitted.popleft()
         self._clock.wait_until(oldest.finished_s)
-        return ExecutorOutput(oldest.token_ids, oldest.stages)
+        return ExecutorOutput(oldest.drawn, oldest.stages)
 
     def has_room_at(self, time_s: float) -> bool:
         """Whether one more batch could be submitted at `time_s`, before the oldest one is done."""
@@ -126,16 +129,34 @@ class SimulatedExecutor:
     def close(self) -> None:
         self._submitted.clear()
 
-    def _tokens_of(self, batch: ScheduledBatch) -> tuple[int, ...]:
-        if self._chains:
-            return tuple([_next_token(row) for row in batch.sequences if row.sampling is not None])
-        num_samples = sum([sequence.sampling is not None for sequence in batch.chunks]) + len(batch.decodes)
-        return (TOKEN_ID,) * num_samples
+    def _draw(self, batch: ScheduledBatch) -> Drawn:
+        """Return a token for each row that samples; to who asks, all tokens are equally likely."""
+        rows = [row for row in batch.sequences if row.sampling is not None]
+        token_ids = tuple([_next_token(row) for row in rows]) if self._chains else (TOKEN_ID,) * len(rows)
+        wanted = [row.sampling.params.logprobs for row in rows if row.sampling is not None]
+        has_asked = any(num_top is not None for num_top in wanted)
+        return Drawn(
+            token_ids,
+            tuple([None if num_top is None else _equally_likely(num_top) for num_top in wanted]) if has_asked else (),
+            tuple(_score_prompts(batch)),
+        )
 
 
 def _next_token(row: ScheduledSequence) -> int:
     position = row.first_position + row.num_tokens
     return TOKEN_ID + (31 * row.token_ids[-1] + position) % _NUM_CHAINED
+
+
+def _score_prompts(batch: ScheduledBatch) -> Iterator[PromptLogprobs]:
+    for chunk in batch.chunks:
+        if (targets := chunk.prompt_targets) is not None:
+            tokens = (_equally_likely(targets.num_top),) * len(targets.token_ids)
+            yield PromptLogprobs(chunk.request_id, chunk.first_position + 1, tokens)
+
+
+def _equally_likely(num_top: int) -> TokenLogprobs:
+    logprob = -math.log(VOCAB_SIZE)
+    return TokenLogprobs(logprob, tuple(range(TOKEN_ID, TOKEN_ID + num_top)), (logprob,) * num_top)
 
 
 def isolated_decode_s(cost_model: IterationCostModel) -> float:

@@ -6,7 +6,10 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from sarathid.protocol.logprobs import MAX_TOP_LOGPROBS
+
 Probability: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
+NumLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 Penalty: TypeAlias = Annotated[float, Meta(ge=-2.0, le=2.0)]
 
 MAX_LOGIT_BIASES = 1024
@@ -39,7 +42,9 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     depend on batch mates, preemption or a restart. `repetition_penalty` divides positive and multiplies
     negative logits of tokens in prompt or output (Keskar et al. 2019); `presence_penalty` and
     `frequency_penalty` subtract as OpenAI's API defines, over the output. Stop strings are not the
-    engine's business: the server finds them in the text.
+    engine's business: the server finds them in the text. Behind fewer than `min_tokens` neither the end of the sequence
+    nor a stop token is drawn. With `logprobs` it is told of each token how likely it and so many others were; with
+    `prompt_logprobs`, of each token of the prompt but the first.
     """
 
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -54,6 +59,9 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     logit_bias: Annotated[dict[int, float], Meta(max_length=MAX_LOGIT_BIASES)] = {}
     stop_token_ids: Annotated[tuple[int, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
+    min_tokens: Annotated[int, Meta(ge=0, le=2**31)] = 0
+    logprobs: NumLogprobs | None = None
+    prompt_logprobs: NumLogprobs | None = None
 
     @property
     def is_greedy(self) -> bool:

@@ -4,6 +4,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.protocol.stats import (
@@ -23,6 +24,7 @@ class TokenDelta(msgspec.Struct, frozen=True, gc=False):
     request_id: int
     token_id: int | None
     finish_reason: FinishReason | None = None
+    logprobs: TokenLogprobs | None = None
 
 
 class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
@@ -36,6 +38,7 @@ class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     stalls: tuple[StallEvent, ...] = ()
     overload: Overload | None = None
     finished: tuple[RequestStats, ...] = ()
+    prompt_logprobs: tuple[PromptLogprobs, ...] = ()
 
 
 class AddRequest(msgspec.Struct, frozen=True, tag="add"):

@@ -5,19 +5,31 @@ Values hold no circles, so that the garbage collector need not look at the many 
 
 import msgspec
 
+from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import SamplingParams
 
 
 class SamplingInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a row's next token is drawn: token `num_output_tokens` of its output.
 
-    The histories are empty unless `params.needs_history`.
+    The histories are empty unless `params.needs_history`; the banned tokens are not drawn.
     """
 
     params: SamplingParams
     num_output_tokens: int
+    banned_token_ids: tuple[int, ...] = ()
     prompt_token_ids: tuple[int, ...] = ()
     output_token_ids: tuple[int, ...] = ()
+
+
+class PromptTargets(msgspec.Struct, frozen=True, gc=False):
+    """The prompt's tokens behind each token of a chunk, whose likelihood is asked for beside that of `num_top` others.
+
+    There is one less than the chunk has tokens where it ends the prompt.
+    """
+
+    token_ids: tuple[int, ...]
+    num_top: int
 
 
 class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -25,7 +37,7 @@ class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `token_ids` run at positions `first_position`, `first_position` + 1, ...; `block_ids` cover every
     position up to the last of them. `sampling` is None for a chunk that does not end its prompt:
-    nothing is drawn for it and its logits are not computed.
+    nothing is drawn for it and its logits are not computed, unless there are `prompt_targets`.
     """
 
     request_id: int
@@ -33,6 +45,7 @@ class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     first_position: int
     block_ids: tuple[int, ...]
     sampling: SamplingInput | None
+    prompt_targets: PromptTargets | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -61,3 +74,15 @@ class ScheduledBatch(msgspec.Struct, frozen=True, kw_only=True):
 
     def __bool__(self) -> bool:
         return bool(self.decodes or self.chunks)
+
+
+class Drawn(msgspec.Struct, frozen=True, gc=False):
+    """What a batch gave.
+
+    `token_ids` has one for each row that samples, in the order of the batch; None stands for a row whose logits were
+    not numbers. `logprobs` has as many, None for who did not ask, or none at all where nobody did.
+    """
+
+    token_ids: tuple[int | None, ...] = ()
+    logprobs: tuple[TokenLogprobs | None, ...] = ()
+    prompt_logprobs: tuple[PromptLogprobs, ...] = ()

@@ -4,7 +4,7 @@ from bisect import insort
 from collections.abc import Callable, Iterator
 
 from sarathid.kvcache.manager import KVCacheManager
-from sarathid.kvcache.prefix_cache import CachedPrefix
+from sarathid.kvcache.prefix_cache import NOTHING_CACHED, CachedPrefix
 from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 from sarathid.scheduler.prefill_order import Urgency, by_arrival
@@ -112,6 +112,8 @@ class BatchPlan:
             self._schedule_chunk(sequence, num_granted)
 
     def _find_prefix(self, sequence: Sequence) -> CachedPrefix:
+        if sequence.request.sampling.prompt_logprobs is not None:
+            return NOTHING_CACHED  # the logits of all its tokens are wanted
         return self._kv_cache.find_prefix(sequence.names, sequence.token_ids)
 
     def _schedule_chunk(self, sequence: Sequence, num_tokens: int) -> None:

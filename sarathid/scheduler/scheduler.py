@@ -1,14 +1,16 @@
 """Who runs in the next iteration, and what its tokens change."""
 
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from sarathid.errors import RequestRefused
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.kvcache.prefix_cache import PrefixCache
+from sarathid.protocol.logprobs import TokenLogprobs
 from sarathid.protocol.requests import FinishReason, PrefillOrder, Request
 from sarathid.protocol.stats import Blocker
 from sarathid.protocol.step import TokenDelta
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import Drawn, ScheduledBatch
 from sarathid.scheduler.plan import BatchPlan
 from sarathid.scheduler.policies.registry import Policy
 from sarathid.scheduler.prefill_order import URGENCIES
@@ -99,7 +101,10 @@ class Scheduler:
                 param="prompt",
             )
         assert request.request_id not in self._sequences
-        sequence = Sequence(request, self._num_added, self.limits.max_model_len, self.kv_cache.new_table())
+        limits = self.limits
+        sequence = Sequence(
+            request, self._num_added, limits.max_model_len, self.kv_cache.new_table(), limits.eos_token_ids
+        )
         self._num_added += 1
         self._sequences[request.request_id] = sequence
         self._waiting.add(sequence)
@@ -132,17 +137,17 @@ class Scheduler:
         self.blocked_by = plan.blocked_by
         return plan.build()
 
-    def update(self, batch: ScheduledBatch, token_ids: tuple[int | None, ...]) -> tuple[TokenDelta, ...]:
-        """Apply what an iteration gave: `token_ids` in the order of the batch's rows that sample.
+    def update(self, batch: ScheduledBatch, drawn: Drawn) -> tuple[TokenDelta, ...]:
+        """Apply what an iteration gave.
 
         Returns one delta for each new token; a request that was preempted in flight gets its token all the same, one
         that was cancelled gets none. A request whose row gave None (its logits were not numbers) ends with an error.
         """
         deltas: list[TokenDelta] = []
-        tokens = iter(token_ids)
+        rows = zip_longest(drawn.token_ids, drawn.logprobs)
         window = self.limits.sliding_window
         for scheduled in batch.sequences:
-            token_id = next(tokens) if scheduled.sampling is not None else None
+            token_id, logprobs = next(rows) if scheduled.sampling is not None else (None, None)
             sequence = self._sequences.get(scheduled.request_id)
             if sequence is None:
                 continue
@@ -150,22 +155,22 @@ class Scheduler:
             if window is not None:
                 self.kv_cache.forget(sequence.block_table, sequence.num_computed_tokens + 1 - window)
             if scheduled.sampling is not None:
-                deltas.append(self._advance(sequence, token_id))
+                deltas.append(self._advance(sequence, token_id, logprobs))
         return tuple(deltas)
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless every block is accounted for; with no request left, all are free."""
         self.kv_cache.check_integrity(sequence.block_table for sequence in self._sequences.values())
 
-    def _advance(self, sequence: Sequence, token_id: int | None) -> TokenDelta:
+    def _advance(self, sequence: Sequence, token_id: int | None, logprobs: TokenLogprobs | None) -> TokenDelta:
         if token_id is None:
             self.kv_cache.distrust(sequence.block_table)
             self._forget(sequence)
             return TokenDelta(sequence.request_id, None, FinishReason.ERROR)
-        finish_reason = sequence.append(token_id, self.limits.eos_token_ids)
+        finish_reason = sequence.append(token_id)
         if finish_reason is not None:
             self._forget(sequence)
-        return TokenDelta(sequence.request_id, token_id, finish_reason)
+        return TokenDelta(sequence.request_id, token_id, finish_reason, logprobs)
 
     def _forget(self, sequence: Sequence) -> None:
         del self._sequences[sequence.request_id]

@@ -3,7 +3,7 @@
 from sarathid.kvcache.block_table import BlockTable
 from sarathid.kvcache.prefix_cache import BlockNames, CachedPrefix
 from sarathid.protocol.requests import FinishReason, Request
-from sarathid.scheduler.batch import SamplingInput, ScheduledSequence
+from sarathid.scheduler.batch import PromptTargets, SamplingInput, ScheduledSequence
 
 
 class Sequence:
@@ -20,6 +20,7 @@ class Sequence:
     __slots__ = (
         "awaits_token",
         "block_table",
+        "end_token_ids",
         "last_token_s",
         "max_num_tokens",
         "names",
@@ -35,7 +36,14 @@ class Sequence:
         "token_ids",
     )
 
-    def __init__(self, request: Request, order: int, max_model_len: int, block_table: BlockTable) -> None:
+    def __init__(
+        self,
+        request: Request,
+        order: int,
+        max_model_len: int,
+        block_table: BlockTable,
+        eos_token_ids: frozenset[int] = frozenset(),
+    ) -> None:
         self.request = request
         self.request_id = request.request_id
         self.num_prompt_tokens = len(request.prompt_token_ids)
@@ -50,6 +58,9 @@ class Sequence:
         self.awaits_token = False
         self.last_token_s: float | None = None
         self.needs_history = request.sampling.needs_history  # asked for each token, and slow to tell
+        self.end_token_ids = eos_token_ids.union(request.sampling.stop_token_ids)
+        if request.sampling.ignore_eos:
+            self.end_token_ids = frozenset(request.sampling.stop_token_ids)
         max_tokens = request.sampling.max_tokens
         wanted = max_model_len if max_tokens is None else self.num_prompt_tokens + max_tokens
         self.max_num_tokens = min(wanted, max_model_len)
@@ -113,6 +124,7 @@ class Sequence:
             first_position=first,
             block_ids=self.block_table.block_ids,
             sampling=self._sampling_input() if self.awaits_token else None,
+            prompt_targets=self._prompt_targets(first, end),
         )
 
     def restart(self) -> None:
@@ -121,25 +133,33 @@ class Sequence:
         self.num_recomputed_tokens += self.num_computed_tokens
         self.num_computed_tokens = 0
 
-    def append(self, token_id: int, eos_token_ids: frozenset[int]) -> FinishReason | None:
+    def append(self, token_id: int) -> FinishReason | None:
         """Add a sampled token; return why it is the last one, or None."""
         self.awaits_token = False
         self.token_ids.append(token_id)
-        sampling = self.request.sampling
-        if token_id in sampling.stop_token_ids or (token_id in eos_token_ids and not sampling.ignore_eos):
+        if token_id in self.end_token_ids:
             return FinishReason.STOP
         if len(self.token_ids) >= self.max_num_tokens:
             return FinishReason.LENGTH
         return None
 
+    def _prompt_targets(self, first: int, end: int) -> PromptTargets | None:
+        """Return the tokens of the prompt whose likelihood the tokens from `first` to `end` tell, if it is asked."""
+        num_top = self.request.sampling.prompt_logprobs
+        if num_top is None or not (token_ids := self.request.prompt_token_ids[first + 1 : end + 1]):
+            return None
+        return PromptTargets(token_ids, num_top)
+
     def _sampling_input(self) -> SamplingInput:
         """Return how this sequence's next token is drawn."""
         params, num_output_tokens = self.request.sampling, len(self.token_ids) - self.num_prompt_tokens
+        banned_token_ids = tuple(self.end_token_ids) if num_output_tokens < params.min_tokens else ()
         if not self.needs_history:
-            return SamplingInput(params=params, num_output_tokens=num_output_tokens)
+            return SamplingInput(params=params, num_output_tokens=num_output_tokens, banned_token_ids=banned_token_ids)
         return SamplingInput(
             params=params,
             num_output_tokens=num_output_tokens,
+            banned_token_ids=banned_token_ids,
             prompt_token_ids=self.request.prompt_token_ids,
             output_token_ids=tuple(self.token_ids[self.num_prompt_tokens :]),
         )

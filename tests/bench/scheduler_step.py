@@ -7,6 +7,7 @@ import statistics
 import time
 
 from sarathid.kvcache.block_table import num_blocks_for
+from sarathid.scheduler.batch import Drawn
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler, SchedulerLimits
 from sarathid.scheduler.token_budget import FixedBudget
@@ -42,7 +43,7 @@ def step(scheduler: Scheduler, budget: FixedBudget) -> tuple[float, float]:
     began = time.perf_counter_ns()
     batch = scheduler.schedule(budget)
     scheduled = time.perf_counter_ns()
-    scheduler.update(batch, (1,) * len(batch.sequences))
+    scheduler.update(batch, Drawn((1,) * len(batch.sequences)))
     return (scheduled - began) / 1e3, (time.perf_counter_ns() - scheduled) / 1e3
 
 

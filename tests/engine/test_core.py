@@ -3,11 +3,11 @@ import itertools
 import pytest
 
 from sarathid.errors import ControlRefused, RequestRefused
-from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.requests import FinishReason, Request, SamplingParams
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import RequestStats
 from sarathid.protocol.step import ChangeSettings
-from tests.factories import Engine, expected_output, make_request
+from tests.factories import EOS, Engine, expected_output, make_request
 
 
 def test_output_does_not_depend_on_budget_or_mates() -> None:
@@ -225,3 +225,25 @@ def test_time_with_nothing_to_do_is_not_idle_time_of_the_next_iteration() -> Non
     stats = engine.step()
     assert stats is not None
     assert stats.idle_s == 0.0
+
+
+def test_no_end_is_drawn_before_the_least_number_of_tokens() -> None:
+    engine = Engine()
+    sampling = SamplingParams(max_tokens=3, temperature=0.0, min_tokens=2, stop_token_ids=(7,))
+    engine.add(Request(request_id=1, prompt_token_ids=(5, 6), sampling=sampling))
+    engine.run()
+    drawn = [sequence.sampling for batch in engine.executor.batches for sequence in batch.sequences]
+    assert [sorted(found.banned_token_ids) for found in drawn if found is not None] == [[EOS, 7], [EOS, 7], []]
+
+
+def test_the_targets_of_a_prompts_chunks_are_its_tokens_but_the_first() -> None:
+    engine = Engine(token_budget=4, prefix_cache=True)
+    prompt = tuple(range(1, 11))
+    for request_id in (1, 2):  # the second is computed whole, too
+        sampling = SamplingParams(max_tokens=2, temperature=0.0, prompt_logprobs=3, ignore_eos=True)
+        engine.add(Request(request_id=request_id, prompt_token_ids=prompt, sampling=sampling))
+        engine.run()
+    found = [chunk.prompt_targets for batch in engine.executor.batches for chunk in batch.chunks]
+    targets = [token_id for target in found if target is not None for token_id in target.token_ids]
+    assert targets == [*prompt[1:], *prompt[1:]]
+    assert {target.num_top for target in found if target is not None} == {3}

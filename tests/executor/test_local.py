@@ -37,7 +37,7 @@ def run_chunk(
         request_id=1, token_ids=token_ids, first_position=0, block_ids=(3, 1), sampling=sampling
     )
     executor.submit(ScheduledBatch(chunks=(sequence,)))
-    return executor.collect().token_ids
+    return executor.collect().drawn.token_ids
 
 
 def test_loading_it_loads_no_compiler_of_torch() -> None:

@@ -103,6 +103,11 @@ def test_logit_bias_moves_the_choice() -> None:
     assert sample(LOGITS.clone()[None], [make_input(temperature=0.0, logit_bias={5: 100.0, 0: -100.0})]) == (5,)
 
 
+def test_a_banned_token_is_not_drawn() -> None:
+    banned = SamplingInput(params=SamplingParams(temperature=0.0), num_output_tokens=0, banned_token_ids=(0, 1))
+    assert sample(LOGITS.clone()[None], [banned]) == (2,)
+
+
 def test_edits_leave_batch_mates_alone() -> None:
     rows = LOGITS.repeat(2, 1)
     sample(rows, [make_input(temperature=0.0, logit_bias={0: -100.0}), make_input(temperature=0.0)])

@@ -20,7 +20,7 @@ def chained(*rows: ScheduledSequence) -> tuple[int | None, ...]:
         IterationCostModel(PROFILE), VirtualClock(), max_model_len=64, block_size=16, chains=True
     )
     executor.submit(ScheduledBatch(decodes=rows, chunks=(), preempted=()))
-    return executor.collect().token_ids
+    return executor.collect().drawn.token_ids
 
 
 def test_a_chained_token_follows_from_the_one_before_it_and_its_place_alone() -> None:

@@ -66,7 +66,7 @@ def _generate(
         is_decoding = len(shares[0].token_ids) == 1
         batch = ScheduledBatch(decodes=tuple(shares)) if is_decoding else ScheduledBatch(chunks=tuple(shares))
         executor.submit(batch)
-        for tokens, token_id in zip(sequences, executor.collect().token_ids, strict=True):
+        for tokens, token_id in zip(sequences, executor.collect().drawn.token_ids, strict=True):
             assert token_id is not None
             tokens.append(token_id)
     return sequences

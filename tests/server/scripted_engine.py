@@ -27,8 +27,9 @@ from sarathid.engine.client import EngineClient
 from sarathid.engine.host import EngineHost
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.protocol.codec import encode
+from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.step import EngineFault, EngineReady
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import Drawn, ScheduledBatch
 from tests.factories import make_executor_info
 from tests.server.byte_tokenizer import EOS, VOCAB_SIZE
 
@@ -36,6 +37,11 @@ SCRIPT = "Once upon a time 😀 there was a stall. "
 NUM_BLOCKS = 256
 BLOCK_SIZE = 4
 MAX_MODEL_LEN = 512
+
+
+def logprobs_of(token_id: int, num_top: int) -> TokenLogprobs:
+    """Return how likely a token is to the reciter: the more, the smaller its id."""
+    return TokenLogprobs(-token_id / 8, tuple(range(num_top)), tuple(-other / 8 for other in range(num_top)))
 
 
 class RecitingExecutor:
@@ -59,12 +65,31 @@ class RecitingExecutor:
     def collect(self) -> ExecutorOutput:
         start_s = time.monotonic()
         time.sleep(self._pace_s)
-        sampled = (sequence.sampling for sequence in self._submitted.popleft().sequences)
-        token_ids = tuple(self._token(sampling.num_output_tokens) for sampling in sampled if sampling is not None)
-        return ExecutorOutput(token_ids, (StageWork(start_s, time.monotonic() - start_s),))
+        return ExecutorOutput(self._draw(self._submitted.popleft()), (StageWork(start_s, time.monotonic() - start_s),))
 
     def close(self) -> None:
         self._submitted.clear()
+
+    def _draw(self, batch: ScheduledBatch) -> Drawn:
+        """Recite, sure of what is the next token and of nothing else in the prompt."""
+        sampled = [sequence.sampling for sequence in batch.sequences if sequence.sampling is not None]
+        token_ids = tuple(self._token(sampling.num_output_tokens) for sampling in sampled)
+        return Drawn(
+            token_ids,
+            tuple(
+                None if sampling.params.logprobs is None else logprobs_of(token_id, sampling.params.logprobs)
+                for token_id, sampling in zip(token_ids, sampled, strict=True)
+            ),
+            tuple(
+                PromptLogprobs(
+                    chunk.request_id,
+                    chunk.first_position + 1,
+                    tuple(logprobs_of(token_id, targets.num_top) for token_id in targets.token_ids),
+                )
+                for chunk in batch.chunks
+                if (targets := chunk.prompt_targets) is not None
+            ),
+        )
 
     def _token(self, index: int) -> int:
         if self._ends and index >= len(self._script):
