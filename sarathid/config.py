@@ -45,6 +45,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     prefix_cache: bool = True
     watermark: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.01
     num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    tensor_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
+    pipeline_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
     attention_backend: str = "auto"
     simulate: str | None = None
 

@@ -257,11 +257,11 @@ class Daemon:
             self._finished.set()
 
     def _on_engine_up(self) -> None:
-        info, settings = self._engine.info, self._engine.settings
+        engine, info, settings = self._config.engine, self._engine.info, self._engine.settings
         assert info is not None
         assert settings is not None
         self._retuner.begin(settings)
-        name = self._config.engine.simulate or name_on(info.device, info.model)
+        name = engine.simulate or name_on(info.device, info.model, engine.tensor_parallel, engine.pipeline_parallel)
         self._planner.begin(name, profile_if_any(name))
         for line in introduction(info, settings):
             log.info("%s", line)

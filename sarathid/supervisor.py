@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -16,6 +15,7 @@ from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
 from sarathid.errors import EngineFailed, SarathiError
 from sarathid.executor.cpu_threads import engine_environment
+from sarathid.executor.lifeline import how_it_ended
 
 FIRST_BACKOFF_S = 0.1
 MAX_BACKOFF_S = 10.0
@@ -111,7 +111,7 @@ class EngineSupervisor:
         assert self._process is not None
         if self._process.returncode is None:
             return f"the engine was not ready after {self._start_timeout_s:g} s; raise --start-timeout"
-        return f"the engine {_how_it_ended(self._process.returncode)} before it was ready"
+        return f"the engine {how_it_ended(self._process.returncode)} before it was ready"
 
     async def _spawn(self) -> Process:
         arguments = (*self._command, "--endpoint", os.fspath(self._endpoint), "--generation", str(self.num_restarts))
@@ -132,7 +132,7 @@ class EngineSupervisor:
             if talking.done():
                 return _words_of(talking)
             if ended.done():
-                return f"the engine {_how_it_ended(ended.result())}"
+                return f"the engine {how_it_ended(ended.result())}"
             self._patience = min(MAX_PATIENCE, 2 * self._patience)
             return f"the engine {hung.result()}"
         finally:
@@ -198,10 +198,3 @@ def _words_of(failed: "asyncio.Task[None]") -> str:
     except SarathiError as error:  # it says that it fails, or it talks nonsense
         return str(error)
     raise AssertionError("a client talks with its engine until it is cancelled")
-
-
-def _how_it_ended(status: int) -> str:
-    if status < 0:
-        names = {known.value: known.name for known in signal.Signals}  # most real-time signals have none
-        return f"was killed by {names.get(-status, f'signal {-status}')}"
-    return f"ended with status {status}"

@@ -84,6 +84,9 @@ class ArithmeticExecutor:
         self.batches.append(batch)
         self._submitted.append(batch)
 
+    def probe(self) -> None:
+        """Nothing: who asks is who computes."""
+
     def collect(self) -> ExecutorOutput:
         batch = self._submitted.popleft()
         work = StageWork(self._clock.now_s(), 0.01 + 0.001 * batch.num_tokens)

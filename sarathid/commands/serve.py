@@ -57,6 +57,8 @@ def serve(
     ] = None,
     quantize: Annotated[str | None, _option("KIND", "off, int8 or int4: keep weights in fewer bits [off].")] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
+    tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,
+    pp: Annotated[str | None, _option("N", "Stages that the layers are dealt to, --tp ranks each [1].")] = None,
     threads: Annotated[str | None, _option("N", "Threads that compute [the cores at hand].")] = None,
     kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
     block_size: Annotated[str | None, _option("N", "Tokens a block [16 on CPU, 256 on CUDA].")] = None,
@@ -122,6 +124,8 @@ def serve(
         "load_format": load_format,
         "quantize": quantize,
         "attention_backend": attention_backend,
+        "tp": tp,
+        "pp": pp,
         "threads": threads,
         "kv_memory": kv_memory,
         "block_size": block_size,
@@ -180,7 +184,13 @@ def checked_config(settings: list[Effective]) -> DaemonConfig:
     """Return the configuration that the settings make; raises `ConfigError` for a budget, policy or target too."""
     config = to_config(settings)
     initial_settings(config.engine, isolated_decode_s=1.0)
+    _check_layout(config.engine)
     return config
+
+
+def _check_layout(config: EngineConfig) -> None:
+    if config.simulate is not None and config.tensor_parallel * config.pipeline_parallel > 1:
+        raise ConfigError("--tp and --pp are for a model that runs; a cost profile has its own, which its name says")
 
 
 def values_of(settings: list[Effective]) -> Values:
@@ -266,7 +276,7 @@ def _check_model(config: EngineConfig) -> None:
         raise ModelRefused(f"--max-model-len {config.max_model_len} is more than the model's {longest} positions")
     load_tokenizer(files).close()
     # Deferred: it loads torch, which serving itself leaves to the engine process.
-    from sarathid.executor.local import LocalExecutor
+    from sarathid.executor.rank import check_ranks
 
-    LocalExecutor(config).check()
+    check_ranks(config)
     typer.echo(f"{files.path} is a {files.config.architecture} with {longest} positions; its tokenizer loads")

@@ -79,6 +79,10 @@ class EngineCore:
         """Whether a request is unfinished, or a batch in flight."""
         return self._scheduler.has_work or bool(self._in_flight)
 
+    def probe(self) -> None:
+        """Make sure, while there is nothing to do, that everybody who computes still lives; raises `EngineFailed`."""
+        self._executor.probe()
+
     def add(self, request: Request) -> None:
         """Take in a request; raises `RequestRefused` when it can never finish."""
         self._recorder.track(self._scheduler.add(request))

@@ -55,6 +55,7 @@ class EngineHost:
         is_idle = not self._core.has_work
         ready = dict(self._poller.poll(BEAT_EVERY_MS if is_idle else 0))
         if is_idle and not ready:
+            self._core.probe()
             send(self._socket, EngineBeat())
         if self._daemon_pipe in ready:
             self._is_running = False  # nothing is ever sent on it: this is its end

@@ -5,10 +5,8 @@ is gone, and then speaks the messages of `sarathid.protocol.step` with it.
 """
 
 import argparse
-import ctypes
 import gc
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -25,11 +23,12 @@ from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
 from sarathid.executor.base import Executor, ExecutorInfo
+from sarathid.executor.lifeline import live_and_die_with_the_parent
+from sarathid.executor.parallel import ParallelExecutor
 from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.telemetry.gc_meter import GarbageCollectionMeter
 
-_PR_SET_PDEATHSIG = 1
 _SIMULATED_MODEL_LEN = 8192
 _SIMULATED_BLOCK_SIZE = 16
 
@@ -40,7 +39,7 @@ def main() -> int:
     parser.add_argument("--endpoint", type=Path, required=True, help="the daemon's socket for this engine")
     parser.add_argument("--generation", type=int, default=0, help="how many engines the daemon had before")
     arguments = parser.parse_args()
-    _live_and_die_with_the_daemon()
+    live_and_die_with_the_parent()
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
     context = zmq.Context()
     socket = context.socket(zmq.PAIR)
@@ -90,7 +89,8 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
 
 def _profile(config: EngineConfig, found: ExecutorInfo) -> CostProfile | None:
     """Return the cost profile of what runs here: the user's own, else one that ships, None if there is none."""
-    return profile_if_any(config.simulate or name_on(found.device, found.model))
+    name = name_on(found.device, found.model, config.tensor_parallel, config.pipeline_parallel)
+    return profile_if_any(config.simulate or name)
 
 
 def _executor(config: EngineConfig) -> Executor:
@@ -105,16 +105,12 @@ def _executor(config: EngineConfig) -> Executor:
             num_blocks=profile.num_blocks(block_size, config.kv_memory_bytes),
             chains=True,
         )
-    # Deferred: a simulated engine needs no torch.
+    if config.tensor_parallel * config.pipeline_parallel > 1:
+        return ParallelExecutor(config)
+    # Deferred: where others compute, or nobody does, this process needs no torch.
     from sarathid.executor.local import LocalExecutor
 
     return LocalExecutor(config)
-
-
-def _live_and_die_with_the_daemon() -> None:
-    """Leave ^C to the daemon, and be killed by the kernel when it dies."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

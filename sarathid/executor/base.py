@@ -68,6 +68,13 @@ class Executor(Protocol):
         """Wait for the oldest submitted batch and return what it gave."""
         ...
 
+    def probe(self) -> None:
+        """Ask everybody who computes for a sign of life, while no batch is in flight, and wait for it.
+
+        Raises `EngineFailed` when one of them is no more.
+        """
+        ...
+
     def close(self) -> None:
         """Release everything; safe to call twice."""
         ...

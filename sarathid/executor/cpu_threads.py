@@ -17,18 +17,24 @@ def usable_cores() -> int:
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
-def engine_environment(num_threads: int | None = None) -> dict[str, str]:
-    """Return the variables that an engine process must find set when it loads torch.
+def engine_environment(num_threads: int | None = None, num_processes: int = 1) -> dict[str, str]:
+    """Return the variables that a process that computes must find set when it loads torch.
 
     OpenMP threads that have nothing to do spin, and with few cores they spin on the one that the
     daemon needs: there they sleep at once. Weights and caches lie in huge pages where the system
-    grants them. `num_threads` None is `usable_cores()`.
+    grants them. `num_threads` None is `usable_cores()`; `num_processes` have as many each.
     """
     threads = num_threads or usable_cores()
     environment = {"OMP_NUM_THREADS": str(threads), "THP_MEM_ALLOC_ENABLE": "1"}
-    if usable_cores() <= _FEW_CORES or threads >= usable_cores():
+    if usable_cores() <= _FEW_CORES or threads * num_processes >= usable_cores():
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
     return environment
+
+
+def thread_note(num_threads: int) -> str:
+    """Return how many threads compute, and how they wait."""
+    waiting = os.environ.get("OMP_WAIT_POLICY", "active").lower()
+    return f"{num_threads} threads of {usable_cores()} usable cores, {waiting} waiting"
 
 
 def _quota_cores() -> float | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.share import ModelShare, split_layers
@@ -25,6 +26,11 @@ class Layout:
                 f"{self.num_parts} x {self.num_stages} ranks do not divide among {self.num_nodes} nodes; "
                 "change --tp, --pp or --nnodes"
             )
+
+    @classmethod
+    def of(cls, config: EngineConfig) -> "Layout":
+        """Return the layout that is configured."""
+        return cls(config.tensor_parallel, config.pipeline_parallel)
 
     @property
     def num_ranks(self) -> int:

@@ -1,6 +1,5 @@
 """The executor of one process and one device."""
 
-import os
 from collections import deque
 
 import torch
@@ -9,7 +8,7 @@ from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
-from sarathid.executor.cpu_threads import usable_cores
+from sarathid.executor.cpu_threads import thread_note, usable_cores
 from sarathid.executor.layout import Layout
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.rank import Rank, dtype_name
@@ -35,11 +34,6 @@ class LocalExecutor:
         assert self._runner is not None, "start() comes first"
         return self._runner
 
-    def check(self) -> None:
-        """Decide all that `start` decides, without loading weights or taking memory; raises what it would raise."""
-        rank = Rank(self._config, resolve(self._config.model))
-        rank.notes(rank.plan_kv_cache(rank.num_affordable_blocks))
-
     def start(self) -> ExecutorInfo:
         num_threads = self._config.num_threads or usable_cores()
         torch.set_num_threads(num_threads)
@@ -48,7 +42,9 @@ class LocalExecutor:
         plan = rank.plan_kv_cache(rank.num_affordable_blocks)
         notes = rank.notes(plan)
         self._runner = rank.load(plan, num_threads)
-        shape = shape_for(rank.placement.device, self._config.max_num_seqs, plan, rank.block_size)
+        shape = shape_for(
+            rank.placement.device.type, self._config.max_num_seqs, plan.max_model_len, plan.num_blocks, rank.block_size
+        )
         return ExecutorInfo(
             model=files.name,
             device=str(rank.placement.device),
@@ -77,12 +73,9 @@ class LocalExecutor:
         drawn = self.runner.run(self._submitted.popleft())
         return ExecutorOutput(drawn, (StageWork(start_s, self._clock.now_s() - start_s),))
 
+    def probe(self) -> None:
+        """Nothing: who asks is who computes."""
+
     def close(self) -> None:
         self._submitted.clear()
         self._runner = None
-
-
-def thread_note(num_threads: int) -> str:
-    """Return how many threads compute, and how they wait."""
-    waiting = os.environ.get("OMP_WAIT_POLICY", "active").lower()
-    return f"{num_threads} threads of {usable_cores()} usable cores, {waiting} waiting"

@@ -16,7 +16,7 @@ from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.placement import Placement, checkpoint_names, place
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.tensor_group import ALONE, TensorGroup
-from sarathid.models.model_files import DirectoryFiles, GGUFFiles
+from sarathid.models.model_files import DirectoryFiles, GGUFFiles, resolve
 from sarathid.models.registry import build_model
 from sarathid.models.weights import fill_dummy, load_weights, open_weights
 from sarathid.paths import cache_dir, make_private
@@ -117,3 +117,12 @@ class Rank:
 def dtype_name(dtype: torch.dtype) -> str:
     """Return a number format as it is configured."""
     return str(dtype).removeprefix("torch.")
+
+
+def check_ranks(config: EngineConfig) -> None:
+    """Decide all that the ranks of this node decide, without reading weights; raises what they would raise."""
+    files, layout = resolve(config.model), Layout.of(config)
+    ranks = [Rank(config, files, layout, index) for index in layout.ranks_of_node(0)]
+    plan = ranks[0].plan_kv_cache(min(rank.num_affordable_blocks for rank in ranks))
+    for rank in ranks:
+        rank.notes(plan)

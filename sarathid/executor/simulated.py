@@ -126,6 +126,9 @@ class SimulatedExecutor:
         is_full = len(self._submitted) == self.max_batches_in_flight
         return bool(self._submitted) and not is_full and time_s < self._submitted[0].finished_s
 
+    def probe(self) -> None:
+        """Nothing: there is nobody else."""
+
     def close(self) -> None:
         self._submitted.clear()
 

@@ -5,9 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import torch
-
-from sarathid.executor.memory import KVPlan
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
 
@@ -47,11 +44,11 @@ def isolated_decode_s(run: RunBatch, shape: DecodeShape, block_size: int) -> flo
     return min(_timed_s(run, batch) for _ in range(_NUM_TIMED_RUNS))
 
 
-def shape_for(device: torch.device, max_num_seqs: int, plan: KVPlan, block_size: int) -> DecodeShape:
+def shape_for(device: str, max_num_seqs: int, max_model_len: int, num_blocks: int, block_size: int) -> DecodeShape:
     """Return the device's shape cut to the limits, and to fewer sequences where the blocks hold no more."""
-    wanted = _SHAPES[device.type]
-    context_len = min(wanted.context_len, plan.max_model_len)
-    num_held = plan.num_blocks // -(-context_len // block_size)
+    wanted = _SHAPES[device.partition(":")[0]]
+    context_len = min(wanted.context_len, max_model_len)
+    num_held = num_blocks // -(-context_len // block_size)
     return DecodeShape(min(wanted.num_seqs, max_num_seqs, num_held), context_len)
 
 

@@ -67,6 +67,9 @@ class RecitingExecutor:
         time.sleep(self._pace_s)
         return ExecutorOutput(self._draw(self._submitted.popleft()), (StageWork(start_s, time.monotonic() - start_s),))
 
+    def probe(self) -> None:
+        """Nothing: who asks is who recites."""
+
     def close(self) -> None:
         self._submitted.clear()
 
