@@ -1,7 +1,7 @@
 """Latency distributions in bounded memory: a log-bucketed histogram and a sliding window of them."""
 
 import math
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -17,27 +17,42 @@ class LatencyHistogram:
     The buckets are those of DDSketch (Masson et al., VLDB 2019); the maximum is exact.
     """
 
+    __slots__ = ("_counts", "count", "max_s", "sum_s")
+
     def __init__(self) -> None:
-        self._counts: Counter[int] = Counter()
+        self._counts: dict[int, int] = {}
         self.count = 0
         self.sum_s = 0.0
         self.max_s: float | None = None
 
-    def record(self, seconds: float) -> None:
-        """Add one sample of non-negative seconds."""
-        self._counts[_bucket_of(seconds)] += 1
-        self.count += 1
-        self.sum_s += seconds
+    def record(self, seconds: float, count: int = 1) -> None:
+        """Add `count` samples of so many non-negative seconds."""
+        bucket = _bucket_of(seconds)
+        self._counts[bucket] = self._counts.get(bucket, 0) + count
+        self.count += count
+        self.sum_s += seconds * count
         if self.max_s is None or seconds > self.max_s:
             self.max_s = seconds
 
     def merge(self, other: "LatencyHistogram") -> None:
         """Add every sample of `other`."""
-        self._counts.update(other._counts)
+        counts = self._counts
+        for bucket, count in other._counts.items():
+            counts[bucket] = counts.get(bucket, 0) + count
         self.count += other.count
         self.sum_s += other.sum_s
         if other.max_s is not None and (self.max_s is None or other.max_s > self.max_s):
             self.max_s = other.max_s
+
+    def remove(self, other: "LatencyHistogram") -> None:
+        """Take the samples of `other` away again, all of which were added; the maximum stays as it is."""
+        counts = self._counts
+        for bucket, count in other._counts.items():
+            counts[bucket] -= count
+            if not counts[bucket]:
+                del counts[bucket]
+        self.count -= other.count
+        self.sum_s -= other.sum_s
 
     def percentile(self, q: float) -> float | None:
         """Return the smallest sample (within 1 %) that a share `q` in [0, 1] of all does not exceed, in seconds."""

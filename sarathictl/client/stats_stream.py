@@ -133,8 +133,9 @@ class StatsStream:
         self._change_link(LinkState.LIVE)
 
     def _pass_on(self, control: ControlClient, subscriber: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
-        """Deliver records until the daemon hangs up or we are closed."""
+        """Deliver records until the daemon hangs up or we are closed; after a loss, what it holds now."""
         heard_s = listed_s = self._clock.now_s()
+        num_missed = self._link.num_missed
         while not self._is_closing.is_set() and not monitor.poll(0):
             if subscriber.poll(int(POLL_S * 1e3)):
                 batch = self._read_batch(subscriber)
@@ -147,8 +148,8 @@ class StatsStream:
             if now_s - heard_s > SILENT_AFTER_S:
                 check_reachable(self._endpoint.control)
                 self._change_link(LinkState.SILENT, "the daemon is there and says nothing")
-            elif now_s - listed_s > REQUESTS_EVERY_S:
-                listed_s = now_s
+            elif self._link.num_missed > num_missed and now_s - listed_s > REQUESTS_EVERY_S:
+                listed_s, num_missed = now_s, self._link.num_missed
                 self._deliver([control.request(ListRequests(), RequestList)])
 
     def _read_batch(self, subscriber: "zmq.Socket[bytes]") -> list[StreamItem]:

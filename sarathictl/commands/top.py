@@ -19,7 +19,7 @@ from sarathictl.client.stats_stream import Link, StatsStream
 from sarathictl.client.still_source import StillSource
 from sarathictl.commands.plan import PLAN_TIMEOUT_S
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
-from sarathictl.state.engine_state import EngineState
+from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.sentences import stall_sentence
 from sarathictl.tui.renderables.colors import COLORS
@@ -108,10 +108,10 @@ def _still(invocation: Invocation) -> StillSource:
 
 def _print_picture(invocation: Invocation, size: tuple[int, int]) -> None:
     source = _still(invocation)
-    state = EngineState()
+    log = EngineLog()
     for received in source.drain():
-        state = state.after(received.item, received.time_s)
-    view = state.view(source.time_s)
+        log.take(received.item, received.time_s)
+    view = log.state.view(source.time_s)
     invocation.answer(_fields(view), "" if invocation.is_json else _picture(invocation, view, source.link, size))
 
 

@@ -1,23 +1,22 @@
-"""The engine as its records tell it: a fold, seeded by a snapshot, in bounded memory."""
+"""The engine as its records tell it: a fold over them, in bounded memory."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
-from typing import TypeAlias, assert_never
+from collections.abc import Iterable, Iterator
+from typing import assert_never
 
 import msgspec
 
-from sarathictl.state.engine_view import EngineView, LatencyFigures
+from sarathictl.state.engine_view import EngineView
 from sarathictl.state.happenings import HappeningLog
 from sarathictl.state.latencies import figures_of
 from sarathictl.state.request_table import RequestTable
+from sarathictl.state.seconds import SecondFigures, SecondsWindow
 from sarathictl.state.stall_feed import StallFeed
-from sarathictl.state.window import IterationWindow, sample_of
-from sarathid.histogram import LatencyWindow
-from sarathid.protocol.control import DaemonState, RequestList, RequestState, RequestStatus, Snapshot
+from sarathictl.state.window import IterationSample, sample_of
+from sarathid.protocol.control import DaemonState, RequestState, RequestStatus, Snapshot
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
-    EngineInfo,
-    EngineSettings,
+    Event,
     Heartbeat,
     IterationScheduled,
     IterationStats,
@@ -29,15 +28,15 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.tape.key_frame import KeyFrame
 
 TBT_SPANS_S = (10.0, 60.0, 300.0, 3600.0)
 TTFT_SPAN_S = 300.0
 RATE_SPAN_S = 10.0
 STALL_SPAN_S = 60.0
+MAX_SAMPLES = 4096
 MAX_CHANGES = 64
 MAX_RECENT = 256
-
-_Timed: TypeAlias = IterationStats | StallEvent | Overload | SettingsChanged | LifeCycle
 
 
 class EngineState:
@@ -47,37 +46,33 @@ class EngineState:
     snapshot and the stream may overlap.
     """
 
-    def __init__(self) -> None:
-        self._daemon_state = ""
-        self._message = ""
-        self._info: EngineInfo | None = None
-        self._settings: EngineSettings | None = None
-        self._running: IterationScheduled | None = None
-        self._last: IterationStats | None = None
-        self._counts = (0, 0, 0)
-        self._blocks = (0, 0)
-        self._iterations = IterationWindow()
+    def __init__(self, key: KeyFrame | None = None, seconds: Iterable[SecondFigures] = ()) -> None:
+        """Begin where `key` says, with what the seconds before it amounted to."""
+        key = key or KeyFrame(time_s=0.0)
+        self._daemon_state = key.daemon_state
+        self._message = key.message
+        self._info = key.info
+        self._settings = key.settings
+        self._running = key.running
+        self._last_start_s = key.last_start_s
+        self._last_event_s = key.time_s
+        self._counts = (key.num_running, key.num_waiting, key.num_preempted)
+        self._blocks = (key.num_blocks_used, key.num_blocks_free)
+        self._requests = RequestTable(key.requests)
+        self._seconds = SecondsWindow(seconds)
+        self._samples: deque[IterationSample] = deque(maxlen=MAX_SAMPLES)
         self._recent: deque[IterationStats] = deque(maxlen=MAX_RECENT)
-        self._tbt = tuple(LatencyWindow(span_s) for span_s in TBT_SPANS_S)
-        self._ttft = LatencyWindow(TTFT_SPAN_S)
         self._stalls = StallFeed()
         self._happenings = HappeningLog()
         self._changes: deque[SettingsChanged] = deque(maxlen=MAX_CHANGES)
-        self._requests = RequestTable()
 
     @classmethod
     def from_snapshot(cls, snapshot: Snapshot, now_s: float) -> "EngineState":
         """Return the state that everything in a snapshot, taken at `now_s`, amounts to."""
         state = cls()
-        status = snapshot.status
-        state._info = status.engine
-        state._settings = status.settings
-        for record in sorted((*snapshot.iterations, *snapshot.events), key=_time_of):
+        for record in state.news_in(snapshot):
             state.fold(record)
-        state._settings = status.settings
-        state._daemon_state = status.state
-        state._blocks = (status.num_blocks_used, status.num_blocks_free)
-        state.replace_requests(snapshot.requests, now_s)
+        state.settle(snapshot, now_s)
         return state
 
     @property
@@ -85,16 +80,26 @@ class EngineState:
         """The revision of the settings in force, None before any are known."""
         return self._settings.revision if self._settings else None
 
-    def after(self, item: Snapshot | RequestList | StreamRecord, time_s: float) -> "EngineState":
-        """Return the state once something that was read at `time_s` is taken in; a snapshot starts a new one."""
-        match item:
-            case Snapshot():
-                return EngineState.from_snapshot(item, time_s)
-            case RequestList():
-                self.replace_requests(item.requests, time_s)
-            case _:
-                self.fold(item)
-        return self
+    @property
+    def target_s(self) -> float | None:
+        """The TBT target in force, None without one."""
+        return (self._settings.slo if self._settings else SLO()).tbt_s
+
+    def news_in(self, snapshot: Snapshot) -> list[StreamRecord]:
+        """Return the records of a snapshot that were not folded, in their order; none can be read without settings."""
+        self._info = snapshot.status.engine
+        self._settings = self._settings or snapshot.status.settings
+        records = sorted((*snapshot.iterations, *snapshot.events), key=time_of)
+        return [record for record in records if self._is_news(record)]
+
+    def settle(self, snapshot: Snapshot, now_s: float) -> None:
+        """Go by what a snapshot, taken at `now_s`, says stands now."""
+        status = snapshot.status
+        self._info = status.engine
+        self._settings = status.settings
+        self._daemon_state = status.state
+        self._blocks = (status.num_blocks_used, status.num_blocks_free)
+        self.replace_requests(snapshot.requests, now_s)
 
     def replace_requests(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
@@ -105,14 +110,15 @@ class EngineState:
 
     def fold(self, record: StreamRecord) -> None:
         """Take in one record."""
-        self._happenings.append(record)
+        if isinstance(record, IterationStats) and not self._is_news(record):
+            return
         match record:
             case IterationScheduled():
-                self._fold_scheduled(record)
+                if self._last_start_s is None or record.start_s > self._last_start_s:
+                    self._running = record
             case IterationStats():
                 self._fold_iteration(record)
             case StallEvent():
-                self._stalls.append(record)
                 self._requests.count_stalls(record)
             case RequestArrival():
                 self._requests.arrive(record)
@@ -121,13 +127,62 @@ class EngineState:
             case Overload():
                 pass  # the plan of each iteration tells
             case SettingsChanged():
-                self._fold_settings(record)
+                self._settings = record.settings
             case LifeCycle():
                 self._fold_life_cycle(record)
             case Heartbeat():
                 self._daemon_state = record.state
             case _:
                 assert_never(record)
+        self.list_event(record)
+
+    def list_event(self, record: StreamRecord) -> None:
+        """Add a record to the lists of what happened, which is all that one of the past changes."""
+        self._happenings.append(record)
+        match record:
+            case StallEvent():
+                self._stalls.append(record)
+            case SettingsChanged():
+                self._changes.append(record)
+        if isinstance(record, Event):
+            self._last_event_s = max(self._last_event_s, record.time_s)
+
+    def recall(self, samples: Iterable[IterationSample], recent: Iterable[IterationStats]) -> None:
+        """Begin behind iterations of the past: many as samples, the newest whole."""
+        self._samples.extend(samples)
+        self._recent.extend(recent)
+
+    def seconds_before(self, number: float) -> Iterator[SecondFigures]:
+        """Yield what the seconds before one amounted to, for a state that begins there."""
+        return self._seconds.before(number)
+
+    def count(self, record: IterationStats, target_s: float | None) -> None:
+        """Count an iteration in its second, which is all that one of the past changes."""
+        self._seconds.add(record, target_s)
+
+    def run(self, scheduled: IterationScheduled | None) -> None:
+        """Say what runs at this moment, where an iteration that ended later tells."""
+        self._running = scheduled
+
+    def key_frame(self, now_s: float) -> KeyFrame:
+        """Return what stands at `now_s`: where another state can begin."""
+        num_running, num_waiting, num_preempted = self._counts
+        num_blocks_used, num_blocks_free = self._blocks
+        return KeyFrame(
+            time_s=now_s,
+            daemon_state=self._daemon_state,
+            message=self._message,
+            info=self._info,
+            settings=self._settings,
+            running=self._running,
+            last_start_s=self._last_start_s,
+            num_running=num_running,
+            num_waiting=num_waiting,
+            num_preempted=num_preempted,
+            num_blocks_used=num_blocks_used,
+            num_blocks_free=num_blocks_free,
+            requests=self._requests.rows,
+        )
 
     def view(self, now_s: float) -> EngineView:
         """Return what there is to see at `now_s`; changes nothing."""
@@ -140,7 +195,7 @@ class EngineState:
             info=self._info,
             settings=self._settings,
             running=self._running,
-            samples=self._iterations.samples,
+            samples=tuple(self._samples),
             recent=tuple(self._recent),
             stalls=self._stalls.newest_first,
             changes=tuple(reversed(self._changes)),
@@ -151,39 +206,30 @@ class EngineState:
             num_preempted=num_preempted,
             num_blocks_used=num_blocks_used,
             num_blocks_free=num_blocks_free,
-            tbt=tuple(_figures(window, now_s) for window in self._tbt),
-            ttft=_figures(self._ttft, now_s),
+            tbt=tuple(figures_of(self._seconds.tbt(now_s, span_s), span_s) for span_s in TBT_SPANS_S),
+            ttft=figures_of(self._seconds.ttft(now_s, TTFT_SPAN_S), TTFT_SPAN_S),
             num_recent_stalls=self._stalls.num_since(now_s - STALL_SPAN_S),
-            attainment=self._iterations.attainment(now_s, STALL_SPAN_S),
-            output_rate=self._iterations.output_rate(now_s, RATE_SPAN_S),
-            kv_growth=self._iterations.kv_growth(now_s, RATE_SPAN_S),
+            attainment=self._seconds.attainment(now_s, STALL_SPAN_S),
+            output_rate=self._seconds.output_rate(now_s, RATE_SPAN_S),
+            kv_growth=self._seconds.kv_growth(now_s, RATE_SPAN_S),
         )
 
-    def _fold_scheduled(self, record: IterationScheduled) -> None:
-        if self._last is None or record.start_s > self._last.start_s:
-            self._running = record
+    def _is_news(self, record: StreamRecord) -> bool:
+        if isinstance(record, IterationStats):
+            return self._last_start_s is None or record.start_s > self._last_start_s
+        return time_of(record) > self._last_event_s
 
     def _fold_iteration(self, record: IterationStats) -> None:
-        if self._last is not None and record.start_s <= self._last.start_s:
-            return
-        self._last = record
+        self._last_start_s = record.start_s
         if self._running is not None and self._running.start_s <= record.start_s:
             self._running = None
         self._adopt_settings(record)
         self._recent.append(record)
-        self._iterations.append(sample_of(record, self._target_s))
-        self._fold_latencies(record)
+        self._samples.append(sample_of(record))
+        self._seconds.add(record, self.target_s)
         self._counts = (record.num_running, record.num_waiting, record.num_preempted)
         self._blocks = (record.num_blocks_used, record.num_blocks_free)
         self._requests.fold(record)
-
-    def _fold_latencies(self, record: IterationStats) -> None:
-        end_s = record.end_s
-        for window in self._tbt:
-            for gap in record.gaps:
-                window.add(end_s, gap.tbt_s)
-        for first in record.first_tokens:
-            self._ttft.add(end_s, first.ttft_s)
 
     def _adopt_settings(self, record: IterationStats) -> None:
         """Follow a retuning whose own record was lost on the way."""
@@ -193,24 +239,23 @@ class EngineState:
                 self._settings, revision=record.revision, policy=record.policy, token_budget=token_budget
             )
 
-    def _fold_settings(self, record: SettingsChanged) -> None:
-        self._changes.append(record)
-        self._settings = record.settings
-
     def _fold_life_cycle(self, record: LifeCycle) -> None:
         self._daemon_state = record.state
         self._message = record.message
         if record.state in (DaemonState.STARTING, DaemonState.RESTARTING):
             self._running = None
 
-    @property
-    def _target_s(self) -> float | None:
-        return (self._settings.slo if self._settings else SLO()).tbt_s
 
-
-def _figures(window: LatencyWindow, now_s: float) -> LatencyFigures:
-    return figures_of(window.histogram(now_s), window.window_s)
-
-
-def _time_of(record: _Timed) -> float:
-    return record.end_s if isinstance(record, IterationStats) else record.time_s
+def time_of(record: StreamRecord) -> float:
+    """Return when what a record tells of was over, in monotonic seconds."""
+    match record:
+        case IterationStats():
+            return record.end_s
+        case IterationScheduled():
+            return record.start_s
+        case RequestArrival():
+            return record.arrival_s
+        case RequestStats():
+            return record.finished_s
+        case _:
+            return record.time_s

@@ -1,8 +1,7 @@
 """The requests that the daemon holds, kept by what records tell of them."""
 
 from collections.abc import Iterable
-
-from msgspec.structs import replace
+from copy import copy
 
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, RequestArrival, StallEvent, TokenGap
@@ -13,12 +12,13 @@ from sarathid.tape.key_frame import row_of
 class RequestTable:
     """Rows by request id, in order of arrival."""
 
-    def __init__(self) -> None:
-        self._rows: dict[int, RequestRow] = {}
+    def __init__(self, rows: Iterable[RequestRow] = ()) -> None:
+        self._rows = {row.request_id: copy(row) for row in rows}
 
     @property
     def rows(self) -> tuple[RequestRow, ...]:
-        return tuple(self._rows[request_id] for request_id in sorted(self._rows))
+        """What is known of each request now."""
+        return tuple(copy(self._rows[request_id]) for request_id in sorted(self._rows))
 
     def replace_all(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
@@ -46,9 +46,9 @@ class RequestTable:
         for chunk in iteration.chunks:
             self._take_chunk(chunk)
         for first in iteration.first_tokens:
-            self._take_first_token(first, iteration.end_s)
+            self._take_first_token(first, iteration.tokens_s)
         for gap in iteration.gaps:
-            self._take_gap(gap, iteration.end_s)
+            self._take_gap(gap, iteration.tokens_s)
         for request_id in iteration.preempted:
             self._preempt(request_id)
         for request_id in iteration.finished:
@@ -58,7 +58,7 @@ class RequestTable:
         """Count one stall more for each of its victims."""
         for victim in stall.victims:
             if row := self._rows.get(victim.request_id):
-                self._rows[victim.request_id] = replace(row, num_stalls=row.num_stalls + 1)
+                row.num_stalls += 1
 
     def drop(self, request_id: int) -> None:
         """Forget a request that ended."""
@@ -66,40 +66,36 @@ class RequestTable:
 
     def _take_chunk(self, chunk: ChunkStats) -> None:
         row = self._row(chunk.request_id)
-        self._rows[chunk.request_id] = replace(
-            row,
-            state=RequestState.PREFILL,
-            num_prompt_tokens=chunk.num_tokens if row.num_prompt_tokens is None else row.num_prompt_tokens,
-            num_computed_tokens=chunk.start + chunk.length,
-        )
+        row.state = RequestState.PREFILL
+        row.num_computed_tokens = chunk.start + chunk.length
+        if row.num_prompt_tokens is None:
+            row.num_prompt_tokens = chunk.num_tokens
 
     def _take_first_token(self, first: FirstToken, time_s: float) -> None:
         row = self._row(first.request_id)
-        self._rows[first.request_id] = replace(
-            row,
-            state=RequestState.DECODE,
-            num_output_tokens=row.num_output_tokens + 1,
-            ttft_s=first.ttft_s,
-            last_token_s=time_s,
-        )
+        row.state = RequestState.DECODE
+        row.num_output_tokens += 1
+        row.ttft_s = first.ttft_s
+        row.last_token_s = time_s
 
     def _take_gap(self, gap: TokenGap, time_s: float) -> None:
         row = self._row(gap.request_id)
-        self._rows[gap.request_id] = replace(
-            row,
-            state=RequestState.DECODE,
-            num_computed_tokens=row.num_computed_tokens + 1,
-            num_output_tokens=row.num_output_tokens + 1,
-            last_token_s=time_s,
-            tbt_last_s=gap.tbt_s,
-            tbt_max_s=max(gap.tbt_s, row.tbt_max_s or 0.0),
-        )
+        row.state = RequestState.DECODE
+        row.num_computed_tokens += 1
+        row.num_output_tokens += 1
+        row.last_token_s = time_s
+        row.tbt_last_s = gap.tbt_s
+        if row.tbt_max_s is None or gap.tbt_s > row.tbt_max_s:
+            row.tbt_max_s = gap.tbt_s
 
     def _preempt(self, request_id: int) -> None:
         row = self._row(request_id)
-        self._rows[request_id] = replace(
-            row, state=RequestState.PREEMPTED, num_computed_tokens=0, num_preemptions=row.num_preemptions + 1
-        )
+        row.state = RequestState.PREEMPTED
+        row.num_computed_tokens = 0
+        row.num_preemptions += 1
 
     def _row(self, request_id: int) -> RequestRow:
-        return self._rows.get(request_id) or RequestRow(request_id=request_id, state=RequestState.WAITING)
+        row = self._rows.get(request_id)
+        if row is None:
+            row = self._rows[request_id] = RequestRow(request_id=request_id, state=RequestState.WAITING)
+        return row

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 
 from sarathictl.client.fleet import Answer
 from sarathictl.client.stats_stream import Link, LinkState, Received
-from sarathictl.state.engine_state import EngineState
+from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
 from sarathictl.tui.ask import Ask
@@ -102,7 +102,7 @@ class ConsoleApp(App[None]):
         self._export_dir = export_dir or Path.cwd()
         self._ask_fleet = ask_fleet
         self._fleet_asked_s: float | None = None
-        self._state = EngineState()
+        self._records = EngineLog()
         self._history = KnownHistory()
         self._current: ViewScreen = LiveScreen()
         self._rate_hz = DEFAULT_RATE_HZ
@@ -128,14 +128,14 @@ class ConsoleApp(App[None]):
     def tick(self) -> None:
         """Take in what has come and show it."""
         for received in self._source.drain():
-            self._state = self._state.after(received.item, received.time_s)
+            self._records.take(received.item, received.time_s)
         self._show()
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.look))
 
     def action_pause(self) -> None:
-        self._paused = self._state.view(self._clock.now_s()) if self._paused is None else None
+        self._paused = self._records.state.view(self._clock.now_s()) if self._paused is None else None
         self._show()
 
     def action_view(self, name: str) -> None:
@@ -150,16 +150,16 @@ class ConsoleApp(App[None]):
             self._tell_current()
 
     def action_retune(self, what: str) -> None:
-        self._desk.retune(what, self._state.view(self._clock.now_s()))
+        self._desk.retune(what, self._records.state.view(self._clock.now_s()))
 
     def on_stalls_panel_fix_asked(self, message: StallsPanel.FixAsked) -> None:
-        self._desk.fix(message.stall, self._state.view(self._clock.now_s()))
+        self._desk.fix(message.stall, self._records.state.view(self._clock.now_s()))
 
     def action_keep(self) -> None:
         self._desk.keep()
 
     def action_undo(self) -> None:
-        self._desk.undo(self._state.revision)
+        self._desk.undo(self._records.state.revision)
 
     def action_why(self) -> None:
         self._desk.explain_budget()
@@ -217,7 +217,7 @@ class ConsoleApp(App[None]):
 
     def _show(self, *, is_urgent: bool = False) -> None:
         now_s = self._clock.now_s()
-        view = self._state.view(now_s) if self._paused is None else self._paused
+        view = self._records.state.view(now_s) if self._paused is None else self._paused
         self._follow_history(view)
         self._follow_fleet(now_s)
         link = self._source.link
@@ -228,8 +228,8 @@ class ConsoleApp(App[None]):
             rate_hz=self._rate_hz,
             paused_s=None if self._paused is None else self._paused.now_s,
         )
-        news = (self._state.revision, link.state, self._paused is None)
+        news = (self._records.state.revision, link.state, self._paused is None)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
-        if self._state.revision is not None:
-            self._desk.see_revision(self._state.revision)
+        if self._records.state.revision is not None:
+            self._desk.see_revision(self._records.state.revision)

@@ -191,6 +191,11 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
         return self.schedule_s + self.execute_s + self.emit_s
 
     @property
+    def tokens_s(self) -> float:
+        """When its tokens came, which gaps are measured by."""
+        return self.start_s + self.schedule_s + self.execute_s
+
+    @property
     def end_s(self) -> float:
         return self.start_s + self.duration_s
 

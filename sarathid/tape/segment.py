@@ -76,9 +76,9 @@ class OpenSegment:
         return self._key.time_s
 
     @property
-    def is_running(self) -> bool:
-        """Whether an iteration ran when it began."""
-        return self._key.running is not None
+    def key(self) -> KeyFrame:
+        """What stood when it began."""
+        return self._key
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -120,6 +120,18 @@ def clock_at(key: KeyFrame) -> TokenClock:
     return TokenClock(
         {row.request_id: round(row.last_token_s * 1e6) for row in key.requests if row.last_token_s is not None}
     )
+
+
+def pack_record(record: StreamRecord) -> bytes:
+    """Return one record by itself, for this process alone to read."""
+    body: bytes = msgpack.packb([type(record).__name__, packed(record)], use_single_float=True)
+    return body
+
+
+def unpack_record(body: bytes, unpacker: Unpacker) -> StreamRecord:
+    """Return what `pack_record` packed."""
+    name, values = msgpack.unpackb(body, strict_map_key=False)
+    return unpacker.unpack(_KINDS[name], values)
 
 
 def unpacked_body(frame: Frame) -> Mapping[str, Any]:

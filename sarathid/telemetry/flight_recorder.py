@@ -71,7 +71,7 @@ class FlightRecorder:
         """Write what was gathered, and begin another segment."""
         async with self._writing:
             ended, self._segment = self._segment, self._segment.followed_by(self._key_frame())
-            if self._ring is None or self._message or not (len(ended) or ended.is_running):
+            if self._ring is None or self._message or not (len(ended) or ended.key.running):
                 return
             try:
                 self._num_bytes = await asyncio.to_thread(self._write, ended)

@@ -100,9 +100,20 @@ def test_a_daemon_that_goes_and_comes_back_is_picked_up(tmp_path: Path, listener
         listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
 
 
-def test_the_list_of_requests_is_asked_for_again_and_again(tmp_path: Path, listener: Listener) -> None:
-    with make_daemon(tmp_path):
-        listener.wait_for(lambda: len(listener.all_of(RequestList)) >= 2)
+def test_after_a_loss_the_list_of_requests_is_asked_for(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_stream, "REQUESTS_EVERY_S", 0.05)
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: bool(listener.all_of(Snapshot)))
+        daemon.publish(Heartbeat(time_s=START_S, state="ready"))
+        listener.wait_for(lambda: bool(listener.all_of(Heartbeat)))
+        assert not listener.all_of(RequestList)
+        daemon.lose(Topic.HEARTBEAT, 2)
+        daemon.publish(Heartbeat(time_s=START_S, state="ready"))
+        listener.wait_for(lambda: bool(listener.all_of(RequestList)))
+        assert listener.stream.link.num_missed == 2
 
 
 def test_silence_is_noticed_and_its_end_too(

@@ -103,7 +103,7 @@ def test_the_header_says_what_the_last_bound_iteration_came_to_and_why() -> None
     settings = msgspec.structs.replace(make_settings(128), budget_mode=BudgetMode.ADAPTIVE)
     bound = msgspec.structs.replace(make_iteration(1), token_budget=612, plan=PLAN)
     idle = msgspec.structs.replace(bound, plan=msgspec.structs.replace(PLAN, bound=BudgetBound.DEMAND))
-    samples = [sample_of(stats, 0.1) for stats in (bound, idle)]
+    samples = [sample_of(stats) for stats in (bound, idle)]
     assert budget_now_in_words(settings, samples) == "auto 612 (target)"
     assert budget_now_in_words(settings, samples[1:]) == "auto 612"
     assert budget_now_in_words(settings, []) == "auto"

@@ -140,7 +140,7 @@ def test_a_stall_that_lasts_still_is_said_before_it_is_over() -> None:
     view = state.view(state.view(0.0).samples[-1].end_s + 5.0)
     first, *_ = draw_stalls(view, None, 80, 5, PLAIN_LOOK, 0.0)
     assert first.plain.startswith(" now  1 +7 waiting 5 s ← 8 decode + 248 prefill of 9")
-    assert tape_columns(view, Axis.TIME, 20, 0.5)[-1].gap_s == pytest.approx(5.0)
+    assert tape_columns(view, Axis.TIME, 20, 0.5)[-1].gap_s == pytest.approx(5.0, abs=0.001)
 
 
 @pytest.mark.parametrize(("width", "height"), [(30, 4), (80, 8), (120, 16), (200, 40)])
