@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -11,6 +12,15 @@ from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import ChunkStats, RequestStats
 from sarathid.protocol.step import TokenDelta
+
+
+class StreamTiming(NamedTuple):
+    """Seconds from arrival to first token and between tokens, as the engine made them; None where there are none."""
+
+    ttft_s: float | None
+    tbt_p50_s: float | None
+    tbt_max_s: float | None
+    num_stalls: int
 
 
 class TokenStream:
@@ -53,6 +63,7 @@ class TokenStream:
         self._delivered_s: float | None = None
         self._delivered_generated_s = 0.0
         self._delivered_gaps = LatencyHistogram()
+        self._gaps = LatencyHistogram()
 
     @property
     def request_id(self) -> int:
@@ -66,6 +77,11 @@ class TokenStream:
     def num_cached_tokens(self) -> int:
         """Tokens of the prompt that were in the prefix cache when it first started."""
         return self._num_cached_tokens or 0
+
+    @property
+    def timing(self) -> StreamTiming:
+        """When its tokens came so far; the median is exact to 1 %."""
+        return StreamTiming(self._ttft_s, self._gaps.percentile(0.5), self._tbt_max_s, self.num_stalls)
 
     @property
     def is_waiting(self) -> bool:
@@ -137,6 +153,7 @@ class TokenStream:
         self._ttft_s = ttft_s
 
     def mark_gap(self, tbt_s: float) -> None:
+        self._gaps.record(tbt_s)
         self._tbt_last_s = tbt_s
         self._tbt_max_s = tbt_s if self._tbt_max_s is None else max(self._tbt_max_s, tbt_s)
 

@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from sarathid.engine.token_stream import TokenStream
+from sarathid.engine.token_stream import StreamTiming, TokenStream
+from sarathid.protocol.logprobs import TokenLogprobs
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.step import TokenDelta
 from sarathid.server.detokenizer import IncrementalDetokenizer
@@ -12,17 +13,22 @@ from sarathid.server.stop_strings import StopStrings
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """Text that became certain, and the tokens that came since the delta before (held-back ones included)."""
+    """Text that became certain, and the tokens that came since the delta before (held-back ones included).
+
+    `logprobs` are theirs, if they were asked for.
+    """
 
     text: str
     token_ids: tuple[int, ...]
     finish_reason: FinishReason | None
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class Generation:
     """A request under way, from the engine's tokens to text that may be sent.
 
-    With `tells_every_token` each token is a delta at once, of empty text while its text is not certain.
+    With `tells_every_token` each token is a delta at once, of empty text while its text is not certain. One that
+    `is_mute` is asked for its prompt alone, and tells nothing but its end.
     """
 
     def __init__(
@@ -32,12 +38,15 @@ class Generation:
         stops: Sequence[str],
         *,
         tells_every_token: bool = False,
+        is_mute: bool = False,
     ) -> None:
         self.tells_every_token = tells_every_token
+        self._is_mute = is_mute
         self._stream = stream
         self._detokenizer = detokenizer
         self._stops = StopStrings(stops)
         self._unsent_token_ids: list[int] = []
+        self._unsent_logprobs: list[TokenLogprobs] = []
         self.num_output_tokens = 0
 
     @property
@@ -53,12 +62,23 @@ class Generation:
     def prompt_token_ids(self) -> tuple[int, ...]:
         return self._stream.prompt_token_ids
 
+    @property
+    def prompt_logprobs(self) -> tuple[TokenLogprobs, ...]:
+        """How likely the tokens of the prompt were, from the second on, once the first of the answer is there."""
+        return tuple(self._stream.prompt_logprobs)
+
+    @property
+    def timing(self) -> StreamTiming:
+        """When its tokens came so far."""
+        return self._stream.timing
+
     async def deltas(self) -> AsyncIterator[TextDelta]:
         """Yield text as it comes; only the last delta has a finish reason, and may be empty."""
         async for token in self._stream:
             delta = self._advance(token)
             if delta.text or self.tells_every_token or delta.finish_reason is not None:
                 self._unsent_token_ids.clear()
+                self._unsent_logprobs.clear()
                 yield delta
             if delta.finish_reason is not None:
                 return
@@ -73,12 +93,14 @@ class Generation:
 
     def _advance(self, token: TokenDelta) -> TextDelta:
         finish_reason = token.finish_reason
+        if self._is_mute and finish_reason is not FinishReason.ERROR:
+            return TextDelta("", (), None if finish_reason is None else FinishReason.LENGTH)
         text = self._stops.feed(self._text_of(token))
         if finish_reason is not None:
             text += self._stops.feed(self._detokenizer.flush()) + self._stops.flush()
         if self._stops.is_stopped:
             finish_reason = FinishReason.STOP
-        return TextDelta(text, tuple(self._unsent_token_ids), finish_reason)
+        return TextDelta(text, tuple(self._unsent_token_ids), finish_reason, tuple(self._unsent_logprobs))
 
     def _text_of(self, token: TokenDelta) -> str:
         """Return the token's text; a token that ends the text (end of sequence, a stop token) has none."""
@@ -86,4 +108,6 @@ class Generation:
             return ""
         self.num_output_tokens += 1
         self._unsent_token_ids.append(token.token_id)
+        if token.logprobs is not None:
+            self._unsent_logprobs.append(token.logprobs)
         return "" if token.finish_reason is FinishReason.STOP else self._detokenizer.add(token.token_id)

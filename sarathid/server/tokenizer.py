@@ -12,6 +12,7 @@ from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import ModelFiles
 from sarathid.server.chat_template import ChatTemplate
 from sarathid.server.detokenizer import IncrementalDetokenizer
+from sarathid.server.token_words import TokenWords
 
 NUM_THREADS = 2
 
@@ -24,11 +25,12 @@ class Tokenizer:
     def __init__(self, backend: tokenizers.Tokenizer, chat_template: ChatTemplate | None) -> None:
         self._backend = backend
         self._chat_template = chat_template
+        self.words = TokenWords(backend)
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="tokenizer")
 
-    async def encode(self, text: str) -> tuple[int, ...]:
-        """Return the token ids of a text, with the special tokens that the model puts around one."""
-        return await self._in_thread(lambda: self._encode(text, add_special_tokens=True))
+    async def encode(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
+        """Return the token ids of a text, by default with the special tokens that the model puts around one."""
+        return await self._in_thread(lambda: self._encode(text, add_special_tokens=add_special_tokens))
 
     async def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
         """Return the token ids of a conversation under the model's chat template.
@@ -44,6 +46,10 @@ class Tokenizer:
         """Return the text of tokens, special tokens left out."""
         text: str = self._backend.decode(token_ids, skip_special_tokens=True)
         return text
+
+    async def decode_long(self, token_ids: Sequence[int]) -> str:
+        """Return the text of many tokens, special tokens left out."""
+        return await self._in_thread(lambda: self.decode(token_ids))
 
     def detokenizer(self) -> IncrementalDetokenizer:
         """Return a new detokenizer for one request's tokens."""

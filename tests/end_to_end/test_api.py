@@ -5,6 +5,8 @@ import os
 import socket
 from typing import Any
 
+import pytest
+
 from sarathid.paths import API_SOCKET
 from sarathid.protocol.control import Retuned, SetBudget
 from sarathid.protocol.requests import FinishReason
@@ -39,7 +41,25 @@ def test_openais_client_chats_whole_and_streamed_alike(daemon: RunningDaemon) ->
     assert "Paris" in (whole.choices[0].message.content or "")
     streamed = "".join(event.choices[0].delta.content or "" for event in events if event.choices)
     assert streamed == whole.choices[0].message.content
-    assert events[-1].usage == whole.usage
+    assert events[-1].usage is not None and whole.usage is not None
+    assert events[-1].usage.total_tokens == whole.usage.total_tokens
+
+
+def test_a_text_is_scored_as_its_own_continuation(daemon: RunningDaemon) -> None:
+    asked: dict[str, Any] = {"model": MODEL, "temperature": 0, "logprobs": 2}
+    with daemon.openai() as client:
+        written = client.completions.create(prompt=PROMPT, max_tokens=6, **asked).choices[0]
+        scored = client.completions.create(prompt=PROMPT + written.text, max_tokens=0, echo=True, **asked).choices[0]
+
+    assert written.logprobs is not None and scored.logprobs is not None
+    own, again = written.logprobs.token_logprobs, scored.logprobs.token_logprobs
+    assert own is not None and again is not None and scored.logprobs.top_logprobs is not None
+    assert scored.text == PROMPT + written.text
+    assert again[0] is None
+    assert again[-6:] == pytest.approx(own, abs=1e-3)
+    assert all(
+        max(top.values()) == logprob for top, logprob in zip(scored.logprobs.top_logprobs[-6:], again[-6:], strict=True)
+    )
 
 
 def test_the_same_seed_gives_the_same_text(daemon: RunningDaemon) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -17,10 +19,11 @@ from starlette.types import ExceptionHandler
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
-from sarathid.errors import QueueFull
+from sarathid.errors import QueueFull, RequestRefused
 from sarathid.protocol.requests import SamplingParams
 from sarathid.server.access import Access
 from sarathid.server.admission import Admission
+from sarathid.server.answers import Answers
 from sarathid.server.api_keys import APIKeys
 from sarathid.server.availability import Availability
 from sarathid.server.generation import Generation
@@ -32,9 +35,14 @@ from sarathid.server.openai.reply import ChatFormat, CompletionFormat, ReplyForm
 from sarathid.server.openai.request_id import RequestIdMiddleware
 from sarathid.server.openai.schema import (
     MAX_BODY_BYTES,
+    MAX_PROMPTS,
     ChatRequest,
     CompletionRequest,
+    DetokenizeReply,
+    DetokenizeRequest,
     SamplingFields,
+    TokenizeReply,
+    TokenizeRequest,
     parse_request,
 )
 from sarathid.server.openai.stream import StreamedReply, WholeReply
@@ -80,6 +88,8 @@ class OpenAIServer:
         routes = [
             Route("/v1/completions", self.completions, methods=["POST"], middleware=gate),
             Route("/v1/chat/completions", self.chat_completions, methods=["POST"], middleware=gate),
+            Route("/tokenize", self.tokenize, methods=["POST"], middleware=gate),
+            Route("/detokenize", self.detokenize, methods=["POST"], middleware=gate),
             Route("/v1/models", self.models),
             Route("/v1/models/{model:path}", self.model),
             Route("/health", self.health),
@@ -95,17 +105,40 @@ class OpenAIServer:
         """Continue a text."""
         body = parse_request(await read_body(request), CompletionRequest)
         self._check_model(body.model)
-        prompt = await self._tokenizer.encode(body.prompt) if isinstance(body.prompt, str) else body.prompt
-        head = self._head("cmpl", request, body, prompt)
-        return self._reply(request, body, prompt, CompletionFormat(head))
+        prompts = [
+            await self._tokenizer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in body.prompts
+        ]
+        reply_format = CompletionFormat(
+            self._head("cmpl", request, body), self._tokenizer.words, self._tokenizer.decode, echoes=body.echo
+        )
+        return self._reply(request, body, prompts, reply_format)
 
     async def chat_completions(self, request: Request) -> Response:
         """Answer in a conversation."""
         body = parse_request(await read_body(request), ChatRequest)
         self._check_model(body.model)
         prompt = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
-        head = self._head("chatcmpl", request, body, prompt)
-        return self._reply(request, body, prompt, ChatFormat(head))
+        head = self._head("chatcmpl", request, body)
+        return self._reply(request, body, [prompt], ChatFormat(head, self._tokenizer.words))
+
+    async def tokenize(self, request: Request) -> Response:
+        """Return the tokens of a text or of a conversation."""
+        body = parse_request(await read_body(request), TokenizeRequest)
+        self._check_model(body.model)
+        if (body.prompt is None) is not bool(body.messages):
+            raise RequestRefused("send either a prompt or messages", "prompt")
+        if body.prompt is None:
+            tokens = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
+        else:
+            tokens = await self._tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens)
+        longest = 0 if self._engine.info is None else self._engine.info.max_model_len
+        return json_reply(TokenizeReply(tokens=tokens, count=len(tokens), max_model_len=longest))
+
+    async def detokenize(self, request: Request) -> Response:
+        """Return the text of tokens."""
+        body = parse_request(await read_body(request), DetokenizeRequest)
+        self._check_model(body.model)
+        return json_reply(DetokenizeReply(prompt=await self._tokenizer.decode_long(body.tokens)))
 
     async def models(self, _request: Request) -> Response:
         """List the one model that is served."""
@@ -153,38 +186,56 @@ class OpenAIServer:
         if name not in (None, self._served_model):
             raise HTTPException(HTTPStatus.NOT_FOUND, f"{name!r} is not served here; {self._served_model!r} is")
 
-    def _head(self, prefix: str, request: Request, body: SamplingFields, prompt: tuple[int, ...]) -> ReplyHead:
+    def _head(self, prefix: str, request: Request, body: SamplingFields) -> ReplyHead:
         return ReplyHead(
             id=f"{prefix}-{request.state.request_id}",
             created=int(time.time()),
             model=self._served_model,
             system_fingerprint=f"sarathid {__version__} {self._served_model}",
-            prompt_token_ids=prompt if body.return_token_ids else None,
+            tells_token_ids=body.return_token_ids,
+            tells_logprobs=body.num_top_logprobs is not None,
         )
 
     def _reply(
-        self, request: Request, body: SamplingFields, prompt: tuple[int, ...], reply_format: ReplyFormat
+        self, request: Request, body: SamplingFields, prompts: Sequence[tuple[int, ...]], reply_format: ReplyFormat
     ) -> Response:
+        if len(prompts) * body.n > MAX_PROMPTS:
+            raise RequestRefused(f"a request may ask for {MAX_PROMPTS} answers; ask for fewer", "n")
         seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
+        answers = Answers([partial(self._start, request, body, prompt, seed) for prompt in prompts], body.n)
+        if body.stream:
+            return StreamedReply(answers, reply_format, self._clock, includes_usage=body.includes_usage)
+        return WholeReply(answers, reply_format)
+
+    def _start(
+        self, request: Request, body: SamplingFields, prompt: tuple[int, ...], seed: int, number: int
+    ) -> Generation:
+        """Have answer `number` to a prompt generated; raises `QueueFull` or `RequestRefused`."""
         stream = self._engine.submit(
             prompt,
-            sampling_params(body, seed),
+            sampling_params(body, (seed + number) & MAX_SEED),
             client=client_label(request, body.user),
             cache_salt=cache_salt(request, body.cache_salt),
             timeout_s=body.timeout,
         )
-        generation = Generation(
-            stream, self._tokenizer.detokenizer(), body.stop_strings, tells_every_token=body.return_token_ids
+        return Generation(
+            stream,
+            self._tokenizer.detokenizer(),
+            body.stop_strings,
+            tells_every_token=body.return_token_ids,
+            is_mute=body.token_limit == 0,
         )
-        if body.stream:
-            return StreamedReply(generation, reply_format, self._clock, includes_usage=body.includes_usage)
-        return WholeReply(generation, reply_format)
+
+
+def json_reply(reply: Any) -> Response:
+    """Return a struct as a body of JSON."""
+    return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
 def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
     """Return how the request's tokens are drawn."""
     return SamplingParams(
-        max_tokens=body.token_limit,
+        max_tokens=body.token_limit if body.token_limit != 0 else 1,
         temperature=body.temperature,
         top_k=body.top_k if body.top_k is not None and body.top_k > 0 else None,
         top_p=body.top_p,
@@ -196,6 +247,9 @@ def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
         logit_bias=body.logit_bias,
         stop_token_ids=body.stop_token_ids,
         ignore_eos=body.ignore_eos,
+        min_tokens=body.min_tokens,
+        logprobs=body.num_top_logprobs,
+        prompt_logprobs=body.num_prompt_logprobs,
     )
 
 

@@ -10,11 +10,26 @@ from sarathid.server.openai.schema import (
     ChatRequest,
     CompletionReply,
     CompletionRequest,
+    DetokenizeReply,
+    DetokenizeRequest,
     ErrorReply,
+    TokenizeReply,
+    TokenizeRequest,
 )
 from sarathid.version import __version__
 
-_STRUCTS = (CompletionRequest, CompletionReply, ChatRequest, ChatReply, ChatChunk, ErrorReply)
+_STRUCTS = (
+    CompletionRequest,
+    CompletionReply,
+    ChatRequest,
+    ChatReply,
+    ChatChunk,
+    TokenizeRequest,
+    TokenizeReply,
+    DetokenizeRequest,
+    DetokenizeReply,
+    ErrorReply,
+)
 _REFERENCE = "#/components/schemas/{name}"
 
 
@@ -27,6 +42,8 @@ def openapi_document() -> dict[str, Any]:
         "paths": {
             "/v1/completions": _post("Continue a text", "CompletionRequest", "CompletionReply", "CompletionReply"),
             "/v1/chat/completions": _post("Answer in a conversation", "ChatRequest", "ChatReply", "ChatChunk"),
+            "/tokenize": _post("Tell the tokens of a text or a conversation", "TokenizeRequest", "TokenizeReply"),
+            "/detokenize": _post("Tell the text of tokens", "DetokenizeRequest", "DetokenizeReply"),
             "/v1/models": _get("List the model that is served"),
             "/health": _get("Say that the daemon lives, and its state"),
             "/ready": _get("Say whether a request would be taken now"),
@@ -36,15 +53,18 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
-def _post(summary: str, request: str, reply: str, event: str) -> dict[str, Any]:
+def _post(summary: str, request: str, reply: str, event: str | None = None) -> dict[str, Any]:
+    content = {"application/json": _schema(reply)}
+    if event is not None:
+        content["text/event-stream"] = _schema(event)
     return {
         "post": {
             "summary": summary,
             "requestBody": {"required": True, "content": {"application/json": _schema(request)}},
             "responses": {
                 "200": {
-                    "description": "the reply, or its events with `stream`",
-                    "content": {"application/json": _schema(reply), "text/event-stream": _schema(event)},
+                    "description": "the reply" if event is None else "the reply, or its events with `stream`",
+                    "content": content,
                 },
                 "4XX": {"description": "refused", "content": {"application/json": _schema("ErrorReply")}},
             },

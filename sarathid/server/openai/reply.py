@@ -1,37 +1,44 @@
-"""What goes back to a client: the same text as a completion or as a chat, whole or in events."""
+"""What goes back to a client: the same answers as completions or as chats, whole or in events."""
 
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
-from sarathid.protocol.requests import FinishReason
-from sarathid.server.generation import TextDelta
+from sarathid.server.answers import AnswerDelta
+from sarathid.server.openai.logprobs import chat_logprobs, completion_logprobs
 from sarathid.server.openai.schema import (
     AssistantMessage,
     ChatChoice,
     ChatChunk,
     ChatChunkChoice,
     ChatDelta,
+    ChatLogprobs,
     ChatReply,
     CompletionChoice,
+    CompletionLogprobs,
     CompletionReply,
+    Timing,
     Usage,
 )
+from sarathid.server.token_words import TokenWords
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplyHead:
     """What all events of one reply share; the fingerprint names the program and the model that answered.
 
-    `prompt_token_ids` is None unless the client asked for token ids.
+    Token ids and logarithms of probability are told where the client asked.
     """
 
     id: str
     created: int
     model: str
     system_fingerprint: str
-    prompt_token_ids: tuple[int, ...] | None
+    tells_token_ids: bool
+    tells_logprobs: bool
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -43,77 +50,117 @@ class ReplyHead:
             "system_fingerprint": self.system_fingerprint,
         }
 
-    def token_fields(self, token_ids: tuple[int, ...], *, is_first: bool) -> dict[str, Any]:
-        """Return the fields of a choice that hold token ids; the prompt's come with the first one."""
-        if self.prompt_token_ids is None:
-            return {}
-        return {"token_ids": token_ids, "prompt_token_ids": self.prompt_token_ids if is_first else UNSET}
+    def choice_fields(self, news: AnswerDelta, *, is_first: bool) -> dict[str, Any]:
+        """Return what a choice of either kind has: the prompt's token ids in the first, the timing in the last."""
+        delta, fields = news.delta, dict[str, Any](index=news.index, finish_reason=news.delta.finish_reason)
+        if self.tells_token_ids:
+            fields["token_ids"] = delta.token_ids
+            fields["prompt_token_ids"] = news.generation.prompt_token_ids if is_first else UNSET
+        if delta.finish_reason is not None:
+            fields["timing"] = timing_of(news)
+        return fields
+
+
+def timing_of(news: AnswerDelta) -> Timing | UnsetType:
+    """Return what the engine measured of an answer, if it has begun."""
+    measured = news.generation.timing
+    if measured.ttft_s is None:
+        return UNSET
+    return Timing(
+        ttft_s=measured.ttft_s,
+        tbt_p50_s=measured.tbt_p50_s,
+        tbt_max_s=measured.tbt_max_s,
+        num_stalls=measured.num_stalls,
+    )
 
 
 class ReplyFormat(Protocol):
     """One endpoint's way to say it; every method returns a struct to be sent as JSON."""
 
-    def event(self, delta: TextDelta, *, is_first: bool) -> Any: ...
+    def event(self, news: AnswerDelta, *, is_first: bool) -> Any: ...
 
     def usage_event(self, usage: Usage) -> Any: ...
 
-    def whole(self, text: str, token_ids: tuple[int, ...], finish_reason: FinishReason, usage: Usage) -> Any: ...
+    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> Any:
+        """Return a reply with answers that have come to their ends, each with all of its text in one delta."""
+        ...
 
 
 class CompletionFormat:
-    """Replies of `/v1/completions`."""
+    """Replies of `/v1/completions`; with `echoes` each begins with its prompt, of which `text_of` gives the text."""
 
-    def __init__(self, head: ReplyHead) -> None:
+    def __init__(
+        self, head: ReplyHead, words: TokenWords, text_of: Callable[[Sequence[int]], str], *, echoes: bool
+    ) -> None:
         self._head = head
+        self._words = words
+        self._text_of = text_of
+        self._echoes = echoes
+        self._offsets: defaultdict[int, int] = defaultdict(int)
 
-    def event(self, delta: TextDelta, *, is_first: bool) -> CompletionReply:
-        tokens = self._head.token_fields(delta.token_ids, is_first=is_first)
-        return self._reply((CompletionChoice(text=delta.text, finish_reason=delta.finish_reason, **tokens),))
+    def event(self, news: AnswerDelta, *, is_first: bool) -> CompletionReply:
+        return self._reply((self._choice(news, is_first=is_first),))
 
     def usage_event(self, usage: Usage) -> CompletionReply:
         return self._reply((), usage)
 
-    def whole(
-        self, text: str, token_ids: tuple[int, ...], finish_reason: FinishReason, usage: Usage
-    ) -> CompletionReply:
-        tokens = self._head.token_fields(token_ids, is_first=True)
-        return self._reply((CompletionChoice(text=text, finish_reason=finish_reason, **tokens),), usage)
+    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> CompletionReply:
+        return self._reply(tuple(self._choice(answer, is_first=True) for answer in answers), usage)
+
+    def _choice(self, news: AnswerDelta, *, is_first: bool) -> CompletionChoice:
+        has_echo = self._echoes and is_first
+        echo = self._text_of(news.generation.prompt_token_ids) if has_echo else ""
+        return CompletionChoice(
+            text=echo + news.delta.text,
+            logprobs=self._logprobs(news, has_echo=has_echo) if self._head.tells_logprobs else None,
+            **self._head.choice_fields(news, is_first=is_first),
+        )
+
+    def _logprobs(self, news: AnswerDelta, *, has_echo: bool) -> CompletionLogprobs:
+        prompt = news.generation.prompt_token_ids if has_echo else ()
+        told = completion_logprobs(
+            self._words,
+            (*prompt, *news.delta.token_ids),
+            (*([None] if prompt else []), *(news.generation.prompt_logprobs if prompt else ()), *news.delta.logprobs),
+            self._offsets[news.index],
+        )
+        self._offsets[news.index] += sum(map(len, told.tokens))
+        return told
 
     def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None = None) -> CompletionReply:
-        return CompletionReply(
-            **self._head.fields,
-            choices=choices,
-            usage=UNSET if usage is None else usage,
-        )
+        return CompletionReply(**self._head.fields, choices=choices, usage=UNSET if usage is None else usage)
 
 
 class ChatFormat:
     """Replies of `/v1/chat/completions`."""
 
-    def __init__(self, head: ReplyHead) -> None:
+    def __init__(self, head: ReplyHead, words: TokenWords) -> None:
         self._head = head
+        self._words = words
 
-    def event(self, delta: TextDelta, *, is_first: bool) -> ChatChunk:
-        tokens = self._head.token_fields(delta.token_ids, is_first=is_first)
-        message = ChatDelta(role="assistant" if is_first else UNSET, content=delta.text if delta.text else UNSET)
-        return self._chunk((ChatChunkChoice(delta=message, finish_reason=delta.finish_reason, **tokens),))
+    def event(self, news: AnswerDelta, *, is_first: bool) -> ChatChunk:
+        text = news.delta.text
+        message = ChatDelta(role="assistant" if is_first else UNSET, content=text if text else UNSET)
+        fields = self._head.choice_fields(news, is_first=is_first)
+        return self._chunk((ChatChunkChoice(delta=message, logprobs=self._logprobs(news), **fields),))
 
     def usage_event(self, usage: Usage) -> ChatChunk:
         return self._chunk((), usage)
 
-    def whole(self, text: str, token_ids: tuple[int, ...], finish_reason: FinishReason, usage: Usage) -> ChatReply:
-        head = self._head
-        tokens = head.token_fields(token_ids, is_first=True)
-        choice = ChatChoice(message=AssistantMessage(content=text), finish_reason=finish_reason, **tokens)
-        return ChatReply(
-            **head.fields,
-            choices=(choice,),
-            usage=usage,
+    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> ChatReply:
+        return ChatReply(**self._head.fields, choices=tuple(map(self._choice, answers)), usage=usage)
+
+    def _choice(self, answer: AnswerDelta) -> ChatChoice:
+        return ChatChoice(
+            message=AssistantMessage(content=answer.delta.text),
+            logprobs=self._logprobs(answer),
+            **self._head.choice_fields(answer, is_first=True),
         )
 
+    def _logprobs(self, news: AnswerDelta) -> ChatLogprobs | None:
+        if not self._head.tells_logprobs:
+            return None
+        return chat_logprobs(self._words, news.delta.token_ids, news.delta.logprobs)
+
     def _chunk(self, choices: tuple[ChatChunkChoice, ...], usage: Usage | None = None) -> ChatChunk:
-        return ChatChunk(
-            **self._head.fields,
-            choices=choices,
-            usage=UNSET if usage is None else usage,
-        )
+        return ChatChunk(**self._head.fields, choices=choices, usage=UNSET if usage is None else usage)

@@ -6,11 +6,20 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from sarathid.errors import RequestRefused
-from sarathid.protocol.requests import MAX_LOGIT_BIASES, MAX_STOP_TOKENS, FinishReason, Penalty, Probability
+from sarathid.protocol.requests import (
+    MAX_LOGIT_BIASES,
+    MAX_STOP_TOKENS,
+    FinishReason,
+    NumLogprobs,
+    Penalty,
+    Probability,
+)
 
 MAX_BODY_BYTES = 8 << 20
 MAX_STOP_STRINGS = 16
 MAX_MESSAGES = 4096
+MAX_ANSWERS_PER_PROMPT = 8
+MAX_PROMPTS = 128
 DEFAULT_COMPLETION_TOKENS = 16
 
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
@@ -21,13 +30,10 @@ TokenCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 NEUTRAL_VALUES: dict[str, Any] = {
     "audio": None,
     "best_of": 1,
-    "echo": False,
     "function_call": "none",
     "functions": [],
-    "logprobs": False,
     "metadata": {},
     "modalities": ["text"],
-    "n": 1,
     "parallel_tool_calls": True,
     "prediction": None,
     "reasoning_effort": None,
@@ -37,7 +43,6 @@ NEUTRAL_VALUES: dict[str, Any] = {
     "suffix": "",
     "tool_choice": "none",
     "tools": [],
-    "top_logprobs": 0,
     "web_search_options": None,
 }
 
@@ -50,6 +55,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What both kinds of request share; `top_k` and everything below it are extensions."""
 
     model: str | None = None
+    n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS_PER_PROMPT)] = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
     max_tokens: TokenCount | None = None
@@ -68,6 +74,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=10.0)] = 1.0
     stop_token_ids: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
     ignore_eos: bool = False
+    min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     return_token_ids: bool = False
     cache_salt: Annotated[str, Meta(max_length=256)] = ""
     timeout: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
@@ -82,18 +89,58 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return self.max_tokens
 
     @property
+    def num_top_logprobs(self) -> int | None:
+        """Of how many tokens to tell how likely they were in the place of each; None for not even its own."""
+        return None
+
+    @property
+    def num_prompt_logprobs(self) -> int | None:
+        """The same for the tokens of the prompt."""
+        return None
+
+    @property
     def includes_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
 
 class CompletionRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /v1/completions`; the prompt is a text or its token ids."""
+    """The body of `POST /v1/completions`; a prompt is a text or its token ids.
 
-    prompt: str | tuple[TokenId, ...]
+    With `echo` a text begins with its prompt, and logprobs with the prompt's; then 0 `max_tokens` ask for no more.
+    """
+
+    prompt: str | Annotated[tuple[str | TokenId | tuple[TokenId, ...], ...], Meta(min_length=1)]
+    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    echo: bool = False
+    logprobs: NumLogprobs | None = None
 
     @property
     def token_limit(self) -> int | None:
         return DEFAULT_COMPLETION_TOKENS if self.max_tokens is None else self.max_tokens
+
+    @property
+    def num_top_logprobs(self) -> int | None:
+        return self.logprobs
+
+    @property
+    def num_prompt_logprobs(self) -> int | None:
+        return self.logprobs if self.echo else None
+
+    @property
+    def prompts(self) -> tuple[str | tuple[int, ...], ...]:
+        """The prompts, at least one; raises `RequestRefused` when they are of several kinds, or too many."""
+        if isinstance(self.prompt, str):
+            return (self.prompt,)
+        texts = tuple([prompt for prompt in self.prompt if isinstance(prompt, str)])
+        token_ids = tuple([prompt for prompt in self.prompt if isinstance(prompt, int)])
+        token_lists = tuple([prompt for prompt in self.prompt if isinstance(prompt, tuple)])
+        if len(token_ids) == len(self.prompt):
+            return (token_ids,)
+        if len(self.prompt) not in (len(texts), len(token_lists)):
+            raise RequestRefused("all prompts must be texts, or all lists of token ids", "prompt")
+        if len(self.prompt) > MAX_PROMPTS:
+            raise RequestRefused(f"a request may have {MAX_PROMPTS} prompts; send fewer", "prompt")
+        return texts or token_lists
 
 
 class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,10 +166,46 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fiel
 
     messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: TokenCount | None = None
+    logprobs: bool = False
+    top_logprobs: NumLogprobs = 0
+
+    def __post_init__(self) -> None:
+        if self.top_logprobs and not self.logprobs:
+            raise ValueError("logprobs must be true with `top_logprobs`")
 
     @property
     def token_limit(self) -> int | None:
         return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+
+    @property
+    def num_top_logprobs(self) -> int | None:
+        return self.top_logprobs if self.logprobs else None
+
+
+class TokenizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /tokenize`: a text or a conversation."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[tuple[ChatMessage, ...], Meta(max_length=MAX_MESSAGES)] = ()
+    add_special_tokens: bool = True
+
+
+class TokenizeReply(msgspec.Struct, frozen=True, kw_only=True):
+    tokens: tuple[int, ...]
+    count: int
+    max_model_len: int
+
+
+class DetokenizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of `POST /detokenize`."""
+
+    model: str | None = None
+    tokens: tuple[TokenId, ...]
+
+
+class DetokenizeReply(msgspec.Struct, frozen=True, kw_only=True):
+    prompt: str
 
 
 class PromptTokensDetails(msgspec.Struct, frozen=True):
@@ -138,13 +221,45 @@ class Usage(msgspec.Struct, frozen=True):
     prompt_tokens_details: PromptTokensDetails
 
 
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
+    """When the engine made an answer's tokens: an extension of the choice that ends it."""
+
+    ttft_s: float
+    tbt_p50_s: float | None
+    tbt_max_s: float | None
+    num_stalls: int
+
+
+class CompletionLogprobs(msgspec.Struct, frozen=True, kw_only=True):
+    tokens: tuple[str, ...]
+    token_logprobs: tuple[float | None, ...]
+    top_logprobs: tuple[dict[str, float] | None, ...]
+    text_offset: tuple[int, ...]
+
+
+class ChatTopLogprob(msgspec.Struct, frozen=True, kw_only=True):
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+
+
+class ChatTokenLogprob(ChatTopLogprob, frozen=True, kw_only=True):
+    top_logprobs: tuple[ChatTopLogprob, ...]
+
+
+class ChatLogprobs(msgspec.Struct, frozen=True, kw_only=True):
+    content: tuple[ChatTokenLogprob, ...]
+    refusal: None = None
+
+
 class CompletionChoice(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     index: int = 0
-    logprobs: None = None
+    logprobs: CompletionLogprobs | None = None
     finish_reason: FinishReason | None = None
     token_ids: tuple[int, ...] | UnsetType = UNSET
     prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
+    timing: Timing | UnsetType = UNSET
 
 
 class ReplyFields(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,9 +288,10 @@ class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
     message: AssistantMessage
     finish_reason: FinishReason
     index: int = 0
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     token_ids: tuple[int, ...] | UnsetType = UNSET
     prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
+    timing: Timing | UnsetType = UNSET
 
 
 class ChatReply(ReplyFields, frozen=True, kw_only=True):
@@ -193,9 +309,10 @@ class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
     delta: ChatDelta
     finish_reason: FinishReason | None
     index: int = 0
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     token_ids: tuple[int, ...] | UnsetType = UNSET
     prompt_token_ids: tuple[int, ...] | UnsetType = UNSET
+    timing: Timing | UnsetType = UNSET
 
 
 class ChatChunk(ReplyFields, frozen=True, kw_only=True):
@@ -217,7 +334,7 @@ class ErrorReply(msgspec.Struct, frozen=True):
     error: ErrorDetail
 
 
-RequestT = TypeVar("RequestT", CompletionRequest, ChatRequest)
+RequestT = TypeVar("RequestT", CompletionRequest, ChatRequest, TokenizeRequest, DetokenizeRequest)
 
 
 def parse_request(body: bytes, type_: type[RequestT]) -> RequestT:

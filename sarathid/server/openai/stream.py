@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections import defaultdict
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
 from http import HTTPStatus
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -12,7 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from sarathid.clock import Clock
 from sarathid.protocol.requests import FinishReason
-from sarathid.server.generation import Generation
+from sarathid.server.answers import AnswerDelta, Answers
+from sarathid.server.generation import TextDelta
 from sarathid.server.openai.errors import error_body, error_response
 from sarathid.server.openai.reply import ReplyFormat
 from sarathid.server.openai.schema import PromptTokensDetails, Usage
@@ -21,15 +25,15 @@ ENGINE_FAILED = "the engine failed while it worked on this request; the daemon's
 
 
 class WholeReply(Response):
-    """One JSON body, sent when the request has ended."""
+    """One JSON body, sent when all answers have ended."""
 
-    def __init__(self, generation: Generation, reply_format: ReplyFormat) -> None:
+    def __init__(self, answers: Answers, reply_format: ReplyFormat) -> None:
         super().__init__()
-        self._generation = generation
+        self._answers = answers
         self._format = reply_format
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.closing(self._generation):
+        with contextlib.closing(self._answers):
             await run_while_connected(receive, self._reply(scope, receive, send))
 
     async def _reply(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,17 +41,15 @@ class WholeReply(Response):
         await response(scope, receive, send)
 
     async def _collect(self) -> Response:
-        texts: list[str] = []
-        token_ids: list[int] = []
-        finish_reason = FinishReason.ERROR
-        async for delta in self._generation.deltas():
-            texts.append(delta.text)
-            token_ids.extend(delta.token_ids)
-            finish_reason = delta.finish_reason or finish_reason
-        if finish_reason is FinishReason.ERROR:
+        parts: defaultdict[int, list[AnswerDelta]] = defaultdict(list)
+        async with contextlib.aclosing(self._answers.deltas()) as deltas:
+            async for news in deltas:
+                parts[news.index].append(news)
+        whole = [_joined(parts[index]) for index in sorted(parts)]
+        if any(answer.delta.finish_reason in (None, FinishReason.ERROR) for answer in whole):
             return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, ENGINE_FAILED)
-        whole = self._format.whole("".join(texts), tuple(token_ids), finish_reason, usage_of(self._generation))
-        return Response(msgspec.json.encode(whole), media_type="application/json")
+        body = msgspec.json.encode(self._format.whole(whole, usage_of(self._answers)))
+        return Response(body, media_type="application/json")
 
 
 class StreamedReply(Response):
@@ -55,40 +57,54 @@ class StreamedReply(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(
-        self, generation: Generation, reply_format: ReplyFormat, clock: Clock, *, includes_usage: bool
-    ) -> None:
+    def __init__(self, answers: Answers, reply_format: ReplyFormat, clock: Clock, *, includes_usage: bool) -> None:
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
-        self._generation = generation
+        self._answers = answers
         self._format = reply_format
         self._clock = clock
         self._includes_usage = includes_usage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with contextlib.closing(self._generation):
+        with contextlib.closing(self._answers):
             await run_while_connected(receive, self._stream(send))
 
     async def _stream(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
-        is_first = True
-        async for delta in self._generation.deltas():
-            if delta.finish_reason is FinishReason.ERROR:
-                await _send_event(send, error_body(ENGINE_FAILED, "server_error"))
-                break
-            await _send_event(send, msgspec.json.encode(self._format.event(delta, is_first=is_first)))
-            is_first = False
-            if delta.text or self._generation.tells_every_token:
-                self._generation.mark_delivered(self._clock.now_s())
+        async with contextlib.aclosing(self._answers.deltas()) as deltas:
+            await self._send_all(deltas, send)
         if self._includes_usage:
-            await _send_event(send, msgspec.json.encode(self._format.usage_event(usage_of(self._generation))))
+            await _send_event(send, msgspec.json.encode(self._format.usage_event(usage_of(self._answers))))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
+    async def _send_all(self, deltas: AsyncIterator[AnswerDelta], send: Send) -> None:
+        begun: set[int] = set()
+        async for news in deltas:
+            if news.delta.finish_reason is FinishReason.ERROR:
+                await _send_event(send, error_body(ENGINE_FAILED, "server_error"))
+                return
+            await _send_event(send, msgspec.json.encode(self._format.event(news, is_first=news.index not in begun)))
+            begun.add(news.index)
+            if news.delta.text or news.generation.tells_every_token:
+                news.generation.mark_delivered(self._clock.now_s())
 
-def usage_of(generation: Generation) -> Usage:
-    """Return what a request has used so far, in tokens; the token that ended it counts."""
-    num_prompt, num_output = generation.num_prompt_tokens, generation.num_output_tokens
-    return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(generation.num_cached_tokens))
+
+def usage_of(answers: Answers) -> Usage:
+    """Return what a request has used so far, in tokens; the tokens that ended its answers count."""
+    num_prompt, num_output = answers.num_prompt_tokens, answers.num_output_tokens
+    return Usage(num_prompt, num_output, num_prompt + num_output, PromptTokensDetails(answers.num_cached_tokens))
+
+
+def _joined(parts: Sequence[AnswerDelta]) -> AnswerDelta:
+    """Return all that came of one answer as if it had come at once."""
+    deltas = [part.delta for part in parts]
+    whole = TextDelta(
+        text="".join([delta.text for delta in deltas]),
+        token_ids=tuple(chain.from_iterable(delta.token_ids for delta in deltas)),
+        finish_reason=deltas[-1].finish_reason,
+        logprobs=tuple(chain.from_iterable(delta.logprobs for delta in deltas)),
+    )
+    return replace(parts[-1], delta=whole)
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:

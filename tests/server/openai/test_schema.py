@@ -49,14 +49,12 @@ def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing()
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n": 2}, "n"),
-        ({"logprobs": 1}, "logprobs"),
         ({"tools": [{}]}, "tools"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
         ({"frobnicate": 1}, "frobnicate"),
         ({"temperature": 3}, "temperature"),
         ({"top_p": 0}, "top_p"),
-        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"max_tokens": "5"}, "max_tokens"),
         ({"top_k": 2**31}, "top_k"),
         ({"stop": [""]}, "stop[0]"),
@@ -64,8 +62,12 @@ def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing()
         ({"logit_bias": {"5": 101}}, "logit_bias"),
         ({"logit_bias": {"-5": 1}}, "logit_bias"),
         ({"prompt": None}, "prompt"),
-        ({"prompt": ["a", "b"]}, "prompt[0]"),
+        ({"prompt": ["a", {}]}, "prompt[1]"),
         ({"prompt": [1, -1]}, "prompt[1]"),
+        ({"n": 9}, "n"),
+        ({"logprobs": 21}, "logprobs"),
+        ({"suffix": "x"}, "suffix"),
+        ({"best_of": 2}, "best_of"),
         ({"stream_options": {"include": True}}, "stream_options"),
     ],
 )
@@ -74,6 +76,13 @@ def test_a_field_that_is_wrong_or_not_supported_is_refused_by_name(fields: dict[
         parse(**({"prompt": "hi"} | fields))
 
     assert refused.value.param == param
+
+
+def test_likelier_tokens_are_refused_where_no_likelihood_is_asked() -> None:
+    with pytest.raises(RequestRefused) as refused:
+        parse_chat(messages=[{"role": "user", "content": "x"}], top_logprobs=2)
+
+    assert refused.value.param == "top_logprobs"
 
 
 @pytest.mark.parametrize(

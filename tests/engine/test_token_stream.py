@@ -1,0 +1,38 @@
+"""What a request's stream keeps over the engines that work on it."""
+
+from sarathid.engine.token_stream import TokenStream
+from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
+from sarathid.protocol.requests import Request, SamplingParams
+
+
+def make_stream() -> TokenStream:
+    sampling = SamplingParams(prompt_logprobs=0)
+    request = Request(request_id=1, prompt_token_ids=(5, 6, 7, 8), sampling=sampling)
+    return TokenStream(request, lambda stream, reason: None, lambda stream, delivered_s, generated_s: None)
+
+
+def told(first_position: int, *logprobs: float) -> PromptLogprobs:
+    return PromptLogprobs(1, first_position, tuple(map(TokenLogprobs, logprobs)))
+
+
+def test_what_another_engine_tells_again_of_a_prompt_is_known_already() -> None:
+    stream = make_stream()
+    stream.push_prompt(told(1, -1.0, -2.0))
+    stream.mark_restarted()
+    assert stream.resumed_request().sampling.prompt_logprobs == 0
+    stream.push_prompt(told(1, -9.0))
+    stream.push_prompt(told(2, -9.0, -3.0))
+    assert [token.logprob for token in stream.prompt_logprobs] == [-1.0, -2.0, -3.0]
+    assert stream.resumed_request().sampling.prompt_logprobs is None
+
+
+def test_its_timing_is_that_of_the_tokens_so_far() -> None:
+    stream = make_stream()
+    assert stream.timing.ttft_s is None
+    stream.mark_first_token(0.5)
+    for gap_s in (0.1, 0.1, 0.4):
+        stream.mark_gap(gap_s)
+    ttft_s, median_s, longest_s, num_stalls = stream.timing
+    assert (ttft_s, longest_s, num_stalls) == (0.5, 0.4, 0)
+    assert median_s is not None
+    assert abs(median_s - 0.1) < 0.002
