@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from typer.core import TyperGroup
 from sarathictl.client.contexts import control_file_path, read_control_file
 from sarathictl.client.endpoint import SSH_SCHEME, Endpoint, choose_address, local_endpoint
 from sarathictl.invocation import Invocation, terminal_has_color, terminal_is_ascii
-from sarathictl.output import exit_code_of, print_error, print_words
+from sarathictl.output import ExitCode, exit_code_of, print_error, print_words
 from sarathid.command_line import run
 from sarathid.errors import SarathiError
 from sarathid.protocol.roles import Role
@@ -20,7 +21,14 @@ from sarathid.version import __version__
 COMMANDS = {
     "top": "Watch iterations, stalls and requests live.",
     "status": "Show what runs, with which settings, and how well.",
+    "get": "Print the settings in force, or one of them.",
     "requests": "List the requests that the daemon holds now.",
+    "stalls": "Print who waited longer than the target, how long, and because of whom.",
+    "events": "Print what happened: changes, stalls, overloads, preemptions, failures.",
+    "latency": "Print TBT and TTFT by span, against their targets.",
+    "kv": "Print how full the KV cache is, and when it will be full.",
+    "stages": "Print how long each pipeline stage worked, and how long it idled although there was work.",
+    "fleet": "Print how every daemon is that has a name in ctl.toml.",
     "why": "Say why the budget is what it is, or why a request waits or stalled.",
     "set-budget": "Change the token budget of an iteration, at once.",
     "set-policy": "Change the scheduling policy, at once.",
@@ -36,6 +44,8 @@ COMMANDS = {
     "chat": "Talk with the model.",
     "bench": "Put a known load on the daemon and measure what its clients see.",
     "selftest": "Put the daemon to the test: malformed frames, killed engines, many requests.",
+    "context": "Give daemons names, and choose the one that is meant.",
+    "config": "Say what is in force for this call.",
     "demo": "Serve a small model, freeze its streams with long prompts, then thaw them.",
 }
 
@@ -146,6 +156,10 @@ def main() -> None:
     """Run the command line; ends the process with one of `output.ExitCode`."""
     try:
         run(app, "sarathictl")
+    except BrokenPipeError:
+        with suppress(OSError):
+            sys.stdout.close()  # else the interpreter tries once more at exit, and complains
+        sys.exit(ExitCode.PIPE_CLOSED)
     except (SarathiError, TimeoutError) as error:
         print_error(error, is_json="--json" in sys.argv)
         sys.exit(exit_code_of(error))

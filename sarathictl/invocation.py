@@ -54,10 +54,10 @@ class Invocation:
             raise NotPermitted("only reading was asked for (--read-only)")
 
     def answer(self, fields: Mapping[str, Any], text: str) -> None:
-        """Print what was asked for: `text`, or `fields` where JSON is wanted."""
+        """Print what was asked for: `text` if there is any, or `fields` where JSON is wanted."""
         if self.is_json:
             print_json(fields)
-        else:
+        elif text:
             print_data(text)
 
     def say(self, text: str) -> None:

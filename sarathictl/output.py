@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -12,7 +12,10 @@ SCHEMA_VERSION = 1
 
 
 class ExitCode(IntEnum):
-    """What `sarathictl` ends with, beside 130 when it is interrupted."""
+    """What `sarathictl` ends with, beside 130 when it is interrupted.
+
+    `PIPE_CLOSED` is what a shell sees of any program whose reader has gone.
+    """
 
     DONE = 0
     UNEXPECTED = 1
@@ -25,6 +28,7 @@ class ExitCode(IntEnum):
     BAD_ANSWER = 8
     REVERTED = 9
     TIMED_OUT = 124
+    PIPE_CLOSED = 141
 
 
 _CODE_OF_FAULT = {
@@ -70,6 +74,17 @@ def print_data(text: str) -> None:
     """Print one or more lines of the answer that was asked for."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+def table(headings: Sequence[str], rows: Iterable[Iterable[str]], left_aligned: Collection[str]) -> str:
+    """Return lines in which the cells of a column stand under its heading, to its left where that is asked for."""
+    cells = [list(headings), *map(list, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+
+    def align(heading: str, cell: str, width: int) -> str:
+        return cell.ljust(width) if heading in left_aligned else cell.rjust(width)
+
+    return "\n".join("  ".join(map(align, headings, row, widths)).rstrip() for row in cells)
 
 
 def print_words(text: str) -> None:

@@ -43,6 +43,13 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} m"
 
 
+def exact_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration_s` reads it back, to the microsecond: `"100ms"`, `"2s"`."""
+    if seconds >= 1.0:
+        return f"{round(seconds, 6):.10g}s"
+    return f"{round(seconds * 1e3, 3):.10g}ms"
+
+
 def short_duration(seconds: float | None) -> str:
     """Return a duration without the space before its unit, for table cells: `"412ms"`, `"1.21s"`."""
     return duration(seconds).replace(" ", "")

@@ -17,7 +17,7 @@ from sarathictl.output import ExitCode
 from sarathictl.state.forecast import candidate_of, plan_lines
 from sarathictl.state.retuning import describe_change, describe_outcome
 from sarathid.errors import ConfigError, ControlRefused
-from sarathid.protocol.control import ChangeRequest, ErrorCode, GetHistory, History, Retuned
+from sarathid.protocol.control import ChangeRequest, ErrorCode, GetHistory, History, Retuned, Undo
 from sarathid.protocol.revisions import Revision, RevisionState
 
 POLL_S = 0.5
@@ -69,6 +69,8 @@ def send(
 ) -> None:
     """Send a change on the terms that the options give, and print what it changed or what became of it."""
     invocation = invocation_of(context, is_json=json)
+    if isinstance(op, Undo) and invocation.is_sure:
+        op = msgspec.structs.replace(op, force=True)
     confirm_s = None if confirm is None else units.parse_duration_s(confirm)
     try:
         asked = msgspec.structs.replace(

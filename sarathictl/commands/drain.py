@@ -24,7 +24,7 @@ def drain(
     invocation = invocation_of(context, is_json=json)
     timeout_s = None if deadline is None else units.parse_duration_s(deadline)
     with invocation.connect() as client:
-        if not yes:
+        if not (yes or invocation.is_sure):
             _confirm(invocation)
         draining = client.request(Drain(timeout_s=timeout_s), Draining)
     words = f"draining {draining.num_in_flight} in flight, at most {units.duration(draining.timeout_s)}"

@@ -1,12 +1,17 @@
 """`sarathictl requests`: what the daemon holds now."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import typer
 
 from sarathictl import units
+from sarathictl.commands.watch import WatchOption, watch
 from sarathictl.invocation import JsonOption, invocation_of
+from sarathictl.output import table
+from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
+from sarathictl.state.request_table import RequestTable
 from sarathid.protocol.control import ListRequests, RequestList, RequestStatus
 
 _HEADINGS = (
@@ -26,12 +31,38 @@ _HEADINGS = (
 _LEFT_ALIGNED = {"STATE", "CLIENT"}
 
 
-def requests(context: typer.Context, json: JsonOption = False) -> None:
+def requests(
+    context: typer.Context,
+    filter_: Annotated[
+        str, typer.Option("--filter", metavar="WORDS", help='"state:decode client:web stalls>2 worst>200ms", or an id.')
+    ] = "",
+    sort: Annotated[
+        SortKey, typer.Option(help="The largest first where it is a quantity.", case_sensitive=False)
+    ] = SortKey.ID,
+    again: WatchOption = False,
+    json: JsonOption = False,
+) -> None:
     """List the requests that the daemon holds now."""
     invocation = invocation_of(context, is_json=json)
-    with invocation.connect() as client:
-        found = client.request(ListRequests(), RequestList)
-    invocation.answer(msgspec.to_builtins(found), _table([_HEADINGS, *map(_cells, found.requests)]))
+    read_filter(filter_)
+    order = RequestOrder(sort, filter_text=filter_)
+
+    def answer() -> None:
+        with invocation.connect() as client:
+            found = client.request(ListRequests(), RequestList)
+        chosen = _chosen(found.requests, order)
+        fields = {"requests": msgspec.to_builtins(chosen)}
+        invocation.answer(fields, table(_HEADINGS, map(_cells, chosen), _LEFT_ALIGNED))
+
+    watch(invocation, answer, is_repeated=again)
+
+
+def _chosen(found: Sequence[RequestStatus], order: RequestOrder) -> list[RequestStatus]:
+    """Return what passes the filter, in order; rows of the screens' table decide both."""
+    known = {request.request_id: request for request in found}
+    requests = RequestTable()
+    requests.replace_all(found, 0.0)
+    return [known[row.request_id] for row in order.applied_to(requests.rows)]
 
 
 def _cells(request: RequestStatus) -> tuple[str, ...]:
@@ -50,12 +81,3 @@ def _cells(request: RequestStatus) -> tuple[str, ...]:
         str(request.num_stalls),
         units.printable(request.client),
     )
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(_align, _HEADINGS, row, widths)).rstrip() for row in rows)
-
-
-def _align(heading: str, cell: str, width: int) -> str:
-    return cell.ljust(width) if heading in _LEFT_ALIGNED else cell.rjust(width)

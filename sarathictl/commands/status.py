@@ -1,17 +1,30 @@
 """`sarathictl status`: the daemon in one look."""
 
+import time
 from collections.abc import Iterator
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 import typer
 
 from sarathictl import units
-from sarathictl.invocation import JsonOption, invocation_of
+from sarathictl.commands.watch import WatchOption, watch
+from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.output import ExitCode
 from sarathictl.state.retuning import budget_in_words
+from sarathid.errors import NotPermitted, NotReachable
 from sarathid.protocol.control import DaemonState, GetStatus, Percentiles, Status
 from sarathid.protocol.slo import SLO
+
+LOOK_EVERY_S = 0.2
+
+
+class Awaited(StrEnum):
+    """What can be waited for."""
+
+    READY = "ready"
+    DRAINED = "drained"
 
 
 def status(
@@ -20,14 +33,52 @@ def status(
     check: Annotated[
         bool, typer.Option("--check", help="Print nothing; exit 8 when not ready or a target is missed.")
     ] = False,
+    wait: Annotated[
+        Awaited | None, typer.Option("--wait", help="Print nothing; end when it is ready, or drained and gone.")
+    ] = None,
+    deadline: Annotated[str | None, typer.Option(metavar="DURATION", help="Wait no longer; exit 124.")] = None,
+    again: WatchOption = False,
 ) -> None:
     """Show what runs, with which settings, and how well."""
     invocation = invocation_of(context, is_json=json)
-    with invocation.connect() as client:
-        found = client.request(GetStatus(), Status)
+    if wait is not None:
+        wait_for(invocation, wait, None if deadline is None else units.parse_duration_s(deadline))
+        return
     if check:
-        raise typer.Exit(ExitCode.DONE if is_healthy(found) else ExitCode.BAD_ANSWER)
-    invocation.answer(msgspec.to_builtins(found), "\n".join(f"{name:<10}{text}" for name, text in _describe(found)))
+        raise typer.Exit(ExitCode.DONE if is_healthy(_ask(invocation)) else ExitCode.BAD_ANSWER)
+
+    def answer() -> None:
+        found = _ask(invocation)
+        text = "\n".join(f"{name:<10}{words}" for name, words in _describe(found))
+        invocation.answer(msgspec.to_builtins(found), text)
+
+    watch(invocation, answer, is_repeated=again)
+
+
+def wait_for(invocation: Invocation, awaited: Awaited, deadline_s: float | None) -> None:
+    """Return when the daemon is ready, or has drained and is gone; raises `TimeoutError` when it is too late."""
+    started_s = time.monotonic()
+    while not _has_come(invocation, awaited):
+        if deadline_s is not None and time.monotonic() - started_s >= deadline_s:
+            raise TimeoutError(f"the daemon was not {awaited} within {units.duration(deadline_s)}")
+        time.sleep(LOOK_EVERY_S)
+
+
+def _has_come(invocation: Invocation, awaited: Awaited) -> bool:
+    try:
+        state = _ask(invocation).state
+    except NotPermitted:
+        raise
+    except NotReachable:
+        return awaited is Awaited.DRAINED
+    except TimeoutError:
+        return False
+    return awaited is Awaited.READY and state is DaemonState.READY
+
+
+def _ask(invocation: Invocation) -> Status:
+    with invocation.connect() as client:
+        return client.request(GetStatus(), Status)
 
 
 def is_healthy(found: Status) -> bool:
@@ -58,6 +109,8 @@ def _describe(found: Status) -> Iterator[tuple[str, str]]:
             "overload",
             "the answers under way take all the time that the TBT target allows; `sarathictl why` says more",
         )
+    if found.role is not None:
+        yield "you", f"may {found.role} here"
     yield "requests", f"{found.num_running} running, {found.num_waiting} waiting, {found.num_preempted} preempted"
     yield (
         "so far",

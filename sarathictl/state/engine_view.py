@@ -17,6 +17,8 @@ from sarathid.protocol.stats import (
     StallEvent,
 )
 
+MIN_KV_GROWTH = 0.001
+
 
 @dataclass(frozen=True, slots=True)
 class LatencyFigures:
@@ -74,6 +76,13 @@ class EngineView:
         """The share of the KV cache's blocks that are used."""
         num_blocks = self.num_blocks_used + self.num_blocks_free
         return self.num_blocks_used / num_blocks if num_blocks else 0.0
+
+    @property
+    def kv_full_in_s(self) -> float | None:
+        """In how many seconds the KV cache is full if it fills as fast as of late; None while it does not fill."""
+        if self.kv_growth is None or self.kv_growth < MIN_KV_GROWTH:
+            return None
+        return (1.0 - self.kv_share) / self.kv_growth
 
     @property
     def waiting_since_s(self) -> dict[int, float]:

@@ -296,7 +296,10 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The daemon in one reply, to one whose `role` it is. Counters count since the daemon started."""
+    """The daemon in one reply, to one whose `role` it is. Counters count since the daemon started.
+
+    `time_s` is the moment of the reply on the daemon's monotonic clock, by which records give their times.
+    """
 
     version: str
     state: DaemonState
@@ -319,6 +322,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ttft: Percentiles
     prediction_error: PredictionError
     is_overloaded: bool
+    time_s: float = 0.0
     role: Role | None = None
     recorder: RecorderStatus | None = None
     num_prefill_tokens: int = 0

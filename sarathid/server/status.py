@@ -67,6 +67,7 @@ class StatusReporter:
             ttft=board.ttft(now_s),
             prediction_error=board.prediction_error(now_s),
             is_overloaded=board.overload is not None and self._engine.num_in_flight > 0,
+            time_s=now_s,
             role=role,
             recorder=self._recorder_status(),
             num_prefill_tokens=board.num_prefill_tokens,

@@ -13,7 +13,6 @@ from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import SettingsChanged
 
-MIN_GROWTH = 0.001
 MIN_LINES_FOR_FIGURES = 4
 
 _Figures: TypeAlias = tuple[tuple[str, float | None], ...]
@@ -62,9 +61,7 @@ def _rest_of(filled: str, look: Look) -> Iterator[Piece]:
 
 
 def _growth(view: EngineView) -> str:
-    if view.kv_growth is None or view.kv_growth < MIN_GROWTH:
-        return ""
-    return f", full in {units.duration((1.0 - view.kv_share) / view.kv_growth)}"
+    return "" if view.kv_full_in_s is None else f", full in {units.duration(view.kv_full_in_s)}"
 
 
 def _tbt(view: EngineView) -> _Figures:

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from rich.text import Text
 
 from sarathictl import units
-from sarathictl.state.engine_view import EngineView
+from sarathictl.state.engine_view import MIN_KV_GROWTH, EngineView
 from sarathictl.state.window import IterationSample
 from sarathictl.tui.renderables.line import Piece, bar, column_of, fit, line
 from sarathictl.tui.renderables.look import Look
 
 _BAR_CELLS = 24
-_MIN_GROWTH = 0.001
 _LABEL_WIDTH = 7
 
 
@@ -36,16 +35,13 @@ def _use(view: EngineView, look: Look) -> Text:
 
 
 def _outlook(view: EngineView, look: Look) -> Iterator[Piece]:
-    growth = view.kv_growth
-    if growth is None or abs(growth) < _MIN_GROWTH:
-        yield " steady", look.faint
-    elif growth > 0.0:
-        yield (
-            f" +{units.fine_share(growth)}/s, full in {units.duration((1.0 - view.kv_share) / growth)}",
-            look.preempted,
-        )
-    else:
+    growth = view.kv_growth or 0.0
+    if view.kv_full_in_s is not None:
+        yield f" +{units.fine_share(growth)}/s, full in {units.duration(view.kv_full_in_s)}", look.preempted
+    elif growth < -MIN_KV_GROWTH:
         yield f" −{units.fine_share(-growth)}/s", look.plain
+    else:
+        yield " steady", look.faint
     if view.info is not None and view.info.num_watermark_blocks:
         yield f" · new requests leave {view.info.num_watermark_blocks} blocks free", look.faint
     if view.num_preempted:

@@ -1,0 +1,249 @@
+"""The commands that read: their golden text (`UPDATE_GOLDEN=1` writes it anew), their JSON and their exit codes."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sarathid.protocol.control import (
+    AuditTrail,
+    ControlRequest,
+    DaemonState,
+    ExplainBudget,
+    ExplainRequest,
+    GetAudit,
+    GetHistory,
+    GetSnapshot,
+    GetStatus,
+    History,
+    ListRequests,
+    RequestList,
+    RequestState,
+    Snapshot,
+    Status,
+)
+from sarathid.protocol.revisions import AuditEntry, AuditEvent
+from sarathid.protocol.roles import Role
+from sarathid.protocol.stats import IterationStats, LifeCycle, StageTime, StallEvent
+from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
+from tests.sarathictl.records import (
+    START_S,
+    PaperEngine,
+    make_request_status,
+    make_settings,
+    make_snapshot,
+    make_status,
+)
+from tests.sarathictl.revisions import make_revision
+from tests.sarathictl.stub_daemon import StubDaemon
+from tests.sarathictl.tui.bench import changed
+
+GOLDEN = Path(__file__).parent / "golden" / "commands"
+END_S = START_S + 8.0
+COMMANDS = [
+    "status",
+    "get",
+    "get tbt",
+    "requests",
+    "requests --sort worst --filter worst>100ms",
+    "stalls",
+    "stalls --since 2s --min 200ms",
+    "stalls --cause decode",
+    "events",
+    "events --type change --type engine",
+    "latency",
+    "kv",
+    "stages",
+    "fleet",
+    "history",
+    "audit",
+    "why",
+    "why 17",
+    "context list",
+]
+
+pytestmark = pytest.mark.usefixtures("utc")
+
+
+def make_full_status() -> Status:
+    return msgspec.structs.replace(make_status(make_settings(256)), time_s=END_S, role=Role.OPERATE)
+
+
+def make_full_snapshot() -> Snapshot:
+    records = list(PaperEngine(make_settings(256)).run(END_S))
+    iterations = [record for record in records if isinstance(record, IterationStats)]
+    staged = [
+        msgspec.structs.replace(
+            record, stages=(StageTime(record.start_s, 0.03, 0.0), StageTime(record.start_s + 0.03, 0.02, 0.01))
+        )
+        for record in iterations
+    ]
+    stalls = [record for record in records if isinstance(record, StallEvent)]
+    ready = LifeCycle(time_s=START_S, state="ready", message="ready in 2 s")
+    return msgspec.structs.replace(
+        make_snapshot(iterations=tuple(staged)),
+        status=make_full_status(),
+        events=(ready, *stalls, changed(make_settings(256))),
+    )
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubDaemon]:
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
+    monkeypatch.setenv("SARATHID_CONFIG", str(tmp_path / "ctl.toml"))
+    (tmp_path / "ctl.toml").write_text('[contexts.prod-1]\naddr = "/nowhere"\nread_only = true\n')
+    waiting = make_request_status(18, RequestState.WAITING)
+    entry = AuditEntry(time_s=1.0, event=AuditEvent.CHANGED, by="0/17/bash", revision=make_revision(2))
+    answers: dict[type[ControlRequest], Callable[[Any], Any]] = {
+        GetStatus: lambda _: make_full_status(),
+        ListRequests: lambda _: RequestList(requests=(make_request_status(17), waiting)),
+        GetSnapshot: lambda _: make_full_snapshot(),
+        GetHistory: lambda _: History(revisions=(make_revision(1), make_revision(2))),
+        GetAudit: lambda _: AuditTrail(entries=(entry,), num_left_out=0),
+        ExplainBudget: lambda _: make_budget_reasons(),
+        ExplainRequest: lambda _: make_request_reasons(),
+    }
+    with StubDaemon(tmp_path, answers) as stub:
+        yield stub
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_a_command_prints(daemon: StubDaemon, sarathictl: Any, tmp_path: Path, command: str) -> None:
+    outcome = sarathictl(*command.split())
+    path = GOLDEN / f"{command.replace('--', '').replace(' ', '_').replace('>', '-over-')}.txt"
+    text = outcome.out.replace(str(tmp_path), "DIR")
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+    assert outcome.code == (8 if command == "fleet" else 0)
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_as_json_is_one_object_with_the_version_of_its_schema(
+    daemon: StubDaemon, sarathictl: Any, command: str
+) -> None:
+    outcome = sarathictl("--json", *command.split())
+    assert outcome.out.count("\n") == 1
+    assert outcome.json["schema_version"] == 1
+
+
+def test_stalls_fail_over_a_number_of_them(daemon: StubDaemon, sarathictl: Any) -> None:
+    num_stalls = len(sarathictl("stalls", "--json").json["stalls"])
+    assert sarathictl("stalls", "--fail-over", str(num_stalls)).code == 0
+    assert sarathictl("stalls", "--fail-over", str(num_stalls - 1)).code == 8
+    assert sarathictl("stalls", "--fail-over", "1", "--follow").code == 2
+
+
+def test_nothing_to_tell_prints_nothing(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("stalls", "--min", "1h")
+    assert (outcome.code, outcome.out) == (0, "")
+
+
+def test_get_of_an_engine_that_is_not_ready_is_refused(daemon: StubDaemon, sarathictl: Any) -> None:
+    daemon.answers[GetStatus] = lambda _: msgspec.structs.replace(make_full_status(), settings=None)
+    outcome = sarathictl("get")
+    assert outcome.code == 7
+    assert "status --wait ready" in outcome.err
+
+
+def test_status_waits_until_the_daemon_is_ready(daemon: StubDaemon, sarathictl: Any) -> None:
+    starting = msgspec.structs.replace(make_full_status(), state=DaemonState.STARTING)
+    states = iter([starting, starting, make_full_status()])
+    daemon.answers[GetStatus] = lambda _: next(states)
+    outcome = sarathictl("status", "--wait", "ready")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert len(daemon.asked) == 3
+
+
+def test_status_waits_no_longer_than_the_deadline(daemon: StubDaemon, sarathictl: Any) -> None:
+    outcome = sarathictl("status", "--wait", "drained", "--deadline", "10ms")
+    assert outcome.code == 124
+    assert "not drained within 10 ms" in outcome.err
+
+
+def test_a_daemon_that_is_gone_has_drained(sarathictl: Any) -> None:
+    assert sarathictl("status", "--wait", "drained").code == 0
+
+
+def test_contexts_are_added_used_and_removed(daemon: StubDaemon, sarathictl: Any, tmp_path: Path) -> None:
+    assert sarathictl("context", "add", "here", str(tmp_path)).code == 0
+    assert sarathictl("context", "use", "here").code == 0
+    assert sarathictl("context", "list", "--json").json["current"] == "here"
+    assert sarathictl("-c", "here", "get", "budget").out == "256\n"
+    assert sarathictl("-c", "prod-1", "set-budget", "512").code == 3
+    assert sarathictl("context", "remove", "here").code == 0
+    assert sarathictl("-c", "here", "status").code == 2
+    assert sarathictl("context", "add", "x", "http://there").code == 2
+
+
+def test_a_context_that_is_read_only_changes_nothing(daemon: StubDaemon, sarathictl: Any, tmp_path: Path) -> None:
+    sarathictl("context", "add", "look", str(tmp_path), "--read-only")
+    assert sarathictl("-c", "look", "set-budget", "512").code == 5
+
+
+def test_config_says_where_each_value_comes_from(
+    daemon: StubDaemon, sarathictl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SARATHID_READONLY", "1")
+    found = sarathictl("config", "view", "--origin", "--json").json["config"]
+    assert found["addr"]["origin"] == "$SARATHID_RUNTIME_DIR"
+    assert found["read_only"] == {"value": "true", "origin": "$SARATHID_READONLY"}
+    assert found["file"]["origin"] == "$SARATHID_CONFIG"
+
+
+class FirstLines:
+    """A standard output that tells when it holds so many lines, and then is closed at the other end."""
+
+    encoding = "utf-8"
+
+    def __init__(self, num_lines: int) -> None:
+        self.lines: list[str] = []
+        self._num_lines = num_lines
+        self.is_full = threading.Event()
+
+    def write(self, text: str) -> int:
+        if self.is_full.is_set():
+            raise BrokenPipeError
+        self.lines += text.splitlines()
+        if len(self.lines) >= self._num_lines:
+            self.is_full.set()
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+def test_events_follow_what_comes_and_end_in_silence_with_who_reads_them(
+    daemon: StubDaemon, sarathictl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = FirstLines(3)
+    monkeypatch.setattr("sys.stdout", out)
+
+    def publish() -> None:
+        daemon.wait_for_subscriber()
+        for revision in range(9, 100):
+            daemon.publish(changed(make_settings(64, revision=revision)))
+            if out.is_full.wait(0.05):
+                daemon.publish(changed(make_settings(64, revision=revision + 1)))
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    outcome = sarathictl("events", "--follow", "--since", "1ms", "--type", "change", "--json")
+    publisher.join()
+    assert outcome.code == 141
+    assert outcome.err == ""
+    assert [json.loads(line)["kind"] for line in out.lines] == ["change"] * len(out.lines)
