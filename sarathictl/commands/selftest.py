@@ -27,7 +27,10 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @selftest.callback()
 def _selftest() -> None:
-    """Put a running daemon to the test. It is retuned and loaded: use one that serves nobody else."""
+    """Put the daemon to the test: malformed frames, killed engines, many requests.
+
+    It is retuned and loaded: use one that serves nobody else.
+    """
 
 
 @selftest.command()
