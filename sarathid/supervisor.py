@@ -13,6 +13,7 @@ import msgspec
 
 from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
+from sarathid.engine.starvation import Starvation
 from sarathid.errors import EngineFailed, SarathiError
 from sarathid.executor.cpu_threads import engine_environment
 from sarathid.executor.lifeline import how_it_ended
@@ -143,15 +144,16 @@ class EngineSupervisor:
     async def _listen(self) -> str:
         """Wait until the engine has been silent for too long, and return how it hangs.
 
-        Each hang doubles what is too long, until an engine is stable: if it is slow, not dead, it gets its iteration
-        done.
+        Time in which it waits for a processor that others have does not count. Each hang doubles what is too long,
+        until an engine is stable: if it is slow, not dead, it gets its iteration done.
         """
-        silence = self._client.silence
+        assert self._process is not None
+        silence, starvation = self._client.silence, Starvation(self._process.pid)
         while not silence.exceeds(self._patience):
             if self._is_stable:
                 self._patience = 1
             await asyncio.sleep(LISTEN_EVERY_S)
-            silence.lasts(LISTEN_EVERY_S)
+            silence.lasts(max(0.0, LISTEN_EVERY_S - starvation.waited_s()))
         return str(silence)
 
     @property
