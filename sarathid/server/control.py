@@ -113,8 +113,11 @@ class ControlServer:
         if len(bodies) != 1:
             await self._reply(identity.bytes, fault(None, ErrorCode.MALFORMED, "a request is one frame"))
             return
-        peer = Peer.of_address(str(bodies[0].get("Peer-Address")))
-        assert peer is not None, "ZeroMQ tells who is at the other end of a Unix socket"
+        peer = _peer_of(bodies[0])
+        if peer is None:
+            refused = fault(None, ErrorCode.NOT_PERMITTED, "it is not known who you are; speak ZMTP 3")
+            await self._reply(identity.bytes, refused)
+            return
         await self._reply(identity.bytes, await self._reply_to(bodies[0].bytes, peer))
 
     async def _reply_to(self, body: bytes, peer: Peer) -> ControlReply:
@@ -208,6 +211,14 @@ def parse_op(message: dict[str, Any]) -> ControlRequest:
         return msgspec.convert(message, _OPS[name])
     except msgspec.ValidationError as error:
         raise ControlRefused(ErrorCode.MALFORMED, str(error)) from error
+
+
+def _peer_of(frame: zmq.Frame) -> Peer | None:
+    """Return who sent a frame; None for one of a connection that speaks the first ZMTP, where ZeroMQ does not tell."""
+    try:
+        return Peer.of_address(str(frame.get("Peer-Address")))
+    except zmq.ZMQError:
+        return None
 
 
 def fault(request_id: int | None, code: ErrorCode, message: str, hint: str = "") -> ControlReply:

@@ -271,6 +271,23 @@ def test_a_peer_may_ask_what_its_role_may_and_no_more(tmp_path: Path, role: Role
     with_operator(tmp_path, use, role=role)
 
 
+def test_who_does_not_say_who_it_is_is_refused(tmp_path: Path) -> None:
+    status = msgpack.packb({"op": "status"})
+
+    async def use(_operator: Operator) -> None:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "run" / "control.sock")
+        writer.write(b"\x01\x00" + bytes([1 + len(status), 0]) + status)  # ZMTP 1.0: no name, then one frame
+        await reader.readexactly(10)  # ZeroMQ's own name, in ten bytes that newer versions know it by
+        length, _flags = await reader.readexactly(2)
+        reply: ControlReply = decode(await reader.readexactly(length - 1), ControlReply)
+        assert reply.error is not None
+        assert reply.error.code is ErrorCode.NOT_PERMITTED
+        writer.close()
+        await writer.wait_closed()
+
+    with_operator(tmp_path, use)
+
+
 def test_the_status_tells_what_its_reader_may_do(tmp_path: Path) -> None:
     async def use(operator: Operator) -> None:
         assert (await operator.ask("status")).ok["role"] == "operate"
