@@ -1,11 +1,13 @@
 """The `sarathid` program: one file a subcommand, imported only when that one is asked for."""
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
 
 import typer
 
+from sarathid.bound_process import die_if_bound
 from sarathid.command_line import run
 from sarathid.errors import EngineFailed, SarathiError
 from sarathid.exit_codes import ExitCode
@@ -63,6 +65,7 @@ for _name, (_module, _help) in _COMMANDS.items():
 
 def main() -> None:
     """Run the program; a mistake ends it with one line on stderr and its exit code."""
+    die_if_bound(os.environ)
     try:
         run(app, "sarathid")
     except SarathiError as error:

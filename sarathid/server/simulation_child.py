@@ -9,6 +9,7 @@ from asyncio.subprocess import DEVNULL, PIPE
 
 import msgspec
 
+from sarathid.bound_process import VARIABLE
 from sarathid.errors import ControlRefused
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.control import ErrorCode
@@ -25,7 +26,11 @@ async def simulate_window(arguments: tuple[str, ...], max_s: int = MAX_S) -> Fig
     """
     # In this session: where the system schedules sessions against each other, a nice process of another takes its half.
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "sarathid", *arguments, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        *(sys.executable, "-m", "sarathid", *arguments),
+        stdin=DEVNULL,
+        stdout=PIPE,
+        stderr=PIPE,
+        env=os.environ | {VARIABLE: str(os.getpid())},
     )
     _restrain(process.pid, max_s)
     try:
@@ -50,7 +55,7 @@ async def simulate_window(arguments: tuple[str, ...], max_s: int = MAX_S) -> Fig
 
 
 def _restrain(pid: int, max_s: int) -> None:
-    """Let a process yield to others, and end it should it compute for longer with the daemon gone."""
+    """Let a process yield to others, and end it should it compute for longer."""
     with contextlib.suppress(ProcessLookupError):
         os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
         resource.prlimit(pid, resource.RLIMIT_CPU, (max_s + 1, max_s + 1))
