@@ -7,12 +7,12 @@ from typing import Any, TypeAlias, get_args
 
 import msgpack
 
-from sarathid.protocol.codec import PROTOCOL_VERSION
+from sarathid.protocol.codec import MAX_CONTROL_BYTES, PROTOCOL_VERSION
 from sarathid.protocol.control import ControlOp, ControlRequest, Drain, Plan
 
 JSONSchema: TypeAlias = Mapping[str, Any]
 
-MOST_NOISE = 2048
+MAX_NOISE = 2048
 _ZMTP_GREETING = b"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f\x03\x00NULL" + b"\x00" * 48
 _ENDPOINTS = {"/v1/completions": "CompletionRequest", "/v1/chat/completions": "ChatRequest"}
 _BODIES: dict[str, dict[str, Any]] = {
@@ -39,7 +39,7 @@ class FrameMaker:
         beginning = self._rng.choice(
             (b"", b"", _ZMTP_GREETING, _ZMTP_GREETING[:12], b"POST /v1/completions HTTP/1.1\r\n")
         )
-        return beginning + self._rng.randbytes(self._rng.randrange(MOST_NOISE))
+        return beginning + self._rng.randbytes(self._rng.randrange(MAX_NOISE))
 
     def damaged_http(self) -> bytes:
         """Return a request with damage anywhere."""
@@ -65,6 +65,8 @@ class FrameMaker:
         if rng.random() < 0.1:
             message[rng.choice(("v", "op", "id", "x"))] = self._value()
         body: bytes = msgpack.packb(message, default=repr)
+        if len(body) > MAX_CONTROL_BYTES // 2:  # longer ones end the connection, and every answer on it
+            return [body[:MAX_NOISE]]
         match rng.randrange(8):
             case 0:
                 return [self._damage(body)]

@@ -14,6 +14,7 @@ import zmq
 import zmq.asyncio
 
 from sarathictl.client.api import get_json
+from sarathictl.client.endpoint import check_reachable
 from sarathictl.selftest.check import Check, SelfTestReport, all_of, none_of
 from sarathictl.selftest.daemon import TestedDaemon
 from sarathictl.selftest.frames import FrameMaker
@@ -61,14 +62,13 @@ class Fuzz:
         engine = await self._daemon.engine()
         num_control = int(SHARE_OF_CONTROL * self._plan.num_frames)
         num_http = int(SHARE_OF_HTTP * self._plan.num_frames)
-        async with restored_settings(self._daemon), asyncio.TaskGroup() as group:
-            group.create_task(self._send_control(iter(range(num_control)), before.pid))
-            http = iter(range(num_http))
-            for _ in range(NUM_HTTP_CLIENTS):
-                group.create_task(self._send_http(http))
-            noise = iter(range(self._plan.num_frames - num_control - num_http))
-            for _ in range(NUM_NOISE_CLIENTS):
-                group.create_task(self._send_noise(noise))
+        http, noise = iter(range(num_http)), iter(range(self._plan.num_frames - num_control - num_http))
+        async with restored_settings(self._daemon):
+            await asyncio.gather(
+                self._send_control(iter(range(num_control)), before.pid),
+                *(self._send_http(http) for _ in range(NUM_HTTP_CLIENTS)),
+                *(self._send_noise(noise) for _ in range(NUM_NOISE_CLIENTS)),
+            )
         after = await self._daemon.rest()
         return SelfTestReport(
             seed=self._plan.seed,
@@ -93,15 +93,22 @@ class Fuzz:
             while burst := list(islice(numbers, BURST)):
                 for _ in burst:
                     await dealer.send_multipart(self._frames.control())
-                for _ in burst:
-                    async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                        self._judge_reply(await dealer.recv())
+                await self._take_replies(dealer, len(burst))
                 self._num_sent["control"] += len(burst)
                 if num_bursts % every == 0:
                     self._samples.append(resident_bytes(daemon_pid))
                 if num_bursts % (20 * every) == 0:
                     self._say(f"{self._num_sent.total():,} of {self._plan.num_frames:,} sent")
                 num_bursts += 1
+
+    async def _take_replies(self, dealer: zmq.asyncio.Socket, num_expected: int) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                for _ in range(num_expected):
+                    self._judge_reply(await dealer.recv())
+        except TimeoutError:
+            check_reachable(self._daemon.endpoint.control)
+            self._wrong.append(f"control socket: no answer within {ANSWER_TIMEOUT_S:g} s")
 
     def _judge_reply(self, body: bytes) -> None:
         try:
@@ -137,6 +144,7 @@ class Fuzz:
         endpoint = self._daemon.endpoint
         while frames := list(islice(numbers, self._rng.randint(1, BURST))):
             path = self._rng.choice((endpoint.api, endpoint.control, endpoint.stats))
+            check_reachable(path)
             with contextlib.suppress(OSError):  # the daemon may hang up first
                 _reader, writer = await asyncio.open_unix_connection(path)
                 for _ in frames:
@@ -150,6 +158,7 @@ class Fuzz:
 async def _exchange(path: Path, frame: bytes) -> bytes:
     """Send a request on a connection of its own and return what came before it ended, or was taking too long."""
     response = b""
+    check_reachable(path)
     reader, writer = await asyncio.open_unix_connection(path)
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(READ_TIMEOUT_S):

@@ -98,10 +98,10 @@ class Soak:
         num_preempted = await self._daemon.counter("sarathid_preemptions_total")
         mix = Mix(engine, self._rng)
         retuning = RandomRetuning(self._daemon, engine, random.Random(self._plan.seed + 1), RETUNE_EVERY_S)
-        async with retuning.under_way(), asyncio.TaskGroup() as group:
-            numbers = iter(range(self._plan.num_requests))
-            for _ in range(self._plan.num_at_a_time):
-                group.create_task(self._keep_sending(numbers, mix, before.pid))
+        numbers = iter(range(self._plan.num_requests))
+        async with retuning.under_way():
+            clients = [self._keep_sending(numbers, mix, before.pid) for _ in range(self._plan.num_at_a_time)]
+            await asyncio.gather(*clients)
         after = await self._daemon.rest()
         num_preempted = await self._daemon.counter("sarathid_preemptions_total") - num_preempted
         return SelfTestReport(

@@ -12,11 +12,13 @@ log = logging.getLogger(__name__)
 def configure(verbosity: int) -> None:
     """Send our log to stderr: 0 says what the daemon does, 1 also what becomes of each request.
 
-    Of a request that fails we write ourselves; uvicorn would also write of those that end with the daemon.
+    Of a request that fails we write ourselves; uvicorn would also write of those that end with the daemon, and asyncio
+    warns of each write to a client that has just gone.
     """
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("sarathid").setLevel(_LEVELS[min(verbosity, len(_LEVELS) - 1)])
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
 def log_record(record: StreamRecord) -> None:
