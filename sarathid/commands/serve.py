@@ -28,6 +28,7 @@ from sarathid.paths import (
 )
 from sarathid.scheduler.policies.registry import POLICIES
 from sarathid.server.api_keys import read_keys
+from sarathid.server.inherited_sockets import inherited_sockets
 from sarathid.server.kept_settings import KeptSettings, KeptTexts
 from sarathid.server.reloader import Values
 from sarathid.server.runtime_directory import RuntimeDirectory
@@ -212,7 +213,8 @@ def run(config: DaemonConfig, settings: list[Effective], read_values: Callable[[
     _allow_many_connections()
     logger.info("%s", ", ".join(origins(settings)))
     kept = frozenset(found.setting.name for found in settings if found.source == KEPT)
-    with RuntimeDirectory(config.server.runtime_dir, config.server.socket_group) as directory:
+    server, inherited = config.server, inherited_sockets(os.environ)
+    with RuntimeDirectory(server.runtime_dir, server.socket_group, inherited) as directory:
         files = model_files.resolve(config.engine.model)
         return asyncio.run(_serve(config, files, directory, kept, read_values))
 

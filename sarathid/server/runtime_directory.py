@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,15 +21,21 @@ class RuntimeDirectory:
     under a lock that could be taken belongs to nobody and is replaced.
     """
 
-    def __init__(self, path: Path, group_id: int | None = None) -> None:
+    def __init__(
+        self, path: Path, group_id: int | None = None, inherited: Mapping[Path, socket.socket] | None = None
+    ) -> None:
         """Take the lock; members of `group_id` may pass through the directory and connect to its sockets.
 
-        Raises `RuntimeDirectoryHeld` when another daemon has it, and `ConfigError` when the directory
-        can't be ours alone.
+        Those of `inherited`, by their paths, listen already; they are of who made them and stay when the daemon goes.
+        Raises `RuntimeDirectoryHeld` when another daemon has the lock, and `ConfigError` when the directory can't be
+        ours alone or a socket that was inherited lies elsewhere.
         """
         check_not_shared(path)
         self.path = make_private(path.absolute())
         self._group_id = group_id
+        self._inherited = dict(inherited or {})
+        for elsewhere in (path for path in self._inherited if path.parent != self.path.resolve()):
+            raise ConfigError(f"a socket at {elsewhere} was passed, and {self.path} is --runtime-dir")
         self._sockets: list[Path] = []
         self._lock_fd = self._acquire()
         if group_id is not None:
@@ -62,8 +69,11 @@ class RuntimeDirectory:
         """Return a listening Unix socket of mode 0600: there is no moment at which others may connect.
 
         The mode is set on the descriptor, and Linux gives it to the file that bind makes. Where a group may connect, it
-        is widened to 0660 before anybody can.
+        is widened to 0660 before anybody can. One that was inherited is returned as it is, unless others may connect to
+        it: then `ConfigError` is raised.
         """
+        if (inherited := self._inherited.get(self.path.resolve() / name)) is not None:
+            return self._checked(inherited)
         path = self.reserve(name)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)
@@ -72,6 +82,13 @@ class RuntimeDirectory:
             _open_to_group(path, self._group_id, 0o660)
         listener.listen(LISTEN_BACKLOG)
         return listener
+
+    def _checked(self, inherited: socket.socket) -> socket.socket:
+        path, mode = Path(inherited.getsockname()), 0o600 if self._group_id is None else 0o660
+        found = path.stat()  # who may not write to a socket may not connect to it
+        if found.st_mode & 0o222 & ~mode or (self._group_id is not None and found.st_gid != self._group_id):
+            raise ConfigError(f"{path} lets others connect; set SocketMode={mode:04o} in the unit of the socket")
+        return inherited
 
     def _acquire(self) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW

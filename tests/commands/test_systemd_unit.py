@@ -1,6 +1,6 @@
 import pytest
 
-from sarathid.commands.systemd_unit import quoted, unit
+from sarathid.commands.systemd_unit import quoted, socket_unit, unit
 from sarathid.errors import ConfigError
 
 
@@ -31,3 +31,20 @@ def test_arguments_are_written_so_that_systemd_reads_the_same(argument: str, wri
 def test_an_argument_of_two_lines_is_refused() -> None:
     with pytest.raises(ConfigError, match="in a unit"):
         quoted("a\nExecStart=b")
+
+
+def test_the_unit_of_the_sockets_listens_where_the_daemon_would() -> None:
+    lines = socket_unit(["--budget", "512"]).splitlines()
+
+    assert [line for line in lines if line.startswith("ListenStream=")] == [
+        "ListenStream=%t/sarathid/api.sock",
+        "ListenStream=%t/sarathid/control.sock",
+        "ListenStream=%t/sarathid/stats.sock",
+    ]
+    assert {"SocketMode=0600", "DirectoryMode=0700"} <= set(lines)
+
+
+def test_the_unit_of_the_sockets_opens_them_to_the_daemons_group() -> None:
+    lines = socket_unit(["--runtime-dir", "/run/100%", "--socket-group=llm"]).splitlines()
+
+    assert {"ListenStream=/run/100%%/api.sock", "SocketGroup=llm", "SocketMode=0660"} <= set(lines)

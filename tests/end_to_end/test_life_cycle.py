@@ -145,6 +145,21 @@ def test_a_killed_daemon_takes_its_engine_along_and_its_sockets_are_taken_over(t
     assert successor.stop() == 0
 
 
+@pytest.mark.long
+def test_a_daemon_that_is_killed_twenty_times_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    for _ in range(20):
+        with serving(tmp_path / "run") as daemon:
+            clients = start_clients(daemon, 2, max_tokens=5000)
+            children = psutil.Process(daemon.process.pid).children(recursive=True)
+            daemon.process.kill()
+            daemon.process.wait()
+            _gone, alive = psutil.wait_procs(children, 2)
+            for client in clients:
+                client.join()
+            assert children
+            assert not alive
+
+
 def test_streams_go_on_identically_when_the_engine_is_stopped(daemon: RunningDaemon) -> None:
     (undisturbed,) = start_clients(daemon, 1, max_tokens=40)
     undisturbed.join()
