@@ -26,6 +26,7 @@ app = typer.Typer(
 # Each module has a Typer `app` of its own. Importing one may load a model library: not for --help.
 _COMMANDS = {
     "serve": ("sarathid.commands.serve", "Serve a model on sockets in a private directory."),
+    "join": ("sarathid.commands.join", "Run ranks of an engine that is on another node."),
     "simulate": ("sarathid.commands.simulate", "Say what a workload would see on devices that are not here."),
     "capacity": ("sarathid.commands.capacity", "Find the highest rate that meets an objective, simulated."),
     "profile": ("sarathid.commands.profile", "Measure this machine and keep what iterations cost here."),

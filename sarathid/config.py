@@ -47,6 +47,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
     tensor_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
     pipeline_parallel: Annotated[int, Meta(ge=1, le=64)] = 1
+    num_nodes: Annotated[int, Meta(ge=1, le=64)] = 1
+    rendezvous: str | None = None
     attention_backend: str = "auto"
     simulate: str | None = None
 

@@ -17,6 +17,8 @@ from sarathid.costmodel.library import find_profile
 from sarathid.daemon import ENGINE_SOCKET, Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
+from sarathid.executor.layout import Layout
+from sarathid.executor.network import interface_of, read_endpoint
 from sarathid.models import catalog, fetch, model_files
 from sarathid.paths import (
     API_SOCKET,
@@ -60,7 +62,11 @@ def serve(
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,
     pp: Annotated[str | None, _option("N", "Stages that the layers are dealt to, --tp ranks each [1].")] = None,
-    threads: Annotated[str | None, _option("N", "Threads that compute [the cores at hand].")] = None,
+    nnodes: Annotated[str | None, _option("N", "Nodes that the ranks are on; others run `sarathid join` [1].")] = None,
+    rendezvous: Annotated[
+        str | None, _option("HOST:PORT", "This node's address on the network of the nodes, which must be trusted.")
+    ] = None,
+    threads: Annotated[str | None, _option("N", "Threads that compute, on each node [the cores at hand].")] = None,
     kv_memory: Annotated[str | None, _option("SIZE", "Memory of the KV cache, 2GiB say [what is free].")] = None,
     block_size: Annotated[str | None, _option("N", "Tokens a block [16 on CPU, 256 on CUDA].")] = None,
     watermark: Annotated[str | None, _option("SHARE", "Share of the blocks kept free at admission [0.01].")] = None,
@@ -127,6 +133,8 @@ def serve(
         "attention_backend": attention_backend,
         "tp": tp,
         "pp": pp,
+        "nnodes": nnodes,
+        "rendezvous": rendezvous,
         "threads": threads,
         "kv_memory": kv_memory,
         "block_size": block_size,
@@ -190,8 +198,13 @@ def checked_config(settings: list[Effective]) -> DaemonConfig:
 
 
 def _check_layout(config: EngineConfig) -> None:
-    if config.simulate is not None and config.tensor_parallel * config.pipeline_parallel > 1:
+    layout = Layout.of(config)
+    if config.simulate is not None and layout.num_ranks > 1:
         raise ConfigError("--tp and --pp are for a model that runs; a cost profile has its own, which its name says")
+    if layout.num_nodes > 1:
+        if config.rendezvous is None:
+            raise ConfigError("--nnodes needs --rendezvous HOST:PORT, where the other nodes join")
+        interface_of(read_endpoint(config.rendezvous)[0])
 
 
 def values_of(settings: list[Effective]) -> Values:

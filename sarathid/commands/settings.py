@@ -112,6 +112,8 @@ SETTINGS = (
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "tp", "tensor_parallel", read_count),
     Setting("engine", "pp", "pipeline_parallel", read_count),
+    Setting("engine", "nnodes", "num_nodes", read_count),
+    Setting("engine", "rendezvous", "rendezvous", str),
     Setting("engine", "threads", "num_threads", read_count),
     Setting("engine", "kv_memory", "kv_memory_bytes", read_size_bytes),
     Setting("engine", "block_size", "block_size", read_count),

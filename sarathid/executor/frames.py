@@ -1,5 +1,6 @@
 """Messages on a stream of bytes: each behind its length."""
 
+import socket
 import struct
 from typing import Protocol
 
@@ -13,6 +14,36 @@ class Stream(Protocol):
     """What bytes come from; fewer than asked for only at its end."""
 
     def read(self, num_bytes: int, /) -> bytes: ...
+
+
+class FrameSocket:
+    """A connected socket for messages; it can be waited on, and reads no more than the message that it returns."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+
+    def fileno(self) -> int:
+        return self.connection.fileno()
+
+    def read(self, num_bytes: int) -> bytes:
+        return self.connection.recv(num_bytes, socket.MSG_WAITALL)
+
+    def receive(self) -> bytes | None:
+        """Wait for the next message; None when the peer is gone, or talks nonsense."""
+        try:
+            return read_frame(self)
+        except (OSError, CodecError):
+            return None
+
+    def send(self, body: bytes) -> None:
+        """Send a message; one to a peer that is gone is lost, as `receive` will tell."""
+        try:
+            self.connection.sendall(framed(body))
+        except OSError:
+            self.connection.close()
+
+    def close(self) -> None:
+        self.connection.close()
 
 
 def framed(body: bytes) -> bytes:

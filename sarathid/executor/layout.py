@@ -30,7 +30,7 @@ class Layout:
     @classmethod
     def of(cls, config: EngineConfig) -> "Layout":
         """Return the layout that is configured."""
-        return cls(config.tensor_parallel, config.pipeline_parallel)
+        return cls(config.tensor_parallel, config.pipeline_parallel, config.num_nodes)
 
     @property
     def num_ranks(self) -> int:

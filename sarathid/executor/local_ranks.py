@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sarathid.config import EngineConfig
 from sarathid.executor.batch_memory import BatchWriter
 from sarathid.executor.cpu_threads import engine_environment, usable_cores
-from sarathid.executor.frames import framed
+from sarathid.executor.frames import FrameSocket, framed
 from sarathid.executor.layout import Layout
 from sarathid.executor.lifeline import how_it_ended
 from sarathid.executor.rank_messages import FileMeeting, RankConfig, RankMessage, SocketMeeting
@@ -18,7 +18,6 @@ from sarathid.executor.rank_node import Port, RankNode
 from sarathid.protocol.codec import decode, encode
 
 _COMMAND = (sys.executable, "-m", "sarathid.executor.worker")
-_MAX_REPORT_BYTES = 1 << 18
 _LAST_BREATH_TIMEOUT_S = 0.5
 
 
@@ -37,7 +36,7 @@ class LocalRanks(RankNode):
         self._batches = BatchWriter(layout.num_stages, len(indices))
         self._ranks: list[_RankProcess] = []
         for index, arrivals in zip(indices, self._batches.arrivals, strict=True):
-            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours, theirs = socket.socketpair()
             config = RankConfig(
                 engine=engine,
                 index=index,
@@ -47,7 +46,7 @@ class LocalRanks(RankNode):
                 arrivals=arrivals,
                 reports=theirs.fileno(),
             )
-            self._ranks.append(_RankProcess(config, self._environment, ours))
+            self._ranks.append(_RankProcess(config, self._environment, FrameSocket(ours)))
             theirs.close()
 
     @property
@@ -80,13 +79,14 @@ def rank_environment(num_threads: int, num_ranks: int, interface: str) -> dict[s
     return engine_environment(num_threads, num_ranks) | {
         "GLOO_SOCKET_IFNAME": interface,
         "NCCL_SOCKET_IFNAME": interface,
+        "TORCH_CPP_LOG_LEVEL": "ERROR",  # it warns of nodes whose addresses have no names
     }
 
 
 class _RankProcess(Port):
     """One rank's process, and the socket on which it reports."""
 
-    def __init__(self, config: RankConfig, environment: dict[str, str], reports: socket.socket) -> None:
+    def __init__(self, config: RankConfig, environment: dict[str, str], reports: FrameSocket) -> None:
         self._index = config.index
         self._reports = reports
         inherited = (config.batches, config.arrivals, config.reports, config.meeting.descriptor)
@@ -105,8 +105,8 @@ class _RankProcess(Port):
         return self._reports.fileno()
 
     def receive(self) -> RankMessage | None:
-        body = self._reports.recv(_MAX_REPORT_BYTES)
-        message: RankMessage | None = decode(body, RankMessage) if body else None
+        body = self._reports.receive()
+        message: RankMessage | None = None if body is None else decode(body, RankMessage)
         return message
 
     @property

@@ -13,11 +13,22 @@ from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.errors import ConfigError, EngineFailed, ModelRefused, SarathiError
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
+from sarathid.executor.joined_node import await_nodes
 from sarathid.executor.layout import Layout
 from sarathid.executor.local_ranks import LocalRanks
-from sarathid.executor.rank_messages import FileMeeting, RankBeat, RankFault, RankMessage, RankReady, StageDone
+from sarathid.executor.network import interface_of, listen, read_endpoint
+from sarathid.executor.rank_messages import (
+    FileMeeting,
+    RankBeat,
+    RankFault,
+    RankMessage,
+    RankReady,
+    SocketMeeting,
+    StageDone,
+)
 from sarathid.executor.rank_node import Port, RankNode
 from sarathid.executor.warm_up import isolated_decode_s, shape_for
+from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
 from sarathid.scheduler.batch import ScheduledBatch
 
@@ -51,8 +62,12 @@ class ParallelExecutor:
         files = resolve(self._config.model)
         for index in range(self._layout.num_ranks):
             self._layout.share(files.config, index)  # refuses at once what does not divide
-        self._open_nodes()
+        if self._layout.num_nodes == 1:
+            self._start_alone()
+        else:
+            self._start_with_others(files.config)
         ranks = self._hear_all(RankReady)
+        self.probe()  # and tell the clocks of other nodes from ours
         first = ranks[0]
         shape = shape_for(
             first.device, self._config.max_num_seqs, first.max_model_len, first.num_blocks, first.block_size
@@ -88,7 +103,7 @@ class ParallelExecutor:
                 self._done[self._layout.stage_of(message.index)].append(message)
         oldest = [done.popleft() for done in self._done]
         works = tuple(StageWork(done.start_s, done.busy_s) for done in oldest)
-        return ExecutorOutput(oldest[-1].token_ids, works)
+        return ExecutorOutput(oldest[-1].drawn, works)
 
     def probe(self) -> None:
         for node in self._nodes:
@@ -101,13 +116,28 @@ class ParallelExecutor:
         self._nodes = []
         self._selector.close()
 
-    def _open_nodes(self) -> None:
-        """Start the ranks; what they meet at is gone with the last of them, since nobody else has it."""
+    def _start_alone(self) -> None:
+        """Start ranks that meet at a file without a name, which is gone with the last of them."""
         descriptor = os.memfd_create("sarathid-meeting")
         try:
             self._add(LocalRanks(self._config, self._layout, 0, FileMeeting(descriptor), _LOOPBACK))
         finally:
             os.close(descriptor)
+
+    def _start_with_others(self, model: ModelConfig) -> None:
+        """Wait for the other nodes, and start ranks that meet at the first of them."""
+        # Deferred: it loads torch, which this process needs for nothing else.
+        from sarathid.executor.placement import device_type
+
+        assert self._config.rendezvous is not None, "the configuration was checked"
+        host, port = read_endpoint(self._config.rendezvous)
+        engine = msgspec.structs.replace(self._config, device=device_type(self._config.device))
+        with listen(host) as meeting:
+            there = SocketMeeting(host=host, port=meeting.getsockname()[1])
+            for node in await_nodes((host, port), engine, model, self._layout, there):
+                self._add(node)
+            here = msgspec.structs.replace(there, descriptor=meeting.fileno())
+            self._add(LocalRanks(engine, self._layout, 0, here, interface_of(host)))
 
     def _add(self, node: RankNode) -> None:
         self._nodes.append(node)
@@ -135,18 +165,21 @@ class ParallelExecutor:
             if message is None:
                 raise EngineFailed(node.how_lost() or "a rank ended without a word")
             if isinstance(message, RankFault):
-                raise self._failure(message, node)
+                raise self._failure(message)
             yield message
 
     def _rank_note(self, ranks: Sequence[RankReady]) -> str:
         pids = ", ".join(str(rank.pid) for rank in ranks)
         return f"{len(ranks)} ranks of {ranks[0].num_threads} threads each, processes {pids}"
 
-    def _failure(self, fault: RankFault, node: RankNode) -> SarathiError:
+    def _failure(self, fault: RankFault) -> SarathiError:
         """Return what to raise for a rank's fault: where another was killed, its end has brought down this one."""
         if (error := _FAULTS.get(fault.exit_code)) is not None:
             return error(fault.message)
-        if (lost := node.how_lost()) is not None:
-            return EngineFailed(lost)
+        if not fault.trace:  # a node tells of the end of its ranks itself
+            return EngineFailed(fault.message)
+        lost = [found for node in self._nodes if (found := node.how_lost()) is not None]
+        if lost:
+            return EngineFailed(lost[0])
         sys.stderr.write(fault.trace)
         return EngineFailed(f"rank {fault.index} failed: {fault.message}")

@@ -35,21 +35,22 @@ def place(
     with most memory free. Raises `ConfigError` for a device that is not there or a format that is unknown, and
     `ModelRefused`, with the numbers, when the weights fit nowhere.
     """
-    device_type = _choose_device_type(device)
-    found_dtype = _choose_dtype(dtype, device_type)
+    kind = device_type(device)
+    found_dtype = _choose_dtype(dtype, kind)
     num_weight_bytes = _count_weight_bytes(share, found_dtype, quantization)
-    if device_type == "cuda" and local_index is not None:
+    if kind == "cuda" and local_index is not None:
         chosen, note = _gpu_of_rank(device, local_index), None
-    elif device_type == "cuda" and ":" not in device:
+    elif kind == "cuda" and ":" not in device:
         chosen = max(_gpus(), key=free_bytes)
         note = _gpu_note(chosen, num_weight_bytes)
     else:
-        chosen, note = torch.device(device if ":" in device else device_type), None
+        chosen, note = torch.device(device if ":" in device else kind), None
     _check_fits(chosen, num_weight_bytes)
     return Placement(chosen, found_dtype, num_weight_bytes, note)
 
 
-def _choose_device_type(name: str) -> str:
+def device_type(name: str) -> str:
+    """Return `cpu` or `cuda` for a device as it is configured; raises `ConfigError` for one that is not there."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind = name.partition(":")[0]

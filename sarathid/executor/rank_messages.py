@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from sarathid.config import EngineConfig
+from sarathid.scheduler.batch import Drawn
 
 MAX_RANKS = 1024
 RankIndex: TypeAlias = Annotated[int, Meta(ge=0, lt=MAX_RANKS)]
@@ -59,7 +60,7 @@ class RankReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class StageDone(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """The first rank of a stage is through with the oldest batch; the last stage has its tokens.
+    """The first rank of a stage is through with the oldest batch; the last stage has what it gave.
 
     It began at `start_s` of its node's monotonic clock and was busy for `busy_s`.
     """
@@ -67,7 +68,7 @@ class StageDone(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     index: RankIndex
     start_s: float
     busy_s: float
-    token_ids: tuple[int | None, ...] = ()
+    drawn: Drawn = Drawn()
 
 
 class RankBeat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):

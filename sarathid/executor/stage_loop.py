@@ -14,7 +14,7 @@ from sarathid.executor.input_batch import InputBatch
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.rank_messages import RankBeat, RankMessage, StageDone
 from sarathid.executor.stage_boundary import StageBoundary
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,15 @@ class StageLoop:
         received = None if batch.received is None else batch.received()
         start_s = self._clock.now_s()
         hidden = self._runner.forward(batch.inputs, received)
-        token_ids: tuple[int | None, ...] = ()
+        drawn = Drawn()
         if self._behind is None:
-            token_ids = self._runner.draw(batch.inputs, hidden)
+            drawn = self._runner.draw(batch.inputs, hidden)
         else:
             self._behind.send(hidden)
         if self._speaks:
             _finish(hidden)
             busy_s = self._clock.now_s() - start_s
-            self._say(StageDone(index=self._index, start_s=start_s, busy_s=busy_s, token_ids=token_ids))
+            self._say(StageDone(index=self._index, start_s=start_s, busy_s=busy_s, drawn=drawn))
 
 
 def _finish(hidden: Tensor) -> None:

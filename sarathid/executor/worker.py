@@ -15,7 +15,7 @@ import torch
 from sarathid.clock import MonotonicClock
 from sarathid.errors import SarathiError
 from sarathid.executor.batch_memory import BatchReader
-from sarathid.executor.frames import read_frame
+from sarathid.executor.frames import FrameSocket, read_frame
 from sarathid.executor.layout import Layout
 from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.rank import Rank, dtype_name
@@ -32,7 +32,7 @@ def main() -> int:
     """Run batches until the engine is gone; returns the process's exit code."""
     live_and_die_with_the_parent()
     config: RankConfig = decode(read_frame(sys.stdin.buffer), RankConfig)
-    reports = socket.socket(fileno=config.reports)
+    reports = FrameSocket(socket.socket(fileno=config.reports))
 
     def say(message: RankMessage) -> None:
         reports.send(encode(message))

@@ -100,7 +100,7 @@ class Group:
 
     def run_chunk(self) -> tuple[int | None, ...]:
         self.executor.submit(CHUNK)
-        return self.executor.collect().token_ids
+        return self.executor.collect().drawn.token_ids
 
 
 @contextmanager
@@ -141,7 +141,7 @@ def test_as_many_batches_as_stages_are_in_flight(group: Group) -> None:
     for _ in range(3):
         group.executor.submit(CHUNK)
         group.executor.submit(CHUNK)
-        assert group.executor.collect().token_ids == group.executor.collect().token_ids == (token_id,)
+        assert group.executor.collect().drawn.token_ids == group.executor.collect().drawn.token_ids == (token_id,)
 
 
 def test_a_rank_that_is_killed_ends_a_batch_in_flight(llama_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""The engine's side of nodes that join it."""
+
+import hashlib
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from sarathid.clock import MonotonicClock
+from sarathid.config import EngineConfig
+from sarathid.errors import CodecError
+from sarathid.executor.frames import FrameSocket
+from sarathid.executor.layout import Layout
+from sarathid.executor.network import listen, speak_at_once
+from sarathid.executor.node_messages import NodeConfig, NodeHello, NodeRefused
+from sarathid.executor.rank_messages import RankBeat, RankMessage, SocketMeeting, StageDone
+from sarathid.executor.rank_node import Port, RankNode
+from sarathid.models.model_config import ModelConfig
+from sarathid.protocol.codec import MAX_CONTROL_BYTES, decode, encode
+from sarathid.version import __version__
+
+_HELLO_TIMEOUT_S = 5.0
+
+
+class JoinedNode(RankNode, Port):
+    """The ranks of the node `peer`, at the other end of `link`, which passes on what they and the engine say.
+
+    Its clock runs from another moment than ours; by how much is reckoned anew whenever its ranks are asked for a beat.
+    """
+
+    def __init__(self, link: FrameSocket, peer: str) -> None:
+        self._link = link
+        self._peer = peer
+        self._clock = MonotonicClock()
+        self._asked_s = 0.0
+        self._ahead_s = 0.0
+        self._is_gone = False
+
+    def fileno(self) -> int:
+        return self._link.fileno()
+
+    @property
+    def ports(self) -> Sequence[Port]:
+        return (self,)
+
+    def put(self, batch: bytes) -> None:
+        if not batch:
+            self._asked_s = self._clock.now_s()
+        self._link.send(batch)
+
+    def receive(self) -> RankMessage | None:
+        body = self._link.receive()
+        self._is_gone = body is None
+        message: RankMessage | None = None if body is None else decode(body, RankMessage)
+        match message:
+            case RankBeat(now_s=now_s):
+                self._ahead_s = now_s - (self._asked_s + self._clock.now_s()) / 2
+            case StageDone(start_s=start_s):
+                return msgspec.structs.replace(message, start_s=start_s - self._ahead_s)
+        return message
+
+    def how_lost(self) -> str | None:
+        return f"the node {self._peer} is gone" if self._is_gone else None
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def await_nodes(
+    endpoint: tuple[str, int], engine: EngineConfig, model: ModelConfig, layout: Layout, meeting: SocketMeeting
+) -> list[JoinedNode]:
+    """Listen at `endpoint` until all other nodes of the layout have joined, and tell each what it is to run."""
+    host, port = endpoint
+    joined: list[JoinedNode] = []
+    with listen(host, port) as listening:
+        while (index := len(joined) + 1) < layout.num_nodes:
+            sys.stderr.write(f"waiting for node {index + 1} of {layout.num_nodes}: sarathid join {host}:{port}\n")
+            connection, (peer, _) = listening.accept()
+            connection.settimeout(_HELLO_TIMEOUT_S)
+            speak_at_once(connection)
+            link = FrameSocket(connection)
+            if _is_welcome(link):
+                config = NodeConfig(index=index, engine=engine, model_digest=digest_of(model), meeting=meeting)
+                link.send(encode(config))
+                connection.settimeout(None)
+                joined.append(JoinedNode(link, peer))
+    return joined
+
+
+def digest_of(model: ModelConfig) -> str:
+    """Return what tells one model's configuration from another's."""
+    return hashlib.sha256(msgspec.json.encode(model, order="deterministic")).hexdigest()
+
+
+def _is_welcome(link: FrameSocket) -> bool:
+    """Whether who connected is a node of our version; one that is not is told so, and left."""
+    body = link.receive()
+    try:
+        hello: NodeHello | None = None if body is None else decode(body, NodeHello, MAX_CONTROL_BYTES)
+    except CodecError:
+        hello = None
+    if hello is not None and hello.version == __version__:
+        return True
+    if hello is not None:
+        link.send(encode(NodeRefused(f"this is sarathid {hello.version}, and the engine is {__version__}")))
+    link.close()
+    return False

@@ -1,0 +1,105 @@
+"""The side of a node that joins an engine: it runs its ranks for as long as the engine wants them."""
+
+import selectors
+import socket
+from typing import cast
+
+import msgspec
+
+from sarathid.errors import ConfigError, ModelRefused, SarathiError
+from sarathid.executor.frames import FrameSocket
+from sarathid.executor.joined_node import digest_of
+from sarathid.executor.layout import Layout
+from sarathid.executor.local_ranks import LocalRanks
+from sarathid.executor.network import interface_of, speak_at_once
+from sarathid.executor.node_messages import NodeAnswer, NodeConfig, NodeHello, NodeRefused
+from sarathid.executor.rank_messages import RankFault, RankMessage
+from sarathid.executor.rank_node import Port
+from sarathid.exit_codes import ExitCode
+from sarathid.models.model_files import resolve
+from sarathid.protocol.codec import decode, encode
+from sarathid.version import __version__
+
+_CONNECT_TIMEOUT_S = 5.0
+
+
+class NodeHost:
+    """One membership, from the connection to the engine on; `model` replaces the engine's name of the model.
+
+    Raises `OSError` when no engine listens at `endpoint`, or it leaves before it has said anything, and `ConfigError`
+    when it refuses this node.
+    """
+
+    def __init__(self, endpoint: tuple[str, int], model: str | None = None) -> None:
+        connection = socket.create_connection(endpoint, _CONNECT_TIMEOUT_S)
+        connection.settimeout(None)
+        speak_at_once(connection)
+        self._host = connection.getsockname()[0]
+        self._link = FrameSocket(connection)
+        self._link.send(encode(NodeHello(version=__version__)))
+        body = self._link.receive()
+        if body is None:
+            raise ConnectionResetError("the engine hung up")
+        answer: NodeConfig | NodeRefused = decode(body, NodeAnswer)
+        if isinstance(answer, NodeRefused):
+            raise ConfigError(answer.reason)
+        self._config = answer
+        self._engine = msgspec.structs.replace(answer.engine, model=model or answer.engine.model)
+        self._layout = Layout.of(self._engine)
+
+    def __str__(self) -> str:
+        ranks = self._layout.ranks_of_node(self._config.index)
+        return f"ranks {ranks.start} to {ranks.stop - 1} of {self._layout.num_ranks} ({self._layout})"
+
+    def run(self) -> str:
+        """Run this node's ranks until the engine or one of them ends; returns which, and leaves nothing behind.
+
+        Raises what keeps them from starting, which the engine is told too.
+        """
+        try:
+            self._check_model()
+            ranks = LocalRanks(
+                self._engine, self._layout, self._config.index, self._config.meeting, interface_of(self._host)
+            )
+        except SarathiError as error:
+            self._fail(str(error), error.exit_code)
+            raise
+        try:
+            return self._relay(ranks)
+        finally:
+            ranks.close()
+            self._link.close()
+
+    def _check_model(self) -> None:
+        found = resolve(self._engine.model)
+        if digest_of(found.config) != self._config.model_digest:
+            raise ModelRefused(f"{found.path} is not the model that the engine serves")
+
+    def _relay(self, ranks: LocalRanks) -> str:
+        """Pass on what the engine and the ranks say, until one of them says no more."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._link, selectors.EVENT_READ)
+            for port in ranks.ports:
+                selector.register(port, selectors.EVENT_READ)
+            while True:
+                for key, _ in selector.select():
+                    if key.fileobj is self._link:
+                        body = self._link.receive()
+                        if body is None:
+                            return "the engine is gone"
+                        ranks.put(body)
+                    elif (lost := self._pass_on(cast(Port, key.fileobj).receive(), ranks)) is not None:
+                        self._fail(lost, ExitCode.UNEXPECTED)
+                        return lost
+
+    def _pass_on(self, message: RankMessage | None, ranks: LocalRanks) -> str | None:
+        """Pass on what a rank says; returns what became of it, or of the one that brought it down, if it is no more."""
+        if message is None or (isinstance(message, RankFault) and message.trace):
+            return ranks.how_lost() or ("a rank ended without a word" if message is None else message.message)
+        self._link.send(encode(message))
+        return None
+
+    def _fail(self, reason: str, exit_code: int) -> None:
+        index = self._layout.ranks_of_node(self._config.index).start
+        fault = RankFault(index=index, message=f"{reason} (node {self._host})", exit_code=exit_code)
+        self._link.send(encode(fault))
