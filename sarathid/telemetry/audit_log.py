@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 class AuditLog:
     """A file that is only ever appended to, a whole line with one write, and put aside when it is full.
 
-    What was written outlives the daemon however that ends, and the machine if it had time to reach the disk. A line
-    that was cut is skipped by whoever reads. Where the log can't be written, the daemon says so once and goes on.
+    What was written outlives the daemon and the machine however they end, since each line is on the disk before the
+    daemon goes on. A line that was cut is skipped by whoever reads. Where the log can't be written, the daemon says so
+    once and goes on.
     """
 
     def __init__(self, directory: Path, max_file_bytes: int = MAX_FILE_BYTES) -> None:
@@ -59,6 +60,7 @@ class AuditLog:
             if num_bytes and os.pread(file, 1, num_bytes - 1) != b"\n":
                 line = b"\n" + line  # the last one was cut: it must not take this one along
             os.write(file, line)
+            os.fsync(file)
         finally:
             os.close(file)
         if num_bytes + len(line) > self._max_file_bytes:
