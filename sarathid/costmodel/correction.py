@@ -20,14 +20,20 @@ _MAX_CORRECTION = math.log(16.0)
 
 
 class Regime(NamedTuple):
-    """Iterations that are off by a similar factor: with decodes or without, and prefill tokens to a power of two."""
+    """Iterations that are off by a similar factor: with decodes or without, and prefill tokens to half an octave."""
 
     has_decodes: bool
-    prefill_bits: int
+    size_class: int
 
     @classmethod
     def of(cls, features: IterationFeatures) -> "Regime":
-        return cls(features.num_decodes > 0, features.num_prefill_tokens.bit_length())
+        return cls(features.num_decodes > 0, size_class(features.num_prefill_tokens))
+
+
+def size_class(num_tokens: int) -> int:
+    """Return the number of the half octave that `num_tokens` lies in, such as 8 to 11, 12 to 15 and 16 to 23."""
+    num_bits = num_tokens.bit_length()
+    return num_tokens if num_bits < 2 else 2 * num_bits + (num_tokens >> (num_bits - 2)) - 4
 
 
 class _Offset:
@@ -71,8 +77,13 @@ class CorrectedCostModel:
         """Return what the base model's prediction is multiplied by."""
         num_decodes, _, chunks = features
         num_prefill_tokens = chunks[0].num_tokens if len(chunks) == 1 else features.num_prefill_tokens
-        factor = self._factors.get((num_decodes > 0, num_prefill_tokens.bit_length()))
+        factor = self._factors.get((num_decodes > 0, size_class(num_prefill_tokens)))
         return self._level_factor if factor is None else factor
+
+    def num_seen(self, features: IterationFeatures) -> int:
+        """Return how many iterations of that regime were seen."""
+        offset = self._offsets.get(Regime.of(features))
+        return 0 if offset is None else offset.num_samples
 
     def observe(self, features: IterationFeatures, seconds: float) -> None:
         """Learn that an iteration with these features took `seconds`."""

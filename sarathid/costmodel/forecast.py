@@ -1,5 +1,7 @@
 """Predicts when a batch will be done, behind the batches that are in the pipeline already."""
 
+import math
+
 
 class PipelineForecast:
     """The moments at which each stage is expected to be free, for batches that cost every stage the same.
@@ -20,6 +22,16 @@ class PipelineForecast:
         for free_s in self._free_s:
             time_s = (time_s if time_s > free_s else free_s) + stage_s
         return time_s - now_s
+
+    def most_work_s(self, now_s: float, latency_s: float) -> float:
+        """Return the most work that will be done `latency_s` after it is submitted now, below zero if none will."""
+        if self.num_stages == 1:
+            return latency_s
+        most_s, num_left = math.inf, self.num_stages
+        for free_s in self._free_s:
+            most_s = min(most_s, (latency_s - max(0.0, free_s - now_s)) / num_left)
+            num_left -= 1
+        return most_s * self.num_stages
 
     def launch(self, now_s: float, work_s: float) -> float:
         """Note that such a batch is submitted now; return its latency."""

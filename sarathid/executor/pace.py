@@ -20,7 +20,7 @@ class RegimePace(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Times of iterations of one regime, as multiples of what was predicted."""
 
     has_decodes: bool
-    prefill_bits: Annotated[int, Meta(ge=0, le=64)]
+    size_class: Annotated[int, Meta(ge=0, le=256)]
     factors: Annotated[tuple[Factor, ...], Meta(min_length=1)]
 
 
@@ -45,7 +45,7 @@ class ObservedPace:
     """
 
     def __init__(self, pace: Pace, seed: int, clock: Clock) -> None:
-        self._seen = {Regime(found.has_decodes, found.prefill_bits): found.factors for found in pace.regimes}
+        self._seen = {Regime(found.has_decodes, found.size_class): found.factors for found in pace.regimes}
         self._nearest: dict[Regime, Regime] = {}
         self._levels = pace.levels
         self._start_s = clock.now_s()
@@ -77,4 +77,4 @@ def read_pace(path: Path) -> Pace:
 
 
 def _distance(one: Regime, other: Regime) -> tuple[int, bool]:
-    return abs(one.prefill_bits - other.prefill_bits), one.has_decodes != other.has_decodes
+    return abs(one.size_class - other.size_class), one.has_decodes != other.has_decodes

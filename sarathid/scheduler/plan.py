@@ -64,6 +64,10 @@ class BatchPlan:
             self._decodes.append(sequence.schedule_decode())
         budget.charge_decodes(taken)
 
+    def spare_decodes(self, budget: TokenBudget) -> None:
+        """Keep every running decode out of this iteration, which is not to make them late."""
+        budget.spare_decodes([sequence for sequence in self._running if sequence.is_decoding])
+
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet, the most urgent first."""
         prompts = [running for running in self._running if running.has_prompt_left]

@@ -20,6 +20,10 @@ class TokenBudget(Protocol):
         """
         ...
 
+    def spare_decodes(self, sequences: list[Sequence]) -> None:
+        """Leave the time for decodes that sit this iteration out and are the next one by themselves."""
+        ...
+
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         """Return how many of `num_wanted` >= 1 prompt tokens of `sequence` may run, from 0 to all, and count them."""
         ...
@@ -37,6 +41,9 @@ class FixedBudget:
 
     def charge_decodes(self, sequences: list[Sequence]) -> None:
         self._num_left -= len(sequences)
+
+    def spare_decodes(self, sequences: list[Sequence]) -> None:
+        pass
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         num_granted = max(0, min(num_wanted, self._num_left))
@@ -56,6 +63,9 @@ class WholePromptBudget:
         return self._num_taken >= self._num_tokens
 
     def charge_decodes(self, sequences: list[Sequence]) -> None:
+        pass
+
+    def spare_decodes(self, sequences: list[Sequence]) -> None:
         pass
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:

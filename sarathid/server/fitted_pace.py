@@ -42,4 +42,4 @@ def _level(found: SliceOfLoad, usual: dict[Regime, float]) -> float:
 
 def _regime_paces(factors: dict[Regime, list[float]]) -> Iterator[RegimePace]:
     for regime, seen in sorted(factors.items()):
-        yield RegimePace(has_decodes=regime.has_decodes, prefill_bits=regime.prefill_bits, factors=tuple(seen))
+        yield RegimePace(has_decodes=regime.has_decodes, size_class=regime.size_class, factors=tuple(seen))

@@ -7,6 +7,7 @@ import msgspec
 
 from sarathid.costmodel.correction import CorrectedCostModel
 from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ErrorCode
 from sarathid.protocol.slo import SLO, BudgetMode, OverloadMode, mode_of
@@ -14,6 +15,7 @@ from sarathid.protocol.stats import BudgetBound, BudgetPlan, EngineSettings, Ite
 from sarathid.protocol.step import ChangeSettings
 from sarathid.scheduler.policies.registry import POLICIES
 from sarathid.scheduler.token_budget import FixedBudget, TokenBudget
+from sarathid.slo.efficiency import Efficiency
 from sarathid.slo.headroom import Headroom
 from sarathid.slo.overload import OverloadWatch
 from sarathid.slo.profiled_budget import WorstCase, profiled_budget
@@ -46,7 +48,6 @@ class Circumstances:
     bounds: BudgetBounds
     worst_case: WorstCase
     tile: int = 1
-    is_pipelined: bool = False
     overload: OverloadMode = OverloadMode.HOLD
 
 
@@ -57,11 +58,18 @@ class SLOController:
     have more.
     """
 
-    def __init__(self, settings: EngineSettings, circumstances: Circumstances, cost_model: CorrectedCostModel) -> None:
+    def __init__(
+        self,
+        settings: EngineSettings,
+        circumstances: Circumstances,
+        cost_model: CorrectedCostModel,
+        forecast: PipelineForecast,
+    ) -> None:
         self.settings = settings
         self.num_tokens = settings.token_budget
         self._circumstances = circumstances
         self._cost_model = cost_model
+        self._forecast = forecast
         self._headroom = Headroom()
         self._overload = OverloadWatch(cost_model)
         self._granted: TimeBudget | None = None
@@ -70,6 +78,7 @@ class SLOController:
         self._num_prefill_tokens = 0
         self._schedule_s = 0.0
         self._usual_s = 0.0
+        self._efficiency = Efficiency(cost_model, circumstances.bounds.max_tokens)
         self.resume(settings)
 
     def grant(self, now_s: float, fullness: float) -> TokenBudget:
@@ -80,15 +89,17 @@ class SLOController:
             return FixedBudget(self.settings.token_budget)
         self._granted = TimeBudget(
             self._cost_model,
+            self._forecast,
             target_s=self._planned_s(target_s),
             now_s=now_s,
             usual_s=self._usual_s,
+            useful_tokens=self._efficiency.num_tokens if self._forecast.num_stages > 1 else None,
+            ttft_s=self.settings.slo.ttft_s,
             fullness=fullness,
             max_tokens=around.bounds.max_tokens,
             floor_tokens=max(around.bounds.min_tokens, _LEAST_PROGRESS),
             tile=around.tile,
-            start_tokens=self._num_prefill_tokens,
-            is_pipelined=around.is_pipelined,
+            start_tokens=self._likely_tokens,
             holds_back_for_s=target_s if self._holds_back(now_s) else None,
         )
         return self._granted
@@ -123,6 +134,8 @@ class SLOController:
             return None
         if stats.plan is None:
             return None
+        if self._forecast.num_stages > 1:
+            self._efficiency.observe(decodes, stats.chunks)
         plan = stats.plan
         is_planned = plan.decode_s < plan.planned_s and plan.bound is not BudgetBound.FLOOR
         self._headroom.observe(len(stats.gaps), num_late if is_planned else 0)  # else no other plan would have helped
@@ -174,6 +187,11 @@ class SLOController:
             return None
         self._can_predict = self._can_predict or self._cost_model.predict(_ANY_ITERATION) is not None
         return self.settings.slo.tbt_s if self._can_predict else None
+
+    @property
+    def _likely_tokens(self) -> int:
+        """How many prompt tokens the next iteration may well get, to be looked at first."""
+        return self._efficiency.num_tokens if self._forecast.num_stages > 1 else self._num_prefill_tokens
 
     def _planned_s(self, target_s: float) -> float:
         return target_s * self._headroom.share - self._schedule_s

@@ -3,6 +3,7 @@
 import math
 
 from sarathid.costmodel.features import ChunkShape, IterationFeatures
+from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.predictor import CostModel
 from sarathid.protocol.stats import BudgetBound
 from sarathid.scheduler.sequence import Sequence
@@ -12,11 +13,11 @@ _ONE_DECODE = IterationFeatures(num_decodes=1, decode_context=1)
 _MOST_TOKENS_AHEAD = 1024
 # Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up: so
 # many times what the decodes take alone, more where iterations have come to take a good part of it, and never more than
-# the last. In a pipeline even batches matter more, since its stages wait for each other.
+# the last.
 _USEFUL_DECODE_TIMES, _USEFUL_USUAL_TIMES = 4.0, 2.0
-_PIPELINED_DECODE_TIMES, _PIPELINED_USUAL_TIMES = 3.0, 1.6
 _MOST_DECODE_TIMES = 10.0
 _LEAST_FULLNESS = 0.1
+_URGENT_SHARE = 0.5
 
 
 class TimeBudget:
@@ -25,10 +26,16 @@ class TimeBudget:
     `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
     together. A decode that is late already, whatever runs beside it, no longer counts. Beside decodes an iteration
     takes at most four times what they take alone, and more while the engine is not full (`fullness`) or has come to
-    take half of it (`usual_s`), up to ten times; in a pipeline it is less. Without decodes only `max_tokens` bounds the
-    batch, unless it `is_pipelined`: then decodes of other batches wait behind it. Where the decodes leave nothing,
-    `floor_tokens` run all the same. Totals are rounded down to a multiple of `tile`, and of eight tokens in any case.
-    `start_tokens` is a guess of the first chunk, which saves predictions if it is near.
+    take half of it (`usual_s`), up to ten times. Without decodes only `max_tokens` bounds the batch.
+
+    In the pipeline of `forecast` that bounds batches without decodes too, since decodes of other batches wait behind
+    them, and all batches are to be even, so that no stage waits for another: `useful_tokens`, decodes included, where
+    the target allows more. A prompt that has waited for half of `ttft_s`, the target for its first token, gets all that
+    the target allows.
+
+    Where the decodes leave nothing, `floor_tokens` run all the same. Totals are rounded down to a multiple of `tile`,
+    and of eight tokens in any case. `start_tokens` is a guess of the first chunk, which saves predictions if it is
+    near.
 
     A request does not start where it would make the decodes alone miss the target, if there is a `holds_back_for_s`:
     the whole target, without the headroom. Where not even one decode meets that, nobody is held back in vain.
@@ -36,16 +43,20 @@ class TimeBudget:
 
     __slots__ = (
         "_cost_model",
+        "_efficient_s",
+        "_even_tokens",
         "_floor_tokens",
+        "_forecast",
         "_fullness",
         "_holds_back_for_s",
-        "_is_pipelined",
         "_limit_bound",
         "_max_tokens",
         "_now_s",
+        "_slack_s",
         "_start_tokens",
         "_target_s",
         "_tile",
+        "_ttft_s",
         "_usual_s",
         "bound",
         "decode_s",
@@ -58,6 +69,7 @@ class TimeBudget:
     def __init__(
         self,
         cost_model: CostModel,
+        forecast: PipelineForecast,
         *,
         target_s: float,
         now_s: float,
@@ -67,16 +79,19 @@ class TimeBudget:
         floor_tokens: int,
         tile: int = 1,
         start_tokens: int = 0,
-        is_pipelined: bool = False,
+        useful_tokens: int | None = None,
+        ttft_s: float | None = None,
         holds_back_for_s: float | None = None,
     ) -> None:
         self._cost_model = cost_model
+        self._forecast = forecast
         self._target_s = target_s
         self._now_s = now_s
         self._usual_s = usual_s
         self._fullness = max(fullness, _LEAST_FULLNESS)
-        self._is_pipelined = is_pipelined
+        self._ttft_s = ttft_s
         self._max_tokens = max_tokens
+        self._even_tokens = max_tokens if useful_tokens is None else min(useful_tokens, max_tokens)
         self._floor_tokens = floor_tokens
         self._tile = max(tile, _LEAST_TILE)
         self._start_tokens = start_tokens
@@ -84,7 +99,8 @@ class TimeBudget:
         self.features = IterationFeatures(0, 0)
         self._limit_bound = BudgetBound.TARGET
         self.decode_s = 0.0
-        self.limit_s = target_s if is_pipelined else math.inf
+        self._slack_s = forecast.most_work_s(now_s, target_s) if forecast.num_stages > 1 else math.inf
+        self.limit_s = self._slack_s
         self.num_tokens = 0
         self.bound = BudgetBound.DEMAND
         self.is_spent = False
@@ -97,25 +113,34 @@ class TimeBudget:
         context = sum([sequence.num_computed_tokens for sequence in sequences])
         self.features = IterationFeatures(num_decodes, context)
         self.decode_s = self._seconds(self.features)
-        slack_s = self._tightest_slack_s(sequences)
-        useful_s = self._useful_s()
-        self.limit_s = min(slack_s, useful_s)
-        self._limit_bound = BudgetBound.TARGET if slack_s <= useful_s else BudgetBound.USE
+        self._limit(self._forecast.most_work_s(self._now_s, self._tightest_slack_s(sequences)))
+
+    def spare_decodes(self, sequences: list[Sequence]) -> None:
+        """Take in the decodes of the next iteration, which wait for this one."""
+        if not sequences:
+            return
+        context = len(sequences) + sum([sequence.num_computed_tokens for sequence in sequences])
+        self.decode_s = self._seconds(IterationFeatures(len(sequences), context))
+        self._limit(max(0.0, self._tightest_slack_s(sequences) - self.decode_s))
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         """Return how many of `num_wanted` prompt tokens fit, and count them."""
         if not sequence.is_started and self._must_wait(sequence):
             return self._end(BudgetBound.HOLD)
-        num_possible = min(num_wanted, self._max_tokens - self.num_tokens)
+        if self._is_urgent(sequence):
+            self._take_all_time()
+        num_possible = min(num_wanted, self._even_tokens - self.num_tokens)
+        if num_possible < self._floor_tokens and not self.features.chunks:
+            num_possible = min(num_wanted, self._floor_tokens, self._max_tokens - self.num_tokens)
         if num_possible <= 0:
-            return self._end(BudgetBound.MOST)
+            return self._end(self._tokens_bound)
         num_granted = self._most_that_fit(sequence.num_computed_tokens, num_possible)
         if num_granted < self._floor_tokens and not self.features.chunks:
             num_granted = min(num_possible, self._floor_tokens)
         if num_granted:
             self.features = self._with_chunk(num_granted, sequence.num_computed_tokens)
             self.num_tokens += num_granted
-            self._start_tokens = 0
+            self._start_tokens = max(0, self._start_tokens - num_granted)
         if num_granted < num_wanted:
             self._end(self._what_binds(num_granted))
         return num_granted
@@ -125,14 +150,34 @@ class TimeBudget:
         self.is_spent = True
         return 0
 
+    @property
+    def _tokens_bound(self) -> BudgetBound:
+        return BudgetBound.MOST if self._even_tokens == self._max_tokens else BudgetBound.USE
+
+    def _take_all_time(self) -> None:
+        """Let nothing bind from now on but the target."""
+        self._even_tokens = self._max_tokens
+        self.limit_s, self._limit_bound = self._slack_s, BudgetBound.TARGET
+
+    def _limit(self, slack_s: float) -> None:
+        useful_s = self._useful_s()
+        self._slack_s = slack_s
+        self.limit_s = min(slack_s, useful_s)
+        self._limit_bound = BudgetBound.TARGET if slack_s <= useful_s else BudgetBound.USE
+
     def _useful_s(self) -> float:
         """Return how long an iteration may be for the sake of its throughput."""
-        if self._is_pipelined:
-            wanted_s = max(_PIPELINED_DECODE_TIMES * self.decode_s, _PIPELINED_USUAL_TIMES * self._usual_s)
-        else:
-            of_decodes_s = _USEFUL_DECODE_TIMES * self.decode_s / self._fullness
-            wanted_s = max(of_decodes_s, _USEFUL_USUAL_TIMES * self._usual_s)
+        if self._forecast.num_stages > 1:
+            return math.inf
+        of_decodes_s = _USEFUL_DECODE_TIMES * self.decode_s / self._fullness
+        wanted_s = max(of_decodes_s, _USEFUL_USUAL_TIMES * self._usual_s)
         return min(wanted_s, _MOST_DECODE_TIMES * self.decode_s)
+
+    def _is_urgent(self, sequence: Sequence) -> bool:
+        """Whether the reader of this prompt has waited for half of the target, and has nothing yet."""
+        if self._ttft_s is None or sequence.num_output_tokens:
+            return False
+        return self._now_s - sequence.request.arrival_s >= _URGENT_SHARE * self._ttft_s
 
     def _tightest_slack_s(self, sequences: list[Sequence]) -> float:
         """Return the least time that a decode which can still be in time may take from now."""
@@ -180,8 +225,8 @@ class TimeBudget:
         return min(num_possible, low * tile - filled) if low else 0
 
     def _what_binds(self, num_granted: int) -> BudgetBound:
-        if self.num_tokens >= self._max_tokens:
-            return BudgetBound.MOST
+        if self.num_tokens >= self._even_tokens:
+            return self._tokens_bound
         return BudgetBound.FLOOR if 0 < num_granted <= self._floor_tokens else self._limit_bound
 
     def _with_chunk(self, num_tokens: int, first_position: int) -> IterationFeatures:

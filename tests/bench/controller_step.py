@@ -12,6 +12,7 @@ import msgspec
 
 from sarathid.costmodel.correction import CorrectedCostModel
 from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.kvcache.block_table import BlockTable
@@ -36,7 +37,7 @@ def make_controller(mode: BudgetMode) -> SLOController:
         worst_case=WorstCase(num_decodes=128, decode_context=128 * CONTEXT, max_model_len=8192),
         tile=PROFILE.linear.tile,
     )
-    return SLOController(settings, circumstances, CorrectedCostModel(IterationCostModel(PROFILE)))
+    return SLOController(settings, circumstances, CorrectedCostModel(IterationCostModel(PROFILE)), PipelineForecast(1))
 
 
 def make_sequence(num_tokens: int, num_computed_tokens: int = 0) -> Sequence:

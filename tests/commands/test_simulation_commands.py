@@ -59,7 +59,7 @@ def test_simulate_writes_a_row_a_request_and_a_trace(request_file: Path, tmp_pat
 def test_simulate_takes_a_daemons_limits_and_its_pace_and_tells_of_a_window(request_file: Path, tmp_path: Path) -> None:
     pace = tmp_path / "pace.json"
     pace.write_text(
-        '{"regimes": [{"has_decodes": true, "prefill_bits": 0, "factors": [1.2, 1.4]}], "levels": [[0.5, 1.1]]}'
+        '{"regimes": [{"has_decodes": true, "size_class": 0, "factors": [1.2, 1.4]}], "levels": [[0.5, 1.1]]}'
     )
     limits = ["--num-blocks", "400", "--block-size", "16", "--min-budget", "16", "--max-budget", "1024"]
     settings = ["--budget", "auto", "--slo-tbt", "100ms", "--then", "0.5s:budget=256", "--overload", "admit"]

@@ -32,3 +32,14 @@ def test_a_late_batch_makes_those_behind_it_late() -> None:
     before_s = forecast.latency_s(0.0, 0.2)
     forecast.collect(late_s=0.05)
     assert forecast.latency_s(0.0, 0.2) == pytest.approx(before_s + 0.05)
+
+
+@pytest.mark.parametrize("num_stages", [1, 2, 3, 4])
+def test_the_most_work_for_a_time_takes_that_time(num_stages: int) -> None:
+    random, forecast = Random(num_stages), PipelineForecast(num_stages)
+    now_s = 1.0
+    for _ in range(50):
+        latency_s = random.uniform(0.2, 0.5) * num_stages
+        assert forecast.latency_s(now_s, forecast.most_work_s(now_s, latency_s)) == pytest.approx(latency_s)
+        forecast.launch(now_s, random.uniform(0.01, 0.2))
+        now_s += random.uniform(0.1, 0.3)

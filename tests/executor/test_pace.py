@@ -18,9 +18,9 @@ def with_prefill(num_tokens: int) -> IterationFeatures:
 
 def test_factors_come_from_the_regime_or_from_the_nearest_in_size() -> None:
     regimes = (
-        RegimePace(has_decodes=True, prefill_bits=0, factors=(1.0, 1.1)),
-        RegimePace(has_decodes=True, prefill_bits=8, factors=(2.0,)),
-        RegimePace(has_decodes=False, prefill_bits=8, factors=(3.0,)),
+        RegimePace(has_decodes=True, size_class=0, factors=(1.0, 1.1)),
+        RegimePace(has_decodes=True, size_class=8, factors=(2.0,)),
+        RegimePace(has_decodes=False, size_class=8, factors=(3.0,)),
     )
     pace = ObservedPace(Pace(regimes=regimes), 1, VirtualClock())
 
@@ -31,7 +31,7 @@ def test_factors_come_from_the_regime_or_from_the_nearest_in_size() -> None:
 
 def test_levels_come_again_at_their_times() -> None:
     clock = VirtualClock(100.0)
-    regime = RegimePace(has_decodes=True, prefill_bits=0, factors=(2.0,))
+    regime = RegimePace(has_decodes=True, size_class=0, factors=(2.0,))
     pace = ObservedPace(Pace(regimes=(regime,), levels=(Level(5.0, 1.5), Level(10.0, 0.5))), 1, clock)
     seen = []
     for _ in range(4):
@@ -47,8 +47,8 @@ def test_levels_come_again_at_their_times() -> None:
         "",
         "{}",
         '{"regimes": []}',
-        '{"regimes": [{"has_decodes": true, "prefill_bits": 0, "factors": []}]}',
-        '{"regimes": [{"has_decodes": true, "prefill_bits": 0, "factors": [-1.0]}]}',
+        '{"regimes": [{"has_decodes": true, "size_class": 0, "factors": []}]}',
+        '{"regimes": [{"has_decodes": true, "size_class": 0, "factors": [-1.0]}]}',
     ],
 )
 def test_a_file_that_says_nothing_is_refused(text: str, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_kinds_and_times_are_told_apart() -> None:
     quiet, throttled = (level.factor for level in pace.levels)
     assert throttled / quiet == pytest.approx(2.0, rel=0.01)
     decodes, chunks = pace.regimes
-    assert (decodes.has_decodes, decodes.prefill_bits) == (True, 0)
+    assert (decodes.has_decodes, decodes.size_class) == (True, 0)
     assert decodes.factors == pytest.approx([1.0] * 24)
     assert quiet * chunks.factors[0] == pytest.approx(1.5)
     assert throttled * chunks.factors[3] == pytest.approx(3.3)
@@ -37,7 +37,7 @@ def test_factors_and_levels_are_around_the_correction() -> None:
     assert correction == 1.3
     assert pace is not None
     assert pace.levels[0].factor == 1.0
-    assert pace.regimes == (RegimePace(has_decodes=True, prefill_bits=0, factors=(1.2 / 1.3, 1.0, 1.4 / 1.3)),)
+    assert pace.regimes == (RegimePace(has_decodes=True, size_class=0, factors=(1.2 / 1.3, 1.0, 1.4 / 1.3)),)
 
 
 def test_without_an_iteration_the_profile_is_taken_as_it_is() -> None:

@@ -151,7 +151,7 @@ def test_a_corrected_device_takes_that_many_times_as_long_and_the_engine_knows()
 
 
 def test_times_vary_as_they_were_seen_to() -> None:
-    pace = Pace(regimes=(RegimePace(has_decodes=True, prefill_bits=0, factors=(2.0, 3.0)),))
+    pace = Pace(regimes=(RegimePace(has_decodes=True, size_class=0, factors=(2.0, 3.0)),))
     gaps_s: list[float] = []
 
     def note(output: StepOutput) -> None:

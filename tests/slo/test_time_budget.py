@@ -5,6 +5,7 @@ import math
 import pytest
 
 from sarathid.costmodel.features import ChunkShape, IterationFeatures
+from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.kvcache.block_table import BlockTable
@@ -29,9 +30,9 @@ def decodes(number: int, context: int = 1000, last_token_s: float = NOW_S) -> li
     return [make_sequence(context, last_token_s, num_computed_tokens=context) for _ in range(number)]
 
 
-def make_budget(target_s: float = 0.2, **others: object) -> TimeBudget:
+def make_budget(target_s: float = 0.2, num_stages: int = 1, **others: object) -> TimeBudget:
     terms: dict[str, object] = {"max_tokens": 8192, "floor_tokens": 16, "tile": YI.linear.tile, "usual_s": 10.0}
-    return TimeBudget(COST, target_s=target_s, now_s=NOW_S, **(terms | others))  # type: ignore[arg-type]
+    return TimeBudget(COST, PipelineForecast(num_stages), target_s=target_s, now_s=NOW_S, **(terms | others))  # type: ignore[arg-type]
 
 
 def cost_s(num_decodes: int, *chunks: ChunkShape, context: int = 1000) -> float:
@@ -81,8 +82,44 @@ def test_nothing_but_the_most_tokens_bounds_a_batch_without_decodes() -> None:
 
 
 def test_decodes_of_other_batches_bound_one_in_a_pipeline() -> None:
-    budget = make_budget(0.2, is_pipelined=True)
+    budget = make_budget(0.2, num_stages=2)
     assert cost_s(0, ChunkShape(budget.take(make_sequence(8000), 8000), 0)) <= 0.2
+
+
+def test_batches_of_a_pipeline_are_even_where_the_target_allows_more() -> None:
+    few, many = (make_budget(5.0, num_stages=2, useful_tokens=1024) for _ in range(2))
+    few.charge_decodes(decodes(8))
+    many.charge_decodes(decodes(100))
+    assert [budget.take(make_sequence(8000), 8000) for budget in (few, many)] == [1016, 924]
+    assert (few.bound, many.num_tokens) == (BudgetBound.USE, 1024)
+
+
+def test_a_batch_gets_what_the_target_allows_behind_those_in_flight() -> None:
+    forecast, sequence = PipelineForecast(2), make_sequence(8000)
+    forecast.launch(NOW_S, 0.3)
+    budget = TimeBudget(COST, forecast, target_s=0.4, now_s=NOW_S, max_tokens=8192, floor_tokens=16)
+    budget.charge_decodes(decodes(8))
+    granted = budget.take(sequence, 8000)
+    assert forecast.latency_s(NOW_S, cost_s(8, ChunkShape(granted, 0))) <= 0.4
+    assert forecast.latency_s(NOW_S, cost_s(8, ChunkShape(granted + 64, 0))) > 0.39
+
+
+def test_a_prompt_that_waited_for_half_of_its_target_gets_all_the_time_there_is() -> None:
+    in_time, urgent = (make_budget(0.9, usual_s=0.0, ttft_s=target_s) for target_s in (250.0, 150.0))
+    for budget in (in_time, urgent):
+        budget.charge_decodes(decodes(32))
+        budget.take(make_sequence(16_000), 16_000)
+    assert in_time.bound is BudgetBound.USE
+    assert urgent.bound is BudgetBound.TARGET
+    assert urgent.limit_s == pytest.approx(0.9)
+
+
+def test_decodes_that_sit_an_iteration_out_are_in_time_in_the_next() -> None:
+    budget = make_budget(0.2)
+    budget.spare_decodes(decodes(32))
+    granted = budget.take(make_sequence(8000), 8000)
+    assert cost_s(0, ChunkShape(granted + YI.linear.tile, 0)) + cost_s(32) > 0.98 * 0.2
+    assert cost_s(0, ChunkShape(granted, 0)) + cost_s(32) <= 0.2
 
 
 def test_prompts_get_on_where_decodes_leave_nothing() -> None:

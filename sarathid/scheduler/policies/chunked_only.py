@@ -12,6 +12,7 @@ class ChunkedOnly:
 
     def __call__(self, plan: BatchPlan, budget: TokenBudget) -> None:
         if self._is_prefill_turn:
+            plan.spare_decodes(budget)
             plan.continue_prompts(budget)
             if plan.is_empty:
                 plan.admit(budget)
