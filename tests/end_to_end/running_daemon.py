@@ -96,10 +96,10 @@ def first_of(records: Iterator[StreamRecord], type_: type[RecordT], accepts: Cal
     return next(record for record in records if isinstance(record, type_) and accepts(record))
 
 
-def launch(runtime_dir: Path, log_path: Path, *flags: str) -> RunningDaemon:
-    """Start a daemon without waiting for it; it keeps its state beside its runtime directory."""
+def launch(runtime_dir: Path, log_path: Path, *flags: str, prefix: tuple[str, ...] = ()) -> RunningDaemon:
+    """Start a daemon without waiting for it, by `prefix`; it keeps its state beside its runtime directory."""
     program = os.fspath(Path(sys.executable).with_name("sarathid"))
-    command = (program, "serve", "--runtime-dir", os.fspath(runtime_dir), *flags)
+    command = (*prefix, program, "serve", "--runtime-dir", os.fspath(runtime_dir), *flags)
     environment = os.environ | {"XDG_STATE_HOME": os.fspath(runtime_dir.parent / "state")}
     with log_path.open("wb") as log:
         process = subprocess.Popen(

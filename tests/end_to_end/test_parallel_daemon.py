@@ -13,12 +13,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 
 from tests.end_to_end.running_daemon import STOP_TIMEOUT_S, RunningDaemon, serving, wait_until
-from tests.models.tiny import VOCAB_SIZE, save_tiny_model
+from tests.models.tiny import save_speaking_model
 
 NUM_STREAMS = 16
 NUM_TOKENS = 120
@@ -27,12 +24,7 @@ NUM_TOKENS = 120
 @pytest.fixture(scope="module")
 def speaking_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model whose words are the numbers of its tokens."""
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    save_tiny_model(directory)
-    tokenizer = Tokenizer(WordLevel({str(index): index for index in range(VOCAB_SIZE)}, unk_token="0"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(directory / "tokenizer.json"))
-    return directory
+    return save_speaking_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def rank_pids(daemon: RunningDaemon) -> list[int]:
@@ -116,6 +108,7 @@ def test_streams_go_on_behind_a_rank_that_is_killed(speaking_path: Path, tmp_pat
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_streams_go_on_behind_any_rank(
     speaking_path: Path, tmp_path: Path, how: signal.Signals, capsys: pytest.CaptureFixture[str]

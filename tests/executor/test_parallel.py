@@ -84,6 +84,7 @@ def test_two_stages_of_two_ranks_say_what_one_process_says(llama_path: Path) -> 
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_layout_of_every_family_says_what_one_process_says(tmp_path: Path, family: str) -> None:
     check_layouts(save_family(tmp_path, family), 200, (2, 1), (1, 2), (1, 3), (2, 2))

@@ -4,9 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 from typer.testing import CliRunner
 
 from sarathid.commands.models import app
@@ -14,7 +11,7 @@ from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
 from sarathid.executor.local import LocalExecutor
 from sarathid.executor.perplexity import perplexity
-from tests.models.tiny import VOCAB_SIZE, save_tiny_model
+from tests.models.tiny import VOCAB_SIZE, save_speaking_model, save_tiny_model
 
 
 @pytest.mark.parametrize("num_tokens", [2, 128, 129, 130, 200])
@@ -31,11 +28,7 @@ def test_it_is_e_to_the_loss_of_transformers(tmp_path: Path, num_tokens: int) ->
 @pytest.fixture
 def speaking_path(tmp_path: Path) -> Path:
     """A tiny model whose words are the numbers of its tokens."""
-    save_tiny_model(tmp_path, intermediate_size=160)
-    tokenizer = Tokenizer(WordLevel({str(index): index for index in range(VOCAB_SIZE)}, unk_token="0"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(tmp_path / "tokenizer.json"))
-    return tmp_path
+    return save_speaking_model(tmp_path, intermediate_size=160)
 
 
 def test_the_command_compares_weights_on_a_text(speaking_path: Path) -> None:

@@ -5,6 +5,9 @@ from typing import Any
 
 import torch
 import transformers
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 VOCAB_SIZE = 97
 MAX_POSITIONS = 256
@@ -53,3 +56,12 @@ def save_tiny_model(directory: Path, kind: str = "Llama", **changes: Any) -> tra
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(directory)
     return model
+
+
+def save_speaking_model(directory: Path, kind: str = "Llama", **changes: Any) -> Path:
+    """Write a random model whose words are the numbers of its tokens, and return its directory."""
+    save_tiny_model(directory, kind, **changes)
+    tokenizer = Tokenizer(WordLevel({str(index): index for index in range(VOCAB_SIZE)}, unk_token="0"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(directory / "tokenizer.json"))
+    return directory

@@ -1,0 +1,58 @@
+"""A model on two nodes, launched as the README says: it answers, and outlives the loss of the other node's rank."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.end_to_end.running_daemon import RunningDaemon, launch, serving, wait_until, wait_until_ready
+from tests.end_to_end.two_nodes import CAN_MAKE_NODES, Node, joined, two_nodes
+from tests.models.tiny import save_speaking_model
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(not CAN_MAKE_NODES, reason="making network namespaces takes root, ip and tc"),
+]
+
+
+def complete(daemon: RunningDaemon) -> list[int]:
+    body = {"prompt": [3, 4, 5, 6], "max_tokens": 30, "temperature": 0, "ignore_eos": True, "return_token_ids": True}
+    with daemon.http() as client:
+        answer = client.post("/v1/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    token_ids: list[int] = answer.json()["choices"][0]["token_ids"]
+    return token_ids
+
+
+def listening_addresses(node: Node) -> set[str]:
+    """Return where anybody on a node listens."""
+    listed = subprocess.run(node.command("ss", "-ltnH"), capture_output=True, text=True, check=True).stdout
+    return {line.split()[3].rpartition(":")[0] for line in listed.splitlines()}
+
+
+@pytest.mark.parametrize("layout", [("--tp", "2"), ("--pp", "2"), ("--tp", "2", "--pp", "2")])
+def test_two_nodes_say_what_one_says_before_and_behind_a_loss(tmp_path: Path, layout: tuple[str, ...]) -> None:
+    path = save_speaking_model(tmp_path / "tiny")
+    flags = ("--model", str(path), "--device", "cpu", "--threads", "1", "--slo-tbt", "off", "--kv-memory", "64MiB")
+    with serving(tmp_path / "alone", *flags) as alone:
+        expected = complete(alone)
+
+    with two_nodes() as (here, there), joined(there, here.endpoint, tmp_path / "join.log") as other:
+        nodes = ("--nnodes", "2", "--rendezvous", here.endpoint)
+        daemon = launch(tmp_path / "run", tmp_path / "run.log", *flags, *layout, *nodes, prefix=here.command())
+        try:
+            wait_until_ready(daemon)
+            assert complete(daemon) == expected
+            assert listening_addresses(here) == {here.address}
+            assert listening_addresses(there) == {there.address}
+
+            os.kill(psutil.Process(other.pid).children()[0].pid, signal.SIGKILL)
+            wait_until(lambda: daemon.log.count("ready in") == 2, "the other node has joined again")
+            assert f"was killed by SIGKILL (node {there.address})" in daemon.log
+            assert complete(daemon) == expected
+        finally:
+            assert daemon.stop() == 0

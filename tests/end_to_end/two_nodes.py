@@ -1,0 +1,113 @@
+"""Two nodes on one machine: network namespaces with nothing but a cable between them. Only root can make them."""
+
+import fcntl
+import os
+import queue
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+PORT = 29500
+CAN_MAKE_NODES = os.getuid() == 0 and shutil.which("ip") is not None and shutil.which("tc") is not None
+GIGABIT = ("tbf", "rate", "1gbit", "burst", "256kb", "latency", "50ms")
+_TUNSETIFF = 0x400454CA
+_TUN_WITHOUT_HEADER = 0x0001 | 0x1000
+_JUMBO = 9000
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A network namespace with an address on the cable."""
+
+    namespace: str
+    address: str
+
+    def command(self, *words: str) -> tuple[str, ...]:
+        """Return what runs `words` on this node."""
+        return ("ip", "netns", "exec", self.namespace, *words)
+
+    @property
+    def endpoint(self) -> str:
+        return f"{self.address}:{PORT}"
+
+
+@contextmanager
+def two_nodes(delay_s: float | None = None) -> Iterator[tuple[Node, Node]]:
+    """Give two nodes on a cable of 1 Gbit a second: a veth pair, or one with a relay that delays every packet."""
+    nodes = tuple(Node(f"sarathid-{os.getpid()}-{side}", f"10.77.0.{side}") for side in (1, 2))
+    with ExitStack() as stack:
+        for node in nodes:
+            _run("ip", "netns", "add", node.namespace)
+            stack.callback(_run, "ip", "netns", "del", node.namespace)
+        if delay_s is None:
+            _join_by_veth(nodes)
+        else:
+            stack.enter_context(_joined_by_relay(nodes, delay_s))
+        for side, node in enumerate(nodes):
+            for device in ("lo", _device(side)):
+                _run(*node.command("ip", "link", "set", device, "up"))
+            _run(*node.command("ip", "addr", "add", f"{node.address}/24", "dev", _device(side)))
+            _run(*node.command("tc", "qdisc", "add", "dev", _device(side), "root", *GIGABIT))
+        yield nodes[0], nodes[1]
+
+
+@contextmanager
+def joined(node: Node, endpoint: str, log_path: Path, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Give a `sarathid join` that runs on a node; afterwards it and its ranks are gone."""
+    program = os.fspath(Path(sys.executable).with_name("sarathid"))
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(node.command(program, "join", endpoint, *flags), stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _device(side: int) -> str:
+    return f"cable{side}"
+
+
+def _join_by_veth(nodes: tuple[Node, ...]) -> None:
+    ends = [word for side, node in enumerate(nodes) for word in ("name", _device(side), "netns", node.namespace)]
+    _run("ip", "link", "add", *ends[:4], "type", "veth", "peer", *ends[4:])
+
+
+@contextmanager
+def _joined_by_relay(nodes: tuple[Node, ...], delay_s: float) -> Iterator[None]:
+    """Carry packets between two tunnel devices, each `delay_s` after it came."""
+    tunnels = []
+    for side, node in enumerate(nodes):
+        tunnel = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tunnel, _TUNSETIFF, struct.pack("16sH", _device(side).encode(), _TUN_WITHOUT_HEADER))
+        _run("ip", "link", "set", _device(side), "mtu", str(_JUMBO), "netns", node.namespace)
+        tunnels.append(tunnel)
+    for source, target in (tunnels, reversed(tunnels)):
+        packets: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
+        threading.Thread(target=_take, args=(source, packets, delay_s), daemon=True).start()
+        threading.Thread(target=_give, args=(target, packets), daemon=True).start()
+    yield
+
+
+def _take(source: int, packets: "queue.SimpleQueue[tuple[float, bytes]]", delay_s: float) -> None:
+    while True:
+        packet = os.read(source, 2 * _JUMBO)
+        packets.put((time.monotonic() + delay_s, packet))
+
+
+def _give(target: int, packets: "queue.SimpleQueue[tuple[float, bytes]]") -> None:
+    while True:
+        due_s, packet = packets.get()
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        os.write(target, packet)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)
