@@ -1,5 +1,6 @@
 """Two nodes on one machine: network namespaces with nothing but a cable between them. Only root can make them."""
 
+import contextlib
 import fcntl
 import os
 import queue
@@ -46,15 +47,18 @@ def two_nodes(delay_s: float | None = None) -> Iterator[tuple[Node, Node]]:
         for node in nodes:
             _run("ip", "netns", "add", node.namespace)
             stack.callback(_run, "ip", "netns", "del", node.namespace)
+        tunnels = []
         if delay_s is None:
             _join_by_veth(nodes)
         else:
-            stack.enter_context(_joined_by_relay(nodes, delay_s))
+            tunnels = [_open_tunnel(side, node) for side, node in enumerate(nodes)]
         for side, node in enumerate(nodes):
             for device in ("lo", _device(side)):
                 _run(*node.command("ip", "link", "set", device, "up"))
             _run(*node.command("ip", "addr", "add", f"{node.address}/24", "dev", _device(side)))
             _run(*node.command("tc", "qdisc", "add", "dev", _device(side), "root", *GIGABIT))
+        for source, target in zip(tunnels, reversed(tunnels), strict=True):
+            _carry(source, target, delay_s or 0.0)
         yield nodes[0], nodes[1]
 
 
@@ -80,33 +84,33 @@ def _join_by_veth(nodes: tuple[Node, ...]) -> None:
     _run("ip", "link", "add", *ends[:4], "type", "veth", "peer", *ends[4:])
 
 
-@contextmanager
-def _joined_by_relay(nodes: tuple[Node, ...], delay_s: float) -> Iterator[None]:
-    """Carry packets between two tunnel devices, each `delay_s` after it came."""
-    tunnels = []
-    for side, node in enumerate(nodes):
-        tunnel = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(tunnel, _TUNSETIFF, struct.pack("16sH", _device(side).encode(), _TUN_WITHOUT_HEADER))
-        _run("ip", "link", "set", _device(side), "mtu", str(_JUMBO), "netns", node.namespace)
-        tunnels.append(tunnel)
-    for source, target in (tunnels, reversed(tunnels)):
-        packets: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
-        threading.Thread(target=_take, args=(source, packets, delay_s), daemon=True).start()
-        threading.Thread(target=_give, args=(target, packets), daemon=True).start()
-    yield
+def _open_tunnel(side: int, node: Node) -> int:
+    """Make a tunnel device on a node; what it sends can be read here, and what is written here it receives."""
+    tunnel = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(tunnel, _TUNSETIFF, struct.pack("16sH", _device(side).encode(), _TUN_WITHOUT_HEADER))
+    _run("ip", "link", "set", _device(side), "mtu", str(_JUMBO), "netns", node.namespace)
+    return tunnel
 
 
-def _take(source: int, packets: "queue.SimpleQueue[tuple[float, bytes]]", delay_s: float) -> None:
-    while True:
-        packet = os.read(source, 2 * _JUMBO)
-        packets.put((time.monotonic() + delay_s, packet))
+def _carry(source: int, target: int, delay_s: float) -> None:
+    """Write what is read from `source` to `target`, each packet `delay_s` after it came, until the nodes are gone."""
+    packets: queue.SimpleQueue[tuple[float, bytes]] = queue.SimpleQueue()
 
+    def take() -> None:
+        with contextlib.suppress(OSError), os.fdopen(source, "rb", buffering=0) as tunnel:
+            while True:
+                packet = tunnel.read(2 * _JUMBO)
+                packets.put((time.monotonic() + delay_s, packet))
 
-def _give(target: int, packets: "queue.SimpleQueue[tuple[float, bytes]]") -> None:
-    while True:
-        due_s, packet = packets.get()
-        time.sleep(max(0.0, due_s - time.monotonic()))
-        os.write(target, packet)
+    def give() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                due_s, packet = packets.get()
+                time.sleep(max(0.0, due_s - time.monotonic()))
+                os.write(target, packet)
+
+    for work in (take, give):
+        threading.Thread(target=work, daemon=True).start()
 
 
 def _run(*command: str) -> None:

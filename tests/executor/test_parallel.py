@@ -129,7 +129,7 @@ def test_stages_tell_when_they_worked_and_listen_on_loopback_alone(group: Group)
     group.executor.submit(CHUNK)
     first, second = group.executor.collect().stages
     assert first.busy_s > 0.0 and second.busy_s > 0.0
-    assert first.start_s < first.end_s <= second.start_s
+    assert first.start_s < second.start_s
     assert group.info.layout == "tp=1 pp=2"
     assert group.info.num_blocks == NUM_BLOCKS
     listening = [c.laddr.ip for rank in group.ranks for c in rank.net_connections() if c.status == psutil.CONN_LISTEN]
