@@ -17,8 +17,8 @@ def set_slo(
 ) -> SetSLO:
     """Change the latency targets, at once.
 
-    A target that is not named stays as it is. With --budget auto, iterations are made to keep the TBT target; a prompt that
-    has waited for half of the TTFT target gets all the time that this leaves, and no more can be done for it: a queue that
-    grows misses it.
+    A target that is not named stays as it is. With --budget auto, iterations are made to keep the TBT target; a
+    prompt that has waited for half of the TTFT target gets all the time that this leaves, and no more can be done for
+    it: a queue that grows misses it.
     """
     return SetSLO(slo=read_targets(targets))
