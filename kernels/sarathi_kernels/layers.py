@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sarathi_kernels import native
-from sarathi_kernels.quantized import QuantizedMatrix
+from sarathi_kernels.int8_panels import Int8Panels
+from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
 _STEP = 16
 # The kernel reads its rows again for every four columns, so they must stay in a core's cache. With AVX2 it is
@@ -24,7 +25,13 @@ class LayerKernels(Protocol):
         """Return `x @ weight.T` [num_rows, num_columns]; `x` [num_rows, depth], `weight` [num_columns, depth]."""
         ...
 
-    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
+    def make_quantized(
+        self, quantization: Quantization, num_rows: int, depth: int, device: torch.device
+    ) -> QuantizedMatrix | Int8Panels:
+        """Return an uninitialized matrix, laid out as `multiply_quantized` reads it best."""
+        ...
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
         """Return `multiply` with the floats that `weight` stands for."""
         ...
 
@@ -54,7 +61,12 @@ class TorchLayers(LayerKernels):
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.linear(x, weight)
 
-    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
+    def make_quantized(
+        self, quantization: Quantization, num_rows: int, depth: int, device: torch.device
+    ) -> QuantizedMatrix | Int8Panels:
+        return QuantizedMatrix.empty(quantization, num_rows, depth, device)
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
         return F.linear(x, weight.to_floats(x.dtype))
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -85,15 +97,17 @@ class CPULayers(TorchLayers):
         pointer, integer = ctypes.c_void_p, ctypes.c_int64
         gemm = native.load("skinny_gemm.cpp", directory).sarathi_skinny_gemm
         gemm.argtypes, gemm.restype = (pointer, integer, pointer, pointer, integer, integer, integer), None
-        quantized = native.load("quantized_gemm.cpp", directory).sarathi_quantized_gemm
-        quantized.argtypes, quantized.restype = (pointer, integer, *(pointer,) * 4, integer, integer, integer), None
+        int4 = native.load("int4_gemm.cpp", directory).sarathi_int4_gemm
+        int4.argtypes, int4.restype = (pointer, integer, *(pointer,) * 4, integer, integer, integer), None
+        int8 = native.load("int8_gemm.cpp", directory).sarathi_int8_gemm
+        int8.argtypes, int8.restype = (pointer, integer, *(pointer,) * 3, integer, integer, integer), None
         norm = elementwise.sarathi_rms_norm
         norm.argtypes, norm.restype = (pointer, pointer, pointer, integer, integer, ctypes.c_float), None
         gate = elementwise.sarathi_gate
         gate.argtypes, gate.restype = (pointer, pointer, integer, integer), None
         rotate = elementwise.sarathi_rotate
         rotate.argtypes, rotate.restype = (pointer, pointer, pointer, integer, integer, integer, integer), None
-        self._skinny_gemm, self._quantized_gemm = gemm, quantized
+        self._skinny_gemm, self._int4_gemm, self._int8_gemm = gemm, int4, int8
         self._rms_norm, self._gate, self._rotate = norm, gate, rotate
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
@@ -105,20 +119,47 @@ class CPULayers(TorchLayers):
         self._skinny_gemm(x.data_ptr(), x.stride(0), weight.data_ptr(), y.data_ptr(), num_rows, num_columns, depth)
         return y
 
-    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
-        num_rows, num_columns, depth = len(x), weight.num_rows, weight.depth
-        if depth % _STEP:
+    def make_quantized(
+        self, quantization: Quantization, num_rows: int, depth: int, device: torch.device
+    ) -> QuantizedMatrix | Int8Panels:
+        if quantization is Quantization.INT8 and depth % _STEP == 0:
+            return Int8Panels.empty(num_rows, depth)
+        return super().make_quantized(quantization, num_rows, depth, device)
+
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
+        if isinstance(weight, Int8Panels):
+            return self._multiply_int8(x, weight)
+        if weight.minima is None or weight.depth % _STEP:
             return super().multiply_quantized(x, weight)
+        return self._multiply_int4(x, weight, weight.minima)
+
+    def _multiply_int8(self, x: Tensor, weight: Int8Panels) -> Tensor:
+        """Return the product with `x` rounded, row by row, to 16-bit numbers; no other row changes a row's bits."""
+        assert x.stride(1) == 1 and weight.first == 0 and weight.depth % _STEP == 0
+        y = torch.empty(len(x), weight.num_rows)
+        self._int8_gemm(
+            x.data_ptr(),
+            x.stride(0),
+            weight.panels.data_ptr(),
+            weight.scales.data_ptr(),
+            y.data_ptr(),
+            len(x),
+            weight.num_rows,
+            weight.depth,
+        )
+        return y
+
+    def _multiply_int4(self, x: Tensor, weight: QuantizedMatrix, minima: Tensor) -> Tensor:
+        num_rows, num_columns, depth = len(x), weight.num_rows, weight.depth
         is_skinny = num_rows * depth * x.itemsize <= _MAX_SKINNY_BYTES
-        minima = None if weight.minima is None else weight.minima.data_ptr()
         y = torch.empty((num_rows, num_columns) if is_skinny else (num_columns, depth))
-        assert x.stride(1) == 1 and weight.values.is_contiguous() and weight.scales.is_contiguous()
-        self._quantized_gemm(
+        assert x.stride(1) == 1 and all(part.is_contiguous() for part in (weight.values, weight.scales, minima))
+        self._int4_gemm(
             x.data_ptr() if is_skinny else None,
             x.stride(0),
             weight.values.data_ptr(),
             weight.scales.data_ptr(),
-            minima,
+            minima.data_ptr(),
             y.data_ptr(),
             num_rows,
             num_columns,

@@ -62,14 +62,14 @@ class QuantizedMatrix:
         if self.minima is None:
             scales = weight.abs().amax(dim=1, keepdim=True) / 127
             self.scales.copy_(scales)
-            self.values.copy_((weight / _not_zero(scales)).round().to(torch.int8))
+            self.values.copy_((weight / not_zero(scales)).round().to(torch.int8))
             return
         groups = weight.view(self.num_rows, -1, GROUP)
         low, high = groups.aminmax(dim=2)
         scales = (high - low) / 15
         self.scales.copy_(scales)
         self.minima.copy_(low)
-        steps = (groups - low.unsqueeze(2)) / _not_zero(scales).unsqueeze(2)
+        steps = (groups - low.unsqueeze(2)) / not_zero(scales).unsqueeze(2)
         first, second = steps.round().to(torch.uint8).chunk(2, dim=2)
         self.values.copy_((first | second << 4).flatten(1))
 
@@ -82,5 +82,6 @@ class QuantizedMatrix:
         return (numbers * self.scales.unsqueeze(2) + self.minima.unsqueeze(2)).flatten(1).to(dtype)
 
 
-def _not_zero(scales: Tensor) -> Tensor:
-    return scales.where(scales != 0, 1.0)  # of numbers that are all alike, any step will do
+def not_zero(scales: Tensor) -> Tensor:
+    """Return scales to divide by: of numbers that are all alike, any step will do."""
+    return scales.where(scales != 0, 1.0)

@@ -6,6 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from sarathi_kernels import triton_quantized
+from sarathi_kernels.int8_panels import Int8Panels
 from sarathi_kernels.layers import TorchLayers
 from sarathi_kernels.quantized import QuantizedMatrix
 
@@ -17,9 +18,10 @@ _MAX_SKINNY_ROWS = 64
 class TritonLayers(TorchLayers):
     """Norms, gates and rotations by our kernels, products of floats by torch."""
 
-    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix) -> Tensor:
-        is_skinny = len(x) <= _MAX_SKINNY_ROWS
-        return triton_quantized.multiply(x, weight) if is_skinny else super().multiply_quantized(x, weight)
+    def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
+        if isinstance(weight, QuantizedMatrix) and len(x) <= _MAX_SKINNY_ROWS:
+            return triton_quantized.multiply(x, weight)
+        return super().multiply_quantized(x, weight)
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         assert x.stride(1) == 1

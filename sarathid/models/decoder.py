@@ -7,7 +7,7 @@ from typing import Protocol
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
 from torch import Tensor
 
-from sarathid.models.layers.checkpoint import CheckpointTensor
+from sarathid.models.layers.checkpoint import CheckpointTensor, Copies, Region
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.embedding import Embedding, OutputHead
 from sarathid.models.layers.norm import Norm
@@ -63,7 +63,8 @@ class Decoder:
         self._rope = Rope(config.rope, config.head_dim, max_positions, context.device)
         self._blocks = blocks
         self._norm = norm
-        self._head = self._make_head(context) if share.has_head else None
+        tied = self._embedding if config.is_tied else None
+        self._head = OutputHead(share.vocabulary, config.hidden_size, context, tied) if share.has_head else None
         self._names = names
 
     def embed(self, token_ids: Tensor) -> Tensor:
@@ -99,20 +100,22 @@ class Decoder:
 
     def checkpoint_tensors(self) -> Iterator[CheckpointTensor]:
         """Yield every weight by the checkpoint's name, to be filled in place."""
-        if self._embedding is not None:
-            yield self._embedding.checkpoint_tensor(self._names.embedding)
+        yield from self._word_matrices()
         for index, block in zip(self.share.layers, self._blocks, strict=True):
             yield from block.checkpoint_tensors(f"{self._names.blocks}.{index}")
-        if self._head is None:
-            return
-        yield from self._norm.checkpoint_tensors(self._names.norm)
-        if not self.share.config.is_tied:
-            yield self._head.checkpoint_tensor(self._names.head)
-        elif self._embedding is None:
-            yield self._head.checkpoint_tensor(self._names.embedding)
+        if self._head is not None:
+            yield from self._norm.checkpoint_tensors(self._names.norm)
 
-    def _make_head(self, context: LayerContext) -> OutputHead:
-        config, words = self.share.config, self.share.vocabulary
-        if config.is_tied and self._embedding is not None:
-            return OutputHead(self._embedding.weight, words, context)
-        return OutputHead(context.empty(words.length, config.hidden_size), words, context)
+    def _word_matrices(self) -> Iterator[CheckpointTensor]:
+        """Yield embedding and head; where they are tied, one tensor of the checkpoint fills both."""
+        embeddings = () if self._embedding is None else (self._embedding.weight,)
+        heads = () if self._head is None else tuple(self._head.destinations())
+        named = (
+            {self._names.embedding: embeddings + heads}
+            if self.share.config.is_tied
+            else {self._names.embedding: embeddings, self._names.head: heads}
+        )
+        region = Region.of(self.share.vocabulary, dim=0)
+        for name, destinations in named.items():
+            if destinations:
+                yield CheckpointTensor(name, destinations[0] if len(destinations) == 1 else Copies(destinations), region)

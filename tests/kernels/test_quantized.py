@@ -65,8 +65,3 @@ def test_product_matches_that_of_the_floats(
     expected = x.double() @ matrix.to_floats(torch.float64).T
     for kernels in (layers, TorchLayers()):
         torch.testing.assert_close(kernels.multiply_quantized(x, matrix).double(), expected, atol=1e-3, rtol=0)
-
-
-def test_a_depth_that_no_register_fits_is_multiplied_by_torch(layers: CPULayers) -> None:
-    x, matrix = torch.randn(3, 24), quantize(torch.randn(5, 24), Quantization.INT8)
-    torch.testing.assert_close(layers.multiply_quantized(x, matrix), TorchLayers().multiply_quantized(x, matrix))

@@ -1,5 +1,6 @@
 """Where the tensors of a checkpoint go: into a layer's weights, some of which the checkpoint lays out otherwise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +56,25 @@ class CheckpointTensor:
         if self.region is not None:
             shape[self.region.dim] = self.region.size
         return tuple(shape)
+
+
+class Copies:
+    """The same rows in several weights."""
+
+    def __init__(self, destinations: Sequence[Destination]) -> None:
+        self._destinations = destinations
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self._destinations[0].shape)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(destination.nbytes for destination in self._destinations)
+
+    def copy_(self, source: Tensor, /) -> None:
+        for destination in self._destinations:
+            destination.copy_(source)
 
 
 class FusedHeads:

@@ -14,8 +14,8 @@ from sarathid.models.layers.tensor_group import ALONE, TensorGroup
 class LayerContext:
     """Where weights lie, in which number format, and by which kernels layers compute.
 
-    With a `quantization` the matrices of attention and feed-forward are kept in it; embeddings, the output
-    head, norms and biases are not. `group` are the ranks that have the other parts of these layers.
+    With a `quantization` the matrices of attention and feed-forward are kept in it, and the output head in 8 bits;
+    embeddings, norms and biases are not. `group` are the ranks that have the other parts of these layers.
     """
 
     device: torch.device

@@ -5,6 +5,7 @@ from itertools import accumulate
 from typing import Protocol
 
 import torch
+from sarathi_kernels.int8_panels import Int8Panels
 from sarathi_kernels.quantized import GROUP, Quantization, QuantizedMatrix
 from torch import Tensor
 
@@ -28,18 +29,18 @@ class Weight(Protocol):
 def make_weight(num_rows: int, depth: int, context: LayerContext) -> Weight:
     """Return an uninitialized matrix; raises `ModelRefused` where 4-bit numbers do not fit its depth."""
     if context.quantization is None:
-        return DenseWeight(num_rows, depth, context)
+        return DenseWeight(context.empty(num_rows, depth), context)
     if context.quantization is Quantization.INT4 and depth % GROUP:
         raise ModelRefused(f"int4 needs rows of a multiple of {GROUP} weights, and this model has some of {depth}")
     return QuantizedWeight(context.quantization, num_rows, depth, context)
 
 
 class DenseWeight(Weight):
-    """Floats in the model's own format."""
+    """Floats in the model's own format, `matrix` [num_rows, depth]."""
 
-    def __init__(self, num_rows: int, depth: int, context: LayerContext) -> None:
+    def __init__(self, matrix: Tensor, context: LayerContext) -> None:
         self._kernels = context.kernels
-        self._matrix = context.empty(num_rows, depth)
+        self._matrix = matrix
 
     def multiply(self, x: Tensor) -> Tensor:
         return self._kernels.multiply(x, self._matrix)
@@ -53,7 +54,7 @@ class QuantizedWeight(Weight):
 
     def __init__(self, quantization: Quantization, num_rows: int, depth: int, context: LayerContext) -> None:
         self._kernels = context.kernels
-        self._matrix = QuantizedMatrix.empty(quantization, num_rows, depth, context.device)
+        self._matrix = context.kernels.make_quantized(quantization, num_rows, depth, context.device)
 
     def multiply(self, x: Tensor) -> Tensor:
         return self._kernels.multiply_quantized(x, self._matrix)
@@ -66,7 +67,7 @@ class QuantizedWeight(Weight):
 class _Rows:
     """Takes rows of a checkpoint into a quantized matrix."""
 
-    def __init__(self, matrix: QuantizedMatrix) -> None:
+    def __init__(self, matrix: QuantizedMatrix | Int8Panels) -> None:
         self._matrix = matrix
 
     @property

@@ -1,0 +1,64 @@
+"""A matrix of 8-bit numbers as the CPU's integer product reads it: sixteen rows side by side, by pairs of numbers."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sarathi_kernels.quantized import not_zero
+
+PANEL_ROWS = 16
+_LARGEST = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Panels:
+    """Rows `first` to `first` + `num_rows` of panels: 8-bit numbers times a scale for each row.
+
+    The last panel is filled up with rows of zeros.
+    """
+
+    panels: Tensor  # [num_panels, depth // 2, PANEL_ROWS, 2] int8
+    scales: Tensor  # [num_panels * PANEL_ROWS] float32
+    first: int
+    num_rows: int
+
+    @classmethod
+    def empty(cls, num_rows: int, depth: int) -> "Int8Panels":
+        """Return a matrix of zeros in the host's memory; `depth` is even."""
+        assert depth % 2 == 0
+        num_panels = -(-num_rows // PANEL_ROWS)
+        panels = torch.zeros(num_panels, depth // 2, PANEL_ROWS, 2, dtype=torch.int8)
+        return cls(panels, torch.zeros(num_panels * PANEL_ROWS), 0, num_rows)
+
+    @property
+    def depth(self) -> int:
+        return 2 * self.panels.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        return self.num_rows * (self.depth + self.scales.itemsize)
+
+    def rows(self, first: int, num_rows: int) -> "Int8Panels":
+        """Return some of the rows, as a view."""
+        return Int8Panels(self.panels, self.scales, self.first + first, num_rows)
+
+    def take(self, weight: Tensor) -> None:
+        """Become `weight` [num_rows, depth], each number rounded to the nearest that there is."""
+        weight = weight.to(torch.float32)
+        scales = weight.abs().amax(dim=1, keepdim=True) / _LARGEST
+        numbers = (weight / not_zero(scales)).round().to(torch.int8)
+        panel, row = self._places()
+        self.panels[panel, :, row] = numbers.view(self.num_rows, -1, 2)
+        self.scales[self.first : self.first + self.num_rows] = scales.flatten()
+
+    def to_floats(self, dtype: torch.dtype) -> Tensor:
+        """Return the numbers as floats [num_rows, depth]."""
+        panel, row = self._places()
+        scales = self.scales[self.first : self.first + self.num_rows]
+        return (self.panels[panel, :, row].flatten(1) * scales.unsqueeze(1)).to(dtype)
+
+    def _places(self) -> tuple[Tensor, Tensor]:
+        """Return the panel of each row, and where in it the row is."""
+        rows = torch.arange(self.first, self.first + self.num_rows)
+        return rows // PANEL_ROWS, rows % PANEL_ROWS
