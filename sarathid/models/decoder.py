@@ -117,5 +117,7 @@ class Decoder:
         )
         region = Region.of(self.share.vocabulary, dim=0)
         for name, destinations in named.items():
-            if destinations:
-                yield CheckpointTensor(name, destinations[0] if len(destinations) == 1 else Copies(destinations), region)
+            if len(destinations) == 1:
+                yield CheckpointTensor(name, destinations[0], region)
+            elif destinations:
+                yield CheckpointTensor(name, Copies(destinations), region)
