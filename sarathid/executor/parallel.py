@@ -170,7 +170,7 @@ class ParallelExecutor:
 
     def _rank_note(self, ranks: Sequence[RankReady]) -> str:
         pids = ", ".join(str(rank.pid) for rank in ranks)
-        return f"{len(ranks)} ranks of {ranks[0].num_threads} threads each, processes {pids}"
+        return f"{len(ranks)} ranks, {ranks[0].num_threads} of the threads in each, processes {pids}"
 
     def _failure(self, fault: RankFault) -> SarathiError:
         """Return what to raise for a rank's fault: where another was killed, its end has brought down this one."""

@@ -108,14 +108,13 @@ def test_streams_go_on_behind_a_rank_that_is_killed(speaking_path: Path, tmp_pat
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("victim", range(4))
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_streams_go_on_behind_any_rank(
-    speaking_path: Path, tmp_path: Path, how: signal.Signals, capsys: pytest.CaptureFixture[str]
+    speaking_path: Path, tmp_path: Path, how: signal.Signals, victim: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with serving_tiny(speaking_path, tmp_path, "--tp", "2", "--pp", "2") as daemon:
-        for victim in range(4):
-            reason, noticed_s = lose(daemon, victim, how)
-            with capsys.disabled():
-                print(f"\nrank {victim}, {how.name}: noticed after {noticed_s:.2f} s: {reason}")
-            assert f"rank {victim} was killed" in reason or "said nothing for" in reason
+        reason, noticed_s = lose(daemon, victim, how)
+        with capsys.disabled():
+            print(f"\nrank {victim}, {how.name}: noticed after {noticed_s:.2f} s: {reason}")
+        assert f"rank {victim} was killed" in reason or "said nothing for" in reason
