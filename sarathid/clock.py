@@ -4,6 +4,11 @@ import time
 from typing import Protocol
 
 
+def wall_clock_offset_s() -> float:
+    """Return what monotonic seconds lack to seconds since the epoch."""
+    return time.time() - time.monotonic()
+
+
 class Clock(Protocol):
     """A source of monotonic time."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
-from sarathid.clock import MonotonicClock
+from sarathid.clock import MonotonicClock, wall_clock_offset_s
 from sarathid.config import DaemonConfig
 from sarathid.costmodel.library import name_on, profile_if_any
 from sarathid.engine.client import EngineClient
@@ -284,8 +284,7 @@ class Daemon:
         server, directory = self._config.server, daemon_state_dir(self._directory.path)
         ring = TapeRing(directory / FLIGHT_DIR, server.record_bytes, server.record_s)
         is_wanted = server.record_bytes and server.record_s
-        wall_offset_s = time.time() - self._clock.now_s()
-        return FlightRecorder(ring if is_wanted else None, self._reporter.key_frame, self._clock, wall_offset_s)
+        return FlightRecorder(ring if is_wanted else None, self._reporter.key_frame, self._clock, wall_clock_offset_s())
 
     def _make_supervisor(self) -> EngineSupervisor:
         server = self._config.server

@@ -27,12 +27,16 @@ SILENT_AFTER_S = 3.0  # the daemon sends a heartbeat in every second without new
 
 
 class LinkState(StrEnum):
-    """How the stream stands; only `LIVE` promises that what was read last is what happens now."""
+    """How the stream stands; only `LIVE` promises that what was read last is what happens now.
+
+    `RECORDED` is no stream at all: what is shown happened long ago.
+    """
 
     CONNECTING = "connecting"
     LIVE = "live"
     SILENT = "silent"
     DOWN = "down"
+    RECORDED = "recorded"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ from sarathictl.state.engine_view import EngineView
 from sarathictl.state.sentences import stall_sentence
 from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.frame import draw_frame
-from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
+from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import PLAIN_LOOK, make_look
-from sarathid.clock import Clock, MonotonicClock, VirtualClock
+from sarathid.clock import Clock, MonotonicClock, VirtualClock, wall_clock_offset_s
 from sarathid.errors import ConfigError
 from sarathid.histogram import LatencyHistogram
 
@@ -45,11 +45,16 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one picture as SVG and end.")] = None,
     size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="How large one picture is.")] = "",
+    replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Show a recording, as `replay` does.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Watch iterations, stalls and requests live."""
     invocation = invocation_of(context, is_json=json)
-    if svg is not None:
+    if replay is not None:
+        from sarathictl.commands.replay import play  # deferred: few want it
+
+        play(invocation, replay)
+    elif svg is not None:
         _write_svg(invocation, svg, _read_size(size or "120x36"))
     elif once or invocation.is_json:
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())

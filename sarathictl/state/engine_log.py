@@ -114,6 +114,11 @@ class EngineLog:
         """Return when the next stall ended, or the one before for a negative step; None where there is none."""
         return self._events.next_stall_s(time_s, step)
 
+    @property
+    def stalls_s(self) -> tuple[float, ...]:
+        """When each stall ended, in order."""
+        return self._events.stalls_s
+
     def change_s(self, time_s: float, step: int) -> float | None:
         """Return when the settings changed next, or before for a negative step; None where they did not."""
         return self._events.next_change_s(time_s, step)

@@ -22,6 +22,11 @@ class EventLog:
         self._changes_s: list[float] = []
         self._unpacker = Unpacker(COLUMNS)
 
+    @property
+    def stalls_s(self) -> tuple[float, ...]:
+        """When each stall ended, in order."""
+        return tuple(self._stalls_s)
+
     def append(self, record: StreamRecord, segment_s: float) -> None:
         """Keep a record of the segment that began at `segment_s`, if it tells of something."""
         event = _told_by(record)

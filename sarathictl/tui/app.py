@@ -10,15 +10,17 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 
 from sarathictl.client.fleet import Answer
+from sarathictl.client.recording import TapeFile
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
+from sarathictl.state.playhead import Playhead
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.desk import Desk
 from sarathictl.tui.numbered_screens import make_screen
 from sarathictl.tui.renderables.colors import COLORS
-from sarathictl.tui.renderables.header import Watch, wall_clock_offset_s
+from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.live import LiveScreen
@@ -26,12 +28,16 @@ from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.themes import THEMES
 from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel
-from sarathid.clock import Clock
+from sarathid.clock import Clock, wall_clock_offset_s
+from sarathid.errors import ConfigError
 from sarathid.protocol.control import AuditTrail, GetAudit, GetHistory, History
+from sarathid.tape.tape import SUFFIX, TapeHeader
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
 FLEET_EVERY_S = 2.0
+
+_ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "record"})
 
 
 class Source(Protocol):
@@ -65,6 +71,20 @@ class ConsoleApp(App[None]):
         Binding("6", "view('fleet')", "fleet", show=False),
         Binding("7", "view('events')", "events", show=False),
         Binding("space", "pause", "pause"),
+        Binding("left", "step(-1)", "step", key_display="←→"),
+        Binding("right", "step(1)", "step", show=False),
+        Binding("shift+left", "shift(-1)", "a second back", show=False),
+        Binding("shift+right", "shift(1)", "a second on", show=False),
+        Binding("home", "go_to_start", "oldest", show=False),
+        Binding("end", "go_to_end", "now", show=False),
+        Binding("n", "go_to_stall(1)", "next stall", show=False),
+        Binding("N", "go_to_stall(-1)", "stall before", show=False),
+        Binding("right_curly_bracket", "go_to_change(1)", "next change", show=False),
+        Binding("left_curly_bracket", "go_to_change(-1)", "change before", show=False),
+        Binding("greater_than_sign", "change_speed(1)", "play faster", show=False),
+        Binding("less_than_sign", "change_speed(-1)", "play slower", show=False),
+        Binding("a", "mark_loop", "loop", show=False),
+        Binding("r", "record", "record", show=False),
         Binding("b", "retune('budget')", "budget"),
         Binding("p", "retune('policy')", "policy", show=False),
         Binding("o", "retune('slo')", "SLO"),
@@ -92,7 +112,9 @@ class ConsoleApp(App[None]):
         is_ascii: bool = False,
         export_dir: Path | None = None,
         ask_fleet: Callable[[], Sequence[Answer]] | None = None,
+        recording: EngineLog | None = None,
     ) -> None:
+        """Show what `source` says; with a `recording`, which it reads, that is played and nothing can be changed."""
         super().__init__(ansi_color=None if has_color else True)
         self._source = source
         self._desk = Desk(self, ask, ask_plan, lambda: self.look)
@@ -102,11 +124,13 @@ class ConsoleApp(App[None]):
         self._export_dir = export_dir or Path.cwd()
         self._ask_fleet = ask_fleet
         self._fleet_asked_s: float | None = None
-        self._records = EngineLog()
+        self._records = recording or EngineLog()
+        self._is_recording = recording is not None
+        self._playhead = Playhead(self._records, clock, is_recording=self._is_recording)
+        self._saving: TapeFile | None = None
         self._history = KnownHistory()
         self._current: ViewScreen = LiveScreen()
         self._rate_hz = DEFAULT_RATE_HZ
-        self._paused: EngineView | None = None
         self._shown: tuple[int | None, LinkState, bool] | None = None
         self.set_class(is_ascii, "-ascii")
         for theme in THEMES:
@@ -129,14 +153,63 @@ class ConsoleApp(App[None]):
         """Take in what has come and show it."""
         for received in self._source.drain():
             self._records.take(received.item, received.time_s)
+        self._save()
+        self._playhead.tick()
         self._show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the keys that ask a daemon for something where there is none."""
+        del parameters
+        return not (self._is_recording and action in _ASKING)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.look))
 
     def action_pause(self) -> None:
-        self._paused = self._records.state.view(self._clock.now_s()) if self._paused is None else None
+        self._playhead.toggle()
+        self._show(is_urgent=True)
+
+    def action_step(self, num_iterations: int) -> None:
+        self._playhead.step(num_iterations)
+        self._show(is_urgent=True)
+
+    def action_shift(self, seconds: int) -> None:
+        self._playhead.shift(seconds)
+        self._show(is_urgent=True)
+
+    def action_go_to_start(self) -> None:
+        self._playhead.to_start()
+        self._show(is_urgent=True)
+
+    def action_go_to_end(self) -> None:
+        self._playhead.to_end()
+        self._show(is_urgent=True)
+
+    def action_go_to_stall(self, step: int) -> None:
+        self._playhead.to_stall(step)
+        self._show(is_urgent=True)
+
+    def action_go_to_change(self, step: int) -> None:
+        self._playhead.to_change(step)
+        self._show(is_urgent=True)
+
+    def action_change_speed(self, step: int) -> None:
+        self._playhead.change_speed(step)
         self._show()
+
+    def action_mark_loop(self) -> None:
+        self._playhead.mark_loop()
+        self._show()
+
+    def action_record(self) -> None:
+        """Save records to a file from now on, or stop doing so."""
+        try:
+            if self._saving is None:
+                self._saving = self._begin_file()
+            else:
+                self._end_file(self._saving)
+        except (ConfigError, OSError) as error:
+            self.notify(f"not recorded: {error}", severity="error", markup=False)
 
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
@@ -186,6 +259,29 @@ class ConsoleApp(App[None]):
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self._show()
 
+    def _begin_file(self) -> TapeFile:
+        self._records.seal()
+        path = self._export_dir / f"sarathictl-{time.strftime('%Y%m%d-%H%M%S')}{SUFFIX}"
+        return TapeFile(path, TapeHeader.now(self._wall_offset_s), self._records.end_s)
+
+    def _end_file(self, file: TapeFile) -> None:
+        self._saving = None
+        with file:
+            self._records.seal()
+            file.append(self._records.frames)
+        self.notify(f"recorded {file.path}", markup=False)
+
+    def _save(self) -> None:
+        """Write what was sealed since the last tick to the file that is being recorded, if one is."""
+        if self._saving is None:
+            return
+        try:
+            self._saving.append(self._records.frames[-2:])
+        except OSError as error:
+            self._saving.close()
+            self._saving = None
+            self.notify(f"the recording stopped: {error.strerror}", severity="error", markup=False)
+
     def _follow_history(self, view: EngineView) -> None:
         """Ask for the revisions when they may have changed; before the first change few need them."""
         is_wanted = bool(view.changes) or self._current.shows_audit
@@ -216,19 +312,21 @@ class ConsoleApp(App[None]):
         self._show(is_urgent=True)
 
     def _show(self, *, is_urgent: bool = False) -> None:
-        now_s = self._clock.now_s()
-        view = self._records.state.view(now_s) if self._paused is None else self._paused
-        self._follow_history(view)
-        self._follow_fleet(now_s)
-        link = self._source.link
+        view = self._playhead.view()
+        link, now_s = self._source.link, self._clock.now_s()
+        if not self._is_recording:
+            self._follow_history(view)
+            self._follow_fleet(now_s)
         watch = Watch(
             link=link,
-            now_s=now_s,
+            now_s=view.now_s if self._is_recording else now_s,
             wall_offset_s=self._wall_offset_s,
             rate_hz=self._rate_hz,
-            paused_s=None if self._paused is None else self._paused.now_s,
+            paused_s=None if self._playhead.is_live or self._is_recording else view.now_s,
+            transport=self._playhead.transport,
+            saved_s=None if self._saving is None else now_s - self._saving.start_s,
         )
-        news = (self._records.state.revision, link.state, self._paused is None)
+        news = (self._records.state.revision, link.state, self._playhead.is_live)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
         if self._records.state.revision is not None:

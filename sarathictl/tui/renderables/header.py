@@ -1,6 +1,5 @@
 """The two lines on top: what runs under which settings, whether the picture is live, and how the targets fare."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +8,7 @@ from rich.text import Text
 from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.engine_view import EngineView, LatencyFigures
+from sarathictl.state.playhead import Transport
 from sarathictl.state.why_budget import budget_now_in_words
 from sarathictl.tui.renderables.line import Piece, as_many_as_fit, fit, line, spread
 from sarathictl.tui.renderables.look import Look
@@ -19,9 +19,10 @@ MAX_SPANS = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """How the engine is being watched: over which link, at which rate, and since when on hold.
+    """How the engine is being watched: over which link, at which rate, and at which moment where that is not now.
 
-    `wall_offset_s` added to monotonic seconds gives seconds since the epoch.
+    `paused_s` is the moment on hold while others go on, `saved_s` for how long records have been saved to a file, both
+    None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch.
     """
 
     link: Link
@@ -29,11 +30,8 @@ class Watch:
     wall_offset_s: float
     rate_hz: float = 4.0
     paused_s: float | None = None
-
-
-def wall_clock_offset_s() -> float:
-    """Return what monotonic seconds lack to seconds since the epoch."""
-    return time.time() - time.monotonic()
+    transport: Transport | None = None
+    saved_s: float | None = None
 
 
 def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
@@ -83,6 +81,8 @@ def _identity(view: EngineView, look: Look) -> Iterator[Text]:
 def _badges(view: EngineView, watch: Watch, look: Look) -> Iterator[Piece]:
     if watch.link.num_missed:
         yield f"{watch.link.num_missed} missed  ", look.over
+    if watch.saved_s is not None:
+        yield f"rec ● {units.duration(watch.saved_s)} ", look.over
     yield _link_badge(view, watch, look)
     if watch.paused_s is not None:
         yield " ", look.plain
@@ -96,6 +96,8 @@ def _link_badge(view: EngineView, watch: Watch, look: Look) -> Piece:
             return f" ✘ DISCONNECTED {since}, trying again ", look.alarm
         case LinkState.SILENT:
             return f" ◌ STALE {since} ", look.notice
+        case LinkState.RECORDED:
+            return " ▶ REPLAY ", look.notice
         case LinkState.CONNECTING:
             return " ◌ CONNECTING ", look.notice
         case LinkState.LIVE:

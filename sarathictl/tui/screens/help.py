@@ -14,6 +14,9 @@ from sarathictl.tui.renderables.look import Look
 _HELP = """\
 1 to 7   live, requests, stalls, latency, tuning, fleet, events
 space    hold the picture; records are still taken in
+← → home end   an iteration (⇧: a second), the oldest, now
+n N { }  to the next stall or the one before, the same with changes
+r        record to a file      < > a  speed and loop of a replay
 x        time, or one column an iteration
 z Z      coarser, finer
 tab ↑ ↓  mark a stall or a request      enter  why it stalled or waits

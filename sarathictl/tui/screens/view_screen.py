@@ -17,6 +17,7 @@ from sarathictl.tui.widgets.bars import BigWords, HeaderBar
 from sarathictl.tui.widgets.change import ChangeBar
 from sarathictl.tui.widgets.key_bar import KeyBar
 from sarathictl.tui.widgets.panel import Panel
+from sarathictl.tui.widgets.transport import TransportBar
 from sarathid.protocol.revisions import AuditEntry, Revision
 
 FIGURES_EVERY_S = 1.0
@@ -34,7 +35,8 @@ class ViewScreen(Screen[None]):
         self._big_words = BigWords(id="big-words")
         self.change = ChangeBar(id="change")
         self._keys = KeyBar()
-        self._moving = (self._header, self.change, *moving)
+        self._transport = TransportBar(id="transport")
+        self._moving = (self._header, self.change, self._transport, *moving)
         self._figures = (self._big_words, *figures)
         self._figures_s: float | None = None
         self.latest: tuple[EngineView, Watch, Look] | None = None
@@ -44,6 +46,7 @@ class ViewScreen(Screen[None]):
         yield self._big_words
         with Container(id="panels"):
             yield from self.compose_panels()
+        yield self._transport
         yield self._keys
 
     @abstractmethod
@@ -70,10 +73,11 @@ class ViewScreen(Screen[None]):
         """Show a view; figures wait for their second unless the change `is_urgent`."""
         self.latest = (view, watch, look)
         self._keys.look = look
+        self.set_class(watch.transport is not None, "-elsewhere")
         self._show_in(self._moving)
-        if is_urgent or self._figures_s is None or watch.now_s - self._figures_s >= FIGURES_EVERY_S:
+        if is_urgent or self._figures_s is None or abs(watch.now_s - self._figures_s) >= FIGURES_EVERY_S:
             self._figures_s = watch.now_s
-            self.set_class(watch.link.state is not LinkState.LIVE, "-cut-off")
+            self.set_class(watch.link.state not in (LinkState.LIVE, LinkState.RECORDED), "-cut-off")
             self.show_figures()
 
     def show_figures(self) -> None:

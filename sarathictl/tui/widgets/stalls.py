@@ -22,7 +22,7 @@ class StallsPanel(Panel, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "newer", show=False),
         Binding("down", "move(1)", "older", show=False),
-        Binding("home", "let_go", "newest", show=False),
+        Binding("escape", "let_go", "newest", show=False),
         Binding("enter", "explain", "explain", key_display="enter"),
         Binding("f", "fix", "fix"),
     ]

@@ -16,7 +16,9 @@ from sarathictl.tui.widgets.tape import TapePanel
 from sarathid.clock import VirtualClock
 from sarathid.errors import NotReachable
 from sarathid.protocol.control import Cancel, ExplainBudget, ExplainRequest
+from sarathid.protocol.stats import IterationStats
 from sarathid.protocol.why import BudgetReasons, RequestReasons
+from sarathid.tape.tape import Tape
 from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
 from tests.sarathictl.records import START_S, PaperEngine, make_settings
 from tests.sarathictl.tui.bench import Bench, Operator, PostedSource, changed, facts_of, until
@@ -55,6 +57,37 @@ async def test_space_holds_the_picture_while_records_are_taken_in(bench: Bench) 
         await pilot.press("space")
         assert bench.says("budget 32")
         assert not bench.says("PAUSED")
+
+
+async def test_the_arrow_keys_go_back_and_end_returns_to_now(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        bench.clock.advance(1.0)
+        await pilot.press("left", "left")
+        await until(pilot, lambda: bench.says("‖ 1x"))
+        assert bench.says("PAUSED −1")
+        await pilot.press("shift+left", "N", "home")
+        assert bench.says("‖ 1x")
+        assert bench.says(" 0 ms of")
+        await pilot.press("end")
+        assert not bench.says("PAUSED")
+        assert not bench.says("‖ 1x")
+
+
+async def test_r_records_what_comes_to_a_file_until_it_is_pressed_again(bench: Bench, tmp_path: Path) -> None:
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("r")
+        engine = PaperEngine(make_settings(256))
+        newer = [record for record in engine.run(START_S + 12.0) if getattr(record, "start_s", 0.0) > START_S + 9.0]
+        bench.source.post(*newer)
+        bench.clock.advance(4.0)
+        bench.app.tick()
+        await pilot.pause()
+        assert bench.says("rec ●")
+        await pilot.press("r")
+        assert not bench.says("rec ●")
+    (path,) = tmp_path.glob("*.srec")
+    recorded = [record for segment in Tape.read(path).segments() for record in segment.records]
+    assert len([record for record in recorded if isinstance(record, IterationStats)]) == len(newer) // 2
 
 
 async def test_x_and_z_change_axis_and_zoom(bench: Bench) -> None:
