@@ -13,6 +13,7 @@ class PipelineForecast:
     def __init__(self, num_stages: int) -> None:
         self.num_stages = num_stages
         self._free_s = [0.0] * num_stages
+        self._newest_s = 0.0
 
     def latency_s(self, now_s: float, work_s: float) -> float:
         """Return the seconds after which a batch that is submitted now will be done; `work_s` is its own time."""
@@ -24,17 +25,22 @@ class PipelineForecast:
         return time_s - now_s
 
     def most_work_s(self, now_s: float, latency_s: float) -> float:
-        """Return the most work that will be done `latency_s` after it is submitted now, below zero if none will."""
+        """Return the most work that will be done `latency_s` after it is submitted now, below zero if none will.
+
+        In a pipeline it is no more than half way up from the batch before. Whoever takes more than those in flight
+        makes the next one wait, which then gets less time, and a large and a small batch would alternate for ever.
+        """
         if self.num_stages == 1:
             return latency_s
         most_s, num_left = math.inf, self.num_stages
         for free_s in self._free_s:
             most_s = min(most_s, (latency_s - max(0.0, free_s - now_s)) / num_left)
             num_left -= 1
-        return most_s * self.num_stages
+        return min(most_s * self.num_stages, (latency_s + self._newest_s) / 2.0)
 
     def launch(self, now_s: float, work_s: float) -> float:
         """Note that such a batch is submitted now; return its latency."""
+        self._newest_s = work_s
         stage_s, time_s = work_s / self.num_stages, now_s
         for stage, free_s in enumerate(self._free_s):
             self._free_s[stage] = time_s = max(time_s, free_s) + stage_s

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sarathid.clock import Clock
 from sarathid.config import EngineConfig, resolve_target_s
 from sarathid.costmodel.correction import CorrectedCostModel
+from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.predictor import CostModel, OnlineCostModel
 from sarathid.engine.core import EngineCore
@@ -12,6 +13,7 @@ from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
 from sarathid.protocol.slo import SLO, mode_of
 from sarathid.protocol.stats import EngineInfo, EngineSettings
+from sarathid.scheduler.micro_batches import MicroBatches
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler, SchedulerLimits
 from sarathid.slo.controller import BudgetBounds, Circumstances, SLOController
@@ -74,6 +76,7 @@ def build_core(
         watermark=config.watermark,
         prefill_order=config.prefill_order,
         sliding_window=found.sliding_window,
+        micro_batches=MicroBatches(num_batches=forecast.num_stages, tokens_per_decode=tokens_per_decode(corrected)),
         has_prefix_cache=config.prefix_cache,
     )
     return EngineCore(
@@ -100,6 +103,17 @@ def build_core(
         forecast,
         gc_total_s=gc_total_s,
     )
+
+
+def tokens_per_decode(cost_model: CostModel) -> float:
+    """Return how many tokens of context cost as much as one more decode, a guess while nothing can be predicted."""
+    few, many, longer = (
+        cost_model.predict(IterationFeatures(num_decodes, context))
+        for num_decodes, context in ((32, 1 << 16), (64, 1 << 16), (32, 1 << 17))
+    )
+    if few is None or many is None or longer is None or longer <= few:
+        return MicroBatches().tokens_per_decode
+    return max(0.0, (many - few) / 32) * (1 << 16) / (longer - few)
 
 
 def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int, tile: int = 1) -> EngineInfo:

@@ -7,10 +7,13 @@ from sarathid.kvcache.manager import KVCacheManager
 from sarathid.kvcache.prefix_cache import NOTHING_CACHED, CachedPrefix
 from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.micro_batches import MicroBatches
 from sarathid.scheduler.prefill_order import Urgency, by_arrival
 from sarathid.scheduler.sequence import Sequence
 from sarathid.scheduler.token_budget import TokenBudget
 from sarathid.scheduler.waiting_queue import WaitingQueue
+
+_ONE_BATCH = MicroBatches()
 
 
 class BatchPlan:
@@ -34,6 +37,7 @@ class BatchPlan:
         max_model_len: int,
         num_watermark_blocks: int,
         urgency: Urgency = by_arrival,
+        micro_batches: MicroBatches = _ONE_BATCH,
     ) -> None:
         self._running = running
         self._waiting = waiting
@@ -41,6 +45,7 @@ class BatchPlan:
         self._max_num_seqs = max_num_seqs
         self._num_watermark_blocks = num_watermark_blocks
         self._urgency = urgency
+        self._micro_batches = micro_batches
         self._decodes: list[ScheduledSequence] = []
         self._chunks: list[ScheduledSequence] = []
         self._preempted: list[int] = []
@@ -53,11 +58,11 @@ class BatchPlan:
         return not (self._decodes or self._chunks)
 
     def take_decodes(self, budget: TokenBudget) -> None:
-        """Schedule one token of every running decode, whatever the budget has left."""
+        """Schedule one token of every running decode, or of a batch's share of them, whatever the budget has left."""
         taken: list[Sequence] = []
-        for sequence in tuple(self._running):
+        for sequence in self._micro_batches.share(self._running):
             if not sequence.is_decoding:
-                continue
+                continue  # preempted for one before it
             if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
                 continue
             taken.append(sequence)

@@ -1,6 +1,6 @@
 """Who runs in the next iteration, and what its tokens change."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from sarathid.errors import RequestRefused
@@ -11,6 +11,7 @@ from sarathid.protocol.requests import FinishReason, PrefillOrder, Request
 from sarathid.protocol.stats import Blocker
 from sarathid.protocol.step import TokenDelta
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
+from sarathid.scheduler.micro_batches import MicroBatches
 from sarathid.scheduler.plan import BatchPlan
 from sarathid.scheduler.policies.registry import Policy
 from sarathid.scheduler.prefill_order import URGENCIES
@@ -39,6 +40,7 @@ class SchedulerLimits:
     sliding_window: int | None = None
     has_prefix_cache: bool = False
     prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
+    micro_batches: MicroBatches = field(default_factory=MicroBatches)
 
     def __post_init__(self) -> None:
         assert self.max_model_len <= self.num_blocks * self.block_size, "one full context must fit into the cache"
@@ -132,6 +134,7 @@ class Scheduler:
             max_model_len=self.limits.max_model_len,
             num_watermark_blocks=self._num_watermark_blocks,
             urgency=self._urgency,
+            micro_batches=self.limits.micro_batches,
         )
         self.policy(plan, budget)
         self.blocked_by = plan.blocked_by

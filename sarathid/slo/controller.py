@@ -135,7 +135,7 @@ class SLOController:
         if stats.plan is None:
             return None
         if self._forecast.num_stages > 1:
-            self._efficiency.observe(decodes, stats.chunks)
+            self._efficiency.observe(decodes, stats.chunks, stats.plan.planned_s)
         plan = stats.plan
         is_planned = plan.decode_s < plan.planned_s and plan.bound is not BudgetBound.FLOOR
         self._headroom.observe(len(stats.gaps), num_late if is_planned else 0)  # else no other plan would have helped

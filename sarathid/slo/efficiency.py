@@ -34,17 +34,17 @@ class Efficiency:
         self._num_seen = 0
         self.num_tokens = self._sizes[-1]
 
-    def observe(self, decodes: IterationFeatures, chunks: Sequence[ChunkStats]) -> None:
-        """Take note of what an iteration did."""
+    def observe(self, decodes: IterationFeatures, chunks: Sequence[ChunkStats], most_s: float) -> None:
+        """Take note of what an iteration did; none may take more than `most_s`."""
         self._num_decodes += _GAIN * (decodes.num_decodes - self._num_decodes)
         self._decode_context += _GAIN * (decodes.decode_context - self._decode_context)
         for chunk in chunks[:1]:
             self._first_position += _GAIN * (chunk.start - self._first_position)
         if self._num_seen % _NUM_ITERATIONS_BETWEEN_LOOKS == 0:
-            self.num_tokens = self._smallest()
+            self.num_tokens = self._smallest(most_s)
         self._num_seen += 1
 
-    def _smallest(self) -> int:
+    def _smallest(self, most_s: float) -> int:
         num_decodes = max(1, round(self._num_decodes))
         decodes = IterationFeatures(num_decodes, max(num_decodes, round(self._decode_context)))
         largest_s = self._seconds(IterationFeatures(0, 0, self._chunk(self._sizes[-1])))
@@ -56,7 +56,9 @@ class Efficiency:
             if (num_prefill_tokens := size - num_decodes) > 0:
                 features = IterationFeatures(num_decodes, decodes.decode_context, self._chunk(num_prefill_tokens))
                 work_s = decode_work_s + largest_s * num_prefill_tokens / self._sizes[-1]
-                rates[size] = self._hope(features) * work_s / self._seconds(features)
+                seconds = self._seconds(features)
+                if seconds <= most_s:
+                    rates[size] = self._hope(features) * work_s / seconds
         enough = _ENOUGH * max(rates.values(), default=0.0)
         return min([size for size, rate in rates.items() if rate >= enough], default=self._sizes[-1])
 

@@ -97,8 +97,8 @@ def test_chunks_of_a_prompt_follow_each_other_into_the_pipeline() -> None:
 
 
 def test_who_is_preempted_in_flight_gets_its_token_and_starts_anew_behind_it() -> None:
-    engine = Engine(max_batches_in_flight=2, num_blocks=5, block_size=2, max_model_len=10, token_budget=8)
-    requests = [make_request(i, num_prompt_tokens=3, max_tokens=6) for i in (1, 2)]
+    engine = Engine(max_batches_in_flight=2, num_blocks=6, block_size=2, max_model_len=10, token_budget=8)
+    requests = [make_request(i, num_prompt_tokens=3, max_tokens=6) for i in (1, 2, 3)]
     for request in requests:
         engine.add(request)
     engine.run()
@@ -106,7 +106,7 @@ def test_who_is_preempted_in_flight_gets_its_token_and_starts_anew_behind_it() -
         set(batch.preempted) & {sequence.request_id for sequence in before.sequences}
         for before, batch in itertools.pairwise(engine.executor.batches)
     ]
-    assert {2} in in_flight
+    assert {3} in in_flight
     assert engine.outputs == {request.request_id: expected_output(request, 6) for request in requests}
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,6 +32,7 @@ class Watched:
         self._scheduler = engine.core._scheduler
         self._num_computed: defaultdict[int, int] = defaultdict(int)
         self.num_preempted = 0
+        self._num_left_out: defaultdict[int, int] = defaultdict(int)
 
     def launch(self) -> None:
         """Launch as many batches as the pipeline takes."""
@@ -50,7 +52,12 @@ class Watched:
         for sequence in batch.sequences:
             assert sequence.first_position == self._num_computed[sequence.request_id], "computed twice, or left out"
             self._num_computed[sequence.request_id] += sequence.num_tokens
-        assert ready <= {sequence.request_id for sequence in batch.decodes}, "a decode waits"
+        decoding = {sequence.request_id for sequence in batch.decodes}
+        for request_id in decoding:
+            self._num_left_out[request_id] = 0
+        for request_id in ready - decoding:
+            self._num_left_out[request_id] += 1
+            assert self._num_left_out[request_id] <= self.engine.executor.max_batches_in_flight, "a decode waits"
 
 
 @settings(max_examples=300, deadline=None)
@@ -83,3 +90,16 @@ def test_micro_batches_keep_every_promise(
         assert output == expected_output(request, len(output)), "the cache held something else"
         if engine.reasons[request_id] is not FinishReason.CANCELLED:
             assert len(output) == min(load[request_id - 1][1], MAX_MODEL_LEN - load[request_id - 1][0])
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_decodes_that_began_in_one_batch_are_shared_out(depth: int) -> None:
+    engine = Engine(max_batches_in_flight=depth, token_budget=64, num_blocks=256)
+    for i in range(12):
+        engine.add(make_request(i, num_prompt_tokens=4, max_tokens=20))
+    engine.step()
+    for _ in range(2 * depth):
+        engine.step()
+    num_decodes = [len(batch.decodes) for batch in engine.executor.batches[-depth:]]
+    assert sum(num_decodes) == 12
+    assert max(num_decodes) - min(num_decodes) <= 2

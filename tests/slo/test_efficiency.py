@@ -1,5 +1,6 @@
 """The smallest iteration that is almost as good as any is found, also where the device is better than its profile."""
 
+import math
 from collections.abc import Callable
 
 from sarathid.costmodel.correction import CorrectedCostModel
@@ -13,7 +14,7 @@ FALCON = IterationCostModel(find_profile("a100/falcon-180b-tp4-pp2"))
 DECODES = IterationFeatures(24, 24 * 2000)
 
 
-def found_on(device: Callable[[int], float], num_iterations: int = 1000) -> int:
+def found_on(device: Callable[[int], float], most_s: float = math.inf, num_iterations: int = 1000) -> int:
     """Return what is found on a device that takes so many times the profile's time at a number of prompt tokens."""
     model = CorrectedCostModel(FALCON)
     efficiency = Efficiency(model, max_tokens=8192)
@@ -21,7 +22,7 @@ def found_on(device: Callable[[int], float], num_iterations: int = 1000) -> int:
         num_tokens = efficiency.num_tokens - DECODES.num_decodes
         features = IterationFeatures(*DECODES[:2], (ChunkShape(num_tokens, 2000),))
         model.observe(features, FALCON.predict(features) * device(num_tokens))
-        efficiency.observe(DECODES, (ChunkStats(1, 2000, num_tokens, 8000),))
+        efficiency.observe(DECODES, (ChunkStats(1, 2000, num_tokens, 8000),), most_s)
     return efficiency.num_tokens
 
 
@@ -35,6 +36,10 @@ def test_a_size_at_which_the_device_is_better_is_tried_and_kept() -> None:
 
 def test_a_size_at_which_the_device_is_worse_is_left() -> None:
     assert found_on(lambda num_tokens: 1.2 if num_tokens <= 1100 else 1.0) > 1100
+
+
+def test_a_size_that_takes_more_than_the_target_is_of_no_use() -> None:
+    assert found_on(lambda num_tokens: 0.8 if num_tokens > 1536 else 1.0, most_s=0.7) <= 1024
 
 
 def test_no_more_is_useful_than_an_iteration_may_have() -> None:

@@ -96,7 +96,7 @@ def test_batches_of_a_pipeline_are_even_where_the_target_allows_more() -> None:
 
 def test_a_batch_gets_what_the_target_allows_behind_those_in_flight() -> None:
     forecast, sequence = PipelineForecast(2), make_sequence(8000)
-    forecast.launch(NOW_S, 0.3)
+    forecast.launch(NOW_S, 0.2)
     budget = TimeBudget(COST, forecast, target_s=0.4, now_s=NOW_S, max_tokens=8192, floor_tokens=16)
     budget.charge_decodes(decodes(8))
     granted = budget.take(sequence, 8000)
