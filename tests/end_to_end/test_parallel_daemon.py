@@ -109,7 +109,7 @@ def test_streams_go_on_behind_a_rank_that_is_killed(speaking_path: Path, tmp_pat
 
 @pytest.mark.long
 @pytest.mark.parametrize("victim", range(4))
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=lambda how: how.name)
 def test_streams_go_on_behind_any_rank(
     speaking_path: Path, tmp_path: Path, how: signal.Signals, victim: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
