@@ -1,6 +1,7 @@
 """What the global options say, and what every command gets."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -47,6 +48,15 @@ class Invocation:
         from sarathictl.client.control import ControlAsk  # deferred: `--help` needs no socket
 
         return ControlAsk(self.endpoint, timeout_s or self.timeout_s, limit=self.limit)
+
+    @property
+    def program(self) -> str:
+        """How this program is called to mean the same daemon."""
+        if self.choice.origin == "--addr":
+            return shlex.join(["sarathictl", "-A", self.choice.addr])
+        if self.choice.origin.startswith("--context "):
+            return shlex.join(["sarathictl", "-c", self.choice.origin.removeprefix("--context ")])
+        return "sarathictl"
 
     def check_may(self, needed: Role) -> None:
         """Raise `NotPermitted` when less than the role `needed` was asked for."""

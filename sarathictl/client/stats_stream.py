@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -10,43 +10,51 @@ from typing import TypeAlias
 import zmq
 
 from sarathictl.client.control import ControlClient
-from sarathictl.client.endpoint import Endpoint, check_reachable
+from sarathictl.client.endpoint import Endpoint
 from sarathid.clock import Clock, MonotonicClock
 from sarathid.errors import CodecError, ControlRefused, NotReachable
 from sarathid.protocol.codec import decode
-from sarathid.protocol.control import MAX_HISTORY, GetSnapshot, ListRequests, RequestList, Snapshot
+from sarathid.protocol.control import MAX_HISTORY, ErrorCode, GetSnapshot, ListRequests, RequestList, Snapshot
 from sarathid.protocol.stats import LifeCycle, StreamRecord
 
 MAX_UNREAD = 1 << 14
 MAX_BATCH = 512
 POLL_S = 0.1
+ASK_SILENT_EVERY_S = 1.0
 RETRY_S = 0.5
 REQUESTS_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 SILENT_AFTER_S = 3.0  # the daemon sends a heartbeat in every second without news
 
+_FOREIGN = (ErrorCode.VERSION, ErrorCode.UNKNOWN_OP, ErrorCode.MALFORMED)
+
 
 class LinkState(StrEnum):
     """How the stream stands; only `LIVE` promises that what was read last is what happens now.
 
-    `RECORDED` is no stream at all: what is shown happened long ago.
+    A silent daemon answers questions and tells nothing; a frozen one takes connections and answers nothing; a foreign
+    one speaks another version of the protocol. `RECORDED` is no
+    stream at all: what is shown happened long ago.
     """
 
     CONNECTING = "connecting"
     LIVE = "live"
     SILENT = "silent"
+    FROZEN = "frozen"
     DOWN = "down"
     RECORDED = "recorded"
+    FOREIGN = "foreign"
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The connection at one moment: since when it is so, why, and how many records never came."""
+    """The connection at one moment: since when it is so and why; how many records never came or made no sense."""
 
     state: LinkState
     since_s: float
     message: str = ""
     num_missed: int = 0
+    num_malformed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +113,15 @@ class StatsStream:
             try:
                 self._follow()
             except TimeoutError as error:
-                self._change_link(LinkState.SILENT, str(error))
-            except (NotReachable, ControlRefused) as error:
+                self._change_link(LinkState.FROZEN, str(error))
+            except NotReachable as error:
                 self._change_link(LinkState.DOWN, str(error))
                 self._is_closing.wait(RETRY_S)
+            except ControlRefused as error:
+                self._change_link(LinkState.FOREIGN if error.code in _FOREIGN else LinkState.DOWN, str(error))
+                self._is_closing.wait(RETRY_S)
             except CodecError as error:
-                self._change_link(LinkState.DOWN, f"the daemon speaks another version: {error}")
+                self._change_link(LinkState.FOREIGN, f"the daemon speaks another version: {error}")
                 self._is_closing.wait(RETRY_S)
 
     def _follow(self) -> None:
@@ -138,7 +149,7 @@ class StatsStream:
 
     def _pass_on(self, control: ControlClient, subscriber: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
         """Deliver records until the daemon hangs up or we are closed; after a loss, what it holds now."""
-        heard_s = listed_s = self._clock.now_s()
+        heard_s = listed_s = asked_s = self._clock.now_s()
         num_missed = self._link.num_missed
         while not self._is_closing.is_set() and not monitor.poll(0):
             if subscriber.poll(int(POLL_S * 1e3)):
@@ -150,8 +161,10 @@ class StatsStream:
                     self._take_snapshot(control)  # another engine: what it is comes with a snapshot alone
             now_s = self._clock.now_s()
             if now_s - heard_s > SILENT_AFTER_S:
-                check_reachable(self._endpoint.control)
-                self._change_link(LinkState.SILENT, "the daemon is there and says nothing")
+                if now_s - asked_s > ASK_SILENT_EVERY_S:
+                    asked_s = now_s
+                    control.request(ListRequests(), RequestList)  # one that does not answer this either is frozen
+                self._change_link(LinkState.SILENT, "the daemon answers and tells nothing")
             elif self._link.num_missed > num_missed and now_s - listed_s > REQUESTS_EVERY_S:
                 listed_s, num_missed = now_s, self._link.num_missed
                 self._deliver([control.request(ListRequests(), RequestList)])
@@ -165,8 +178,15 @@ class StatsStream:
             except zmq.Again:
                 break
             if len(frames) == 3 and self._is_news(frames[0].decode(errors="replace"), frames[1]):
-                records.append(_decode_record(frames[2]))
+                records += self._decoded(frames[2])
         return records
+
+    def _decoded(self, body: bytes) -> Iterator[StreamRecord]:
+        """Yield a record, or nothing where it makes no sense, and count that."""
+        try:
+            yield decode(body, StreamRecord)
+        except CodecError:
+            self._link = replace(self._link, num_malformed=self._link.num_malformed + 1)
 
     def _is_news(self, topic: str, position_bytes: bytes) -> bool:
         position = int.from_bytes(position_bytes, "big")
@@ -202,8 +222,3 @@ class StatsStream:
 
 def _ignore() -> None:
     pass
-
-
-def _decode_record(body: bytes) -> StreamRecord:
-    record: StreamRecord = decode(body, StreamRecord)
-    return record

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,16 +13,20 @@ import msgspec
 import typer
 from rich.console import Console
 
+from sarathictl.client.alert_command import AlertCommand
 from sarathictl.client.contexts import control_file_path, read_control_file
-from sarathictl.client.endpoint import check_reachable
+from sarathictl.client.daemon_clock import clock_of
+from sarathictl.client.endpoint import SSH_SCHEME, check_reachable
 from sarathictl.client.fleet import Fleet
 from sarathictl.client.stats_stream import Link, StatsStream
 from sarathictl.client.still_source import StillSource
 from sarathictl.commands.plan import PLAN_TIMEOUT_S
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
+from sarathictl.state.alerts import AlertWatch, read_rules
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.sentences import stall_sentence
+from sarathictl.tui.alerts import Alerts
 from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch
@@ -46,6 +51,14 @@ def top(
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one picture as SVG and end.")] = None,
     size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="How large one picture is.")] = "",
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Show a recording, as `replay` does.")] = None,
+    alert: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METRIC>BOUND", help="Flash above this: tbt.p99>120ms, kv>90%, wait>10 [the targets]."),
+    ] = None,
+    ring: Annotated[bool, typer.Option("--ring", help="Ring the terminal's bell at each alert.")] = False,
+    on_alert: Annotated[
+        str | None, typer.Option(metavar="CMD", help="Run this with each alert as JSON on its standard input.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Watch iterations, stalls and requests live."""
@@ -62,23 +75,28 @@ def top(
         invocation.say("this is no terminal to draw on; one picture follows")
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
     else:
-        _watch(invocation)
+        command = None if on_alert is None else AlertCommand(on_alert)
+        _watch(invocation, Alerts(AlertWatch(read_rules(alert or ())), rings=ring, command=command))
 
 
-def _watch(invocation: Invocation) -> None:
+def _watch(invocation: Invocation, alerts: Alerts) -> None:
     """Run the console; the stream fetches its snapshot while Textual is being imported."""
     check_reachable(invocation.endpoint.control)
-    stream = StatsStream(invocation.endpoint)
+    is_remote = invocation.choice.addr.startswith(SSH_SCHEME)
+    clock = clock_of(invocation.ask()) if is_remote else MonotonicClock()
+    stream = StatsStream(invocation.endpoint, clock=clock)
     stream.start()
     fleet = Fleet.of_file(read_control_file(control_file_path()), invocation.choice.addr, invocation.endpoint)
     try:
-        _make_app(invocation, stream, MonotonicClock(), fleet).run()
+        _make_app(invocation, stream, clock, fleet, alerts).run()
     finally:
         stream.close()
         fleet.close()
 
 
-def _make_app(invocation: Invocation, source: "Source", clock: Clock, fleet: Fleet | None = None) -> "ConsoleApp":
+def _make_app(
+    invocation: Invocation, source: "Source", clock: Clock, fleet: Fleet | None = None, alerts: Alerts | None = None
+) -> "ConsoleApp":
     from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
 
     if not invocation.has_color:
@@ -88,9 +106,13 @@ def _make_app(invocation: Invocation, source: "Source", clock: Clock, fleet: Fle
         invocation.ask(),
         invocation.ask(max(invocation.timeout_s, PLAN_TIMEOUT_S)),
         clock=clock,
+        wall_offset_s=time.time() - clock.now_s(),
         has_color=invocation.has_color,
         is_ascii=invocation.is_ascii,
         ask_fleet=None if fleet is None else fleet.ask,
+        limit=invocation.limit,
+        program=invocation.program,
+        alerts=alerts,
     )
 
 

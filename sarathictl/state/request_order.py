@@ -1,6 +1,7 @@
 """Which requests a table shows, and in which order."""
 
 import re
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,6 +44,12 @@ class RequestOrder:
             return tuple(passed)
         is_descending = (self.key in _QUANTITIES) is not self.is_reversed
         return tuple(sorted(passed, key=_SORT_KEYS[self.key], reverse=is_descending))
+
+    @property
+    def command(self) -> str:
+        """The command, without the program's name, that lists the same rows; it knows no way to turn them round."""
+        words = ["requests", *([] if self.key is SortKey.ID else ["--sort", self.key.value.lower()])]
+        return shlex.join([*words, *(["--filter", self.filter_text] if self.filter_text else [])])
 
     def __str__(self) -> str:
         arrow = "▴" if (self.key in _QUANTITIES) is self.is_reversed else "▾"

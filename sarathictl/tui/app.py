@@ -12,12 +12,15 @@ from textual.binding import Binding, BindingType
 from sarathictl.client.fleet import Answer
 from sarathictl.client.recording import TapeFile
 from sarathictl.client.stats_stream import Link, LinkState, Received
+from sarathictl.state.alerts import Alert, AlertWatch
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
 from sarathictl.state.playhead import Playhead
+from sarathictl.tui.alerts import Alerts
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.desk import Desk
+from sarathictl.tui.messages import CommandAsked
 from sarathictl.tui.numbered_screens import make_screen
 from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.header import Watch
@@ -30,12 +33,28 @@ from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel
 from sarathid.clock import Clock, wall_clock_offset_s
 from sarathid.errors import ConfigError
-from sarathid.protocol.control import AuditTrail, GetAudit, GetHistory, History
+from sarathid.protocol.control import (
+    AuditTrail,
+    Cancel,
+    ChangeRequest,
+    GetAudit,
+    GetHistory,
+    History,
+    Keep,
+    Snapshot,
+)
+from sarathid.protocol.roles import Role
 from sarathid.tape.tape import SUFFIX, TapeHeader
 
 RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 DEFAULT_RATE_HZ = 4.0
 FLEET_EVERY_S = 2.0
+NEEDS = {
+    "retune": ChangeRequest.needs,
+    "undo": ChangeRequest.needs,
+    "keep": Keep.needs,
+    "cancel_request": Cancel.needs,
+}
 
 _ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "record"})
 
@@ -92,6 +111,7 @@ class ConsoleApp(App[None]):
         Binding("k", "keep", "keep", show=False),
         Binding("u", "undo", "undo", show=False),
         Binding("K", "cancel_request", "cancel", key_display="K"),
+        Binding("y", "copy", "copy as command", show=False),
         Binding("e", "export", "export", show=False),
         Binding("t", "next_theme", "theme", show=False),
         Binding("plus,equals_sign", "change_rate(1)", "faster", show=False),
@@ -113,6 +133,9 @@ class ConsoleApp(App[None]):
         export_dir: Path | None = None,
         ask_fleet: Callable[[], Sequence[Answer]] | None = None,
         recording: EngineLog | None = None,
+        limit: Role = Role.ADMIN,
+        program: str = "sarathictl",
+        alerts: Alerts | None = None,
     ) -> None:
         """Show what `source` says; with a `recording`, which it reads, that is played and nothing can be changed."""
         super().__init__(ansi_color=None if has_color else True)
@@ -124,6 +147,10 @@ class ConsoleApp(App[None]):
         self._export_dir = export_dir or Path.cwd()
         self._ask_fleet = ask_fleet
         self._fleet_asked_s: float | None = None
+        self._limit = limit
+        self._role: Role | None = None
+        self._program = program
+        self._alerts = alerts or Alerts(AlertWatch())
         self._records = recording or EngineLog()
         self._is_recording = recording is not None
         self._playhead = Playhead(self._records, clock, is_recording=self._is_recording)
@@ -153,14 +180,18 @@ class ConsoleApp(App[None]):
         """Take in what has come and show it."""
         for received in self._source.drain():
             self._records.take(received.item, received.time_s)
+            if isinstance(received.item, Snapshot):
+                self._see_role(received.item.status.role)
         self._save()
         self._playhead.tick()
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the keys that ask a daemon for something where there is none."""
+        """Hide the keys of what may not be done from here, and those that ask a daemon where there is none."""
         del parameters
-        return not (self._is_recording and action in _ASKING)
+        needed = NEEDS.get(action)
+        is_permitted = needed is None or (self._role or self._limit).includes(needed)
+        return is_permitted and not (self._is_recording and action in _ASKING)
 
     def action_help(self) -> None:
         self.push_screen(HelpScreen(self.look))
@@ -243,6 +274,18 @@ class ConsoleApp(App[None]):
     def action_cancel_request(self) -> None:
         self._desk.cancel(self._current.marked_request)
 
+    def action_copy(self) -> None:
+        """Put the command that prints what the screen shows into the terminal's clipboard."""
+        self._copy(self._current.command)
+
+    def on_command_asked(self, message: CommandAsked) -> None:
+        self._copy(message.command)
+
+    def _copy(self, command: str) -> None:
+        text = f"{self._program} {command}"
+        self.copy_to_clipboard(text)
+        self.notify(f"copied: {text}", markup=False)
+
     def action_export(self) -> None:
         name = f"sarathictl-{time.strftime('%Y%m%d-%H%M%S')}.svg"
         self.notify(f"saved {self.save_screenshot(name, str(self._export_dir))}", markup=False)
@@ -290,6 +333,13 @@ class ConsoleApp(App[None]):
             if self._current.shows_audit:
                 self._desk.request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
 
+    def _see_role(self, granted: Role | None) -> None:
+        """Take note of what the daemon lets us do, never more than was asked for."""
+        role = min((granted, self._limit), key=list(Role).index) if granted is not None else None
+        if role is not self._role:
+            self._role = role
+            self.refresh_bindings()
+
     def _follow_fleet(self, now_s: float) -> None:
         """Ask every daemon how it is, now and then, while a screen shows it."""
         is_due = self._fleet_asked_s is None or now_s - self._fleet_asked_s >= FLEET_EVERY_S
@@ -311,6 +361,11 @@ class ConsoleApp(App[None]):
             self._history.forget()
         self._show(is_urgent=True)
 
+    def _look_for_alerts(self, view: EngineView, now_s: float) -> tuple[Alert, ...]:
+        """Look at what happens now, whichever moment is shown."""
+        now = view if self._playhead.is_live else self._records.state.view(now_s)
+        return self._alerts.look(now, self._source.link, self.bell, self._wall_offset_s)
+
     def _show(self, *, is_urgent: bool = False) -> None:
         view = self._playhead.view()
         link, now_s = self._source.link, self._clock.now_s()
@@ -325,6 +380,8 @@ class ConsoleApp(App[None]):
             paused_s=None if self._playhead.is_live or self._is_recording else view.now_s,
             transport=self._playhead.transport,
             saved_s=None if self._saving is None else now_s - self._saving.start_s,
+            role=self._role if self._role is not None or self._limit is Role.ADMIN else self._limit,
+            alerts=self._look_for_alerts(view, now_s),
         )
         news = (self._records.state.revision, link.state, self._playhead.is_live)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)

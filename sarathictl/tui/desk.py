@@ -12,6 +12,7 @@ from sarathictl.state.engine_view import EngineView
 from sarathictl.state.facts import Fact
 from sarathictl.state.request_table import RequestRow
 from sarathictl.state.retuning import describe_change
+from sarathictl.state.shell_words import command_of
 from sarathictl.state.why_budget import explain_budget
 from sarathictl.state.why_request import explain_request
 from sarathictl.tui.ask import Ask
@@ -90,7 +91,9 @@ class Desk:
                 self.request(undo, Retuned, lambda done: self._say(f"undone: {describe_change(done)}"), "not undone")
 
         def ask(retuned: Retuned) -> None:
-            self._app.push_screen(ConfirmScreen(f"Undo the last change? It {describe_change(retuned)}."), act)
+            self._app.push_screen(
+                ConfirmScreen(f"Undo the last change? It {describe_change(retuned)}.", command_of(undo)), act
+            )
 
         self.request(msgspec.structs.replace(undo, dry_run=True), Retuned, ask, "not undone")
 
@@ -101,12 +104,14 @@ class Desk:
             return
         question = f"Cancel request {row.request_id}? It has {units.tokens(row.num_output_tokens)} so far."
 
+        op = Cancel(request_id=row.request_id)
+
         def act(is_sure: bool | None) -> None:
             if is_sure:
-                words = f"cancelled request {row.request_id}"
-                self.request(Cancel(request_id=row.request_id), Cancelled, lambda _: self._say(words), "not cancelled")
+                words = f"cancelled request {op.request_id}"
+                self.request(op, Cancelled, lambda _: self._say(words), "not cancelled")
 
-        self._app.push_screen(ConfirmScreen(question), act)
+        self._app.push_screen(ConfirmScreen(question, command_of(op)), act)
 
     def explain_budget(self) -> None:
         """Show why the budget is what it is."""

@@ -70,10 +70,13 @@ class StubDaemon:
 
     def publish(self, *records: StreamRecord) -> None:
         for record in records:
-            topic = _TOPICS.get(type(record), Topic.EVENT)
-            self._positions[topic] += 1
-            position = self._positions[topic].to_bytes(8, "big")
-            self._publisher.send_multipart([topic.encode(), position, encode(record)])
+            self.publish_bytes(_TOPICS.get(type(record), Topic.EVENT), encode(record))
+
+    def publish_bytes(self, topic: Topic, body: bytes) -> None:
+        """Send what need not be a record."""
+        self._positions[topic] += 1
+        position = self._positions[topic].to_bytes(8, "big")
+        self._publisher.send_multipart([topic.encode(), position, body])
 
     def lose(self, topic: Topic, num_records: int) -> None:
         """Count records as published without sending them."""

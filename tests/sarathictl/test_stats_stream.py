@@ -13,8 +13,9 @@ import pytest
 from sarathictl.client import stats_stream
 from sarathictl.client.endpoint import Endpoint
 from sarathictl.client.stats_stream import LinkState, StatsStream
+from sarathid.errors import ControlRefused
 from sarathid.paths import CONTROL_SOCKET
-from sarathid.protocol.control import ControlRequest, GetSnapshot, ListRequests, RequestList, Snapshot
+from sarathid.protocol.control import ControlRequest, ErrorCode, GetSnapshot, ListRequests, RequestList, Snapshot
 from sarathid.protocol.stats import Heartbeat, IterationStats, Topic
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_snapshot
 from tests.sarathictl.stub_daemon import StubDaemon
@@ -150,12 +151,49 @@ def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told(
     assert len(stream.drain()) == 4
 
 
-def test_a_daemon_that_hangs_is_silent_rather_than_gone(
+def test_a_silent_daemon_that_answers_nothing_is_frozen(
+    tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_stream, "SILENT_AFTER_S", 0.2)
+    monkeypatch.setattr(stats_stream, "ASK_SILENT_EVERY_S", 0.0)
+    monkeypatch.setattr(stats_stream, "ANSWER_TIMEOUT_S", 0.3)
+    is_thawed = threading.Event()
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
+        daemon.answers[ListRequests] = lambda op: is_thawed.wait(PATIENCE_S) and RequestList(requests=())
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.FROZEN)
+        is_thawed.set()
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
+
+
+def test_a_record_that_makes_no_sense_is_counted_and_the_rest_is_read(tmp_path: Path, listener: Listener) -> None:
+    with make_daemon(tmp_path) as daemon:
+        daemon.wait_for_subscriber()
+        listener.wait_for(lambda: listener.all_of(Snapshot) != [])
+        daemon.publish_bytes(Topic.EVENT, b"\xc1 no record")
+        (sent,) = iterations(1)
+        daemon.publish(sent)
+        listener.wait_for(lambda: listener.all_of(IterationStats) == [sent])
+        assert listener.stream.link.num_malformed == 1
+        assert listener.stream.link.state is LinkState.LIVE
+
+
+def test_a_daemon_of_another_version_is_told_apart_from_one_that_is_gone(tmp_path: Path, listener: Listener) -> None:
+    def refuse(op: GetSnapshot) -> Snapshot:
+        raise ControlRefused(ErrorCode.VERSION, "this daemon speaks version 2, not 1")
+
+    with StubDaemon(tmp_path, {GetSnapshot: refuse}):
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.FOREIGN)
+    assert "speaks version 2" in listener.stream.link.message
+
+
+def test_a_daemon_that_hangs_is_frozen_rather_than_gone(
     tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stats_stream, "ANSWER_TIMEOUT_S", 0.05)
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / CONTROL_SOCKET))
         listening.listen()
-        listener.wait_for(lambda: listener.stream.link.state is LinkState.SILENT)
+        listener.wait_for(lambda: listener.stream.link.state is LinkState.FROZEN)
     assert "did not answer" in listener.stream.link.message

@@ -7,14 +7,19 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.client.stats_stream import Link, LinkState
+from sarathictl.state.alerts import Alert
 from sarathictl.state.engine_view import EngineView, LatencyFigures
 from sarathictl.state.playhead import Transport
 from sarathictl.state.why_budget import budget_now_in_words
 from sarathictl.tui.renderables.line import Piece, as_many_as_fit, fit, line, spread
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import DaemonState
+from sarathid.protocol.roles import Role
 
 MAX_SPANS = 3
+FLASH_S = 5.0
+MIN_WIDTH_FOR_ROLE = 60
+_ROLES = {Role.READ: "VIEW", Role.INFER: "INFER", Role.OPERATE: "OPERATE", Role.ADMIN: "ADMIN"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +27,8 @@ class Watch:
     """How the engine is being watched: over which link, at which rate, and at which moment where that is not now.
 
     `paused_s` is the moment on hold while others go on, `saved_s` for how long records have been saved to a file, both
-    None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch.
+    None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch. `role` is what may be done
+    from here, None while the daemon has not said; `alerts` are what is above its threshold now.
     """
 
     link: Link
@@ -32,11 +38,20 @@ class Watch:
     paused_s: float | None = None
     transport: Transport | None = None
     saved_s: float | None = None
+    role: Role | None = None
+    alerts: tuple[Alert, ...] = ()
 
 
 def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
     """Return the first line: model, device, budget and policy at the left, the link at the right."""
-    right = line([(" ", look.plain), *_badges(view, watch, look), (f"  {_clock(watch)} ", look.faint)])
+    right = line(
+        [
+            (" ", look.plain),
+            *_badges(view, watch, look),
+            (f"  {_clock(watch)} ", look.faint),
+            *_role(watch, width, look),
+        ]
+    )
     left = as_many_as_fit(list(_identity(view, look)), width - right.cell_len)
     return spread(left, right, width)
 
@@ -45,11 +60,27 @@ def draw_targets(view: EngineView, watch: Watch, width: int, look: Look) -> Text
     """Return the second line: TBT by span and TTFT against their targets, or why the link is not live."""
     if watch.link.message:
         return fit(line([(f" {watch.link.message}", look.over)]), width)
+    alert = _alert(watch, look)
     for num_spans in range(MAX_SPANS, 0, -1):
         text = _targets(view, view.tbt[:num_spans], look)
-        if text.cell_len <= width:
+        if text.cell_len + alert.cell_len <= width:
             break
-    return spread(text, Text(), width)
+    return spread(text, alert, width)
+
+
+def _alert(watch: Watch, look: Look) -> Text:
+    """Return what is above its threshold; it flashes while it is new."""
+    if not watch.alerts:
+        return Text()
+    newest = max(watch.alerts, key=lambda alert: alert.time_s)
+    is_lit = watch.now_s - newest.time_s > FLASH_S or int(watch.now_s * 2.0) % 2 == 0
+    others = f" +{len(watch.alerts) - 1}" if len(watch.alerts) > 1 else ""
+    return line([(f" ! {newest.words}{others} ", look.alarm if is_lit else look.over)])
+
+
+def _role(watch: Watch, width: int, look: Look) -> Iterator[Piece]:
+    if watch.role is not None and width >= MIN_WIDTH_FOR_ROLE:
+        yield f"{_ROLES[watch.role]} ", look.strong if watch.role.includes(Role.OPERATE) else look.faint
 
 
 def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Text:
@@ -79,6 +110,8 @@ def _identity(view: EngineView, look: Look) -> Iterator[Text]:
 
 
 def _badges(view: EngineView, watch: Watch, look: Look) -> Iterator[Piece]:
+    if watch.link.num_malformed:
+        yield f"{watch.link.num_malformed} malformed  ", look.over
     if watch.link.num_missed:
         yield f"{watch.link.num_missed} missed  ", look.over
     if watch.saved_s is not None:
@@ -94,6 +127,10 @@ def _link_badge(view: EngineView, watch: Watch, look: Look) -> Piece:
     match watch.link.state:
         case LinkState.DOWN:
             return f" ✘ DISCONNECTED {since}, trying again ", look.alarm
+        case LinkState.FOREIGN:
+            return " ≠ OTHER VERSION ", look.alarm
+        case LinkState.FROZEN:
+            return f" ▪ FROZEN {since} ", look.alarm
         case LinkState.SILENT:
             return f" ◌ STALE {since} ", look.notice
         case LinkState.RECORDED:

@@ -8,25 +8,32 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from sarathictl.tui.messages import CommandAsked
+
 
 class ConfirmScreen(ModalScreen[bool]):
-    """Ends with True only when `y` is pressed."""
+    """Ends with True only when `y` is pressed; `command` does the same from a shell."""
 
     CSS_PATH = "dialog.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "yes"),
         Binding("n,escape,enter,q", "answer(False)", "no"),
+        Binding("ctrl+y", "copy", "copy as command"),
     ]
 
-    def __init__(self, question: str) -> None:
+    def __init__(self, question: str, command: str) -> None:
         super().__init__()
         self._question = question
+        self._command = command
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog") as dialog:
             dialog.border_title = "SURE?"
-            dialog.border_subtitle = "y yes · n no"
+            dialog.border_subtitle = "y yes · n no · ^y copies the command"
             yield Static(self._question, markup=False)
+
+    def action_copy(self) -> None:
+        self.post_message(CommandAsked(self._command))
 
     def action_answer(self, is_yes: bool) -> None:
         self.dismiss(is_yes)

@@ -10,6 +10,7 @@ class EventsScreen(ViewScreen):
     """Shows changes, stalls, overloads, preemptions, failures and the engine's life as one list."""
 
     CSS_PATH = "lists.tcss"
+    command = "events"
     AUTO_FOCUS = "#happenings"
 
     def __init__(self) -> None:

@@ -31,10 +31,15 @@ class ExplainScreen(ModalScreen[bool]):
         self._stall = stall
         self._look = look
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the fix from who may not change anything."""
+        return parameters != (True,) or self.app.check_action("retune", ("budget",))
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="dialog") as dialog:
             dialog.border_title = f"WHY  iteration {self._stall.iteration}"
-            dialog.border_subtitle = "f prevents it · esc closes"
+            fix = "f prevents it · " if self.check_action("dismiss", (True,)) else ""
+            dialog.border_subtitle = f"{fix}esc closes"
             width = min(WIDTH, self.app.size.width - 6)
             lines = draw_explanation(self._stall, width, self._look)
             yield Static(Text("\n").join(map(in_ascii, lines) if self._look.is_ascii else lines))

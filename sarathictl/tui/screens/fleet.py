@@ -15,6 +15,7 @@ class FleetScreen(ViewScreen):
     """Compares daemons, and shows the KV cache and the pipeline of the one that is watched."""
 
     CSS_PATH = "lists.tcss"
+    command = "fleet"
     shows_fleet = True
 
     def __init__(self) -> None:

@@ -27,6 +27,7 @@ b p o    change token budget, policy, latency targets
 k u      keep the newest change, undo it
 K        cancel the marked request
 + -      frames a second      t  theme      e  save as SVG
+y        copy the command that prints this screen; ^y in a dialog
 q        quit
 
 █ decode, always at the bottom: decodes go first

@@ -11,6 +11,7 @@ class LatencyScreen(ViewScreen):
     """Shows what a percentile alone hides: where the samples lie."""
 
     CSS_PATH = "lists.tcss"
+    command = "latency"
 
     def __init__(self) -> None:
         self._tbt = TBTPanel(id="tbt")

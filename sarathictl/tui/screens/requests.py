@@ -41,6 +41,10 @@ class RequestsScreen(ViewScreen):
         yield self.change
 
     @property
+    def command(self) -> str:  # type: ignore[override]  # what the others always are, this one is at the moment
+        return self._table.order.command
+
+    @property
     def marked_request(self) -> RequestRow | None:
         return self._table.marked
 

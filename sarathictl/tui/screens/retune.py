@@ -13,7 +13,9 @@ from textual.worker import get_current_worker
 
 from sarathictl.state.change_form import ChangeForm, Terms, candidate_of_change
 from sarathictl.state.retuning import describe_change
+from sarathictl.state.shell_words import command_of
 from sarathictl.tui.ask import Ask
+from sarathictl.tui.messages import CommandAsked
 from sarathictl.tui.renderables.line import ascii_only
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.widgets.forecast import ForecastTable
@@ -33,7 +35,10 @@ class RetuneScreen(ModalScreen[str | None]):
     """
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "close"),
+        Binding("ctrl+y", "copy", "copy as command", priority=True),
+    ]
 
     def __init__(self, form: ChangeForm, ask: Ask, ask_plan: Ask, look: Look) -> None:
         super().__init__()
@@ -52,7 +57,9 @@ class RetuneScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="dialog", can_focus=False) as dialog:
             dialog.border_title = self._form.title
-            dialog.border_subtitle = self._written("enter applies · tab next field · esc closes")
+            dialog.border_subtitle = self._written(
+                "enter applies · tab next field · ^y copies the command · esc closes"
+            )
             yield Label(self._written(self._form.facts), markup=False)
             with Grid(id="fields"):
                 yield from (Label("new"), self._value, self._note)
@@ -77,16 +84,25 @@ class RetuneScreen(ModalScreen[str | None]):
         self._note.update(self._written(words or (_STEP_KEYS if self._form.step else "")))
 
     def on_input_submitted(self) -> None:
+        asked = self._asked()
+        if asked is not None:
+            self._say("sent")
+            predicted = self._forecast.figures_of(candidate_of_change(asked))
+            self._send(msgspec.structs.replace(asked, predicted=predicted))
+
+    def action_copy(self) -> None:
+        asked = self._asked()
+        if asked is not None:
+            self.post_message(CommandAsked(command_of(asked)))
+
+    def _asked(self) -> ChangeRequest | None:
+        """Return the change that the fields ask for, or say why they ask for none."""
         terms = Terms(confirm=self._confirm.value, guard=self._guard.value, reason=self._reason.value)
         try:
-            op = self._form.read(self._value.value)
-            asked = terms.put_on(op, self._form.revision)
+            return terms.put_on(self._form.read(self._value.value), self._form.revision)
         except ConfigError as error:
             self._say(str(error))
-            return
-        self._say("sent")
-        predicted = self._forecast.figures_of(candidate_of_change(op))
-        self._send(msgspec.structs.replace(asked, predicted=predicted))
+            return None
 
     def see_revision(self, revision: int) -> None:
         """Take note that the stream has shown this revision in force."""

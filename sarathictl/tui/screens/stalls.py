@@ -12,6 +12,7 @@ class StallsScreen(ViewScreen):
     """Explains the marked stall at all sizes, the newest until one is marked."""
 
     CSS_PATH = "lists.tcss"
+    command = "stalls"
     AUTO_FOCUS = "#feed"
 
     def __init__(self) -> None:

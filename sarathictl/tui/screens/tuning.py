@@ -14,6 +14,7 @@ class TuningScreen(ViewScreen):
     """Marks the newest revision until somebody marks another."""
 
     CSS_PATH = "lists.tcss"
+    command = "history"
     AUTO_FOCUS = "#revisions"
     shows_audit = True
 

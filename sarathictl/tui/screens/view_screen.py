@@ -24,10 +24,14 @@ FIGURES_EVERY_S = 1.0
 
 
 class ViewScreen(Screen[None]):
-    """Shows views as they come: what moves at every one, figures once a second so that digits can be read."""
+    """Shows views as they come: what moves at every one, figures once a second so that digits can be read.
+
+    `command` is the command, without the program's name, that prints the same.
+    """
 
     shows_audit = False
     shows_fleet = False
+    command = "top"
 
     def __init__(self, *, moving: Sequence[Panel] = (), figures: Sequence[Panel] = ()) -> None:
         super().__init__()

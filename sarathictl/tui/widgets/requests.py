@@ -49,6 +49,11 @@ class RequestsPanel(Panel, can_focus=True):
         """The marked request, None when none is marked or it has ended."""
         return next((row for row in self._rows if row.request_id == self._marked_id), None)
 
+    @property
+    def order(self) -> RequestOrder:
+        """Which requests are shown, and in which order."""
+        return self._order
+
     def mark_one(self) -> None:
         """Mark the first request unless one is marked."""
         if self.marked is None and self._rows:

@@ -61,6 +61,10 @@ class StallsPanel(Panel, can_focus=True):
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         return draw_stalls(view, self._index(view), width, height, look, watch.wall_offset_s)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the fix from who may not change anything."""
+        return action != "fix" or self.app.check_action("retune", ("budget",))
+
     def action_move(self, step: int) -> None:
         if self.view is None or not self.view.stalls:
             return

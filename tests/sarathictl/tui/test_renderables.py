@@ -95,10 +95,16 @@ def test_live_paused_stale_and_disconnected_each_look_different() -> None:
     watches = [make_watch(view, state) for state in LinkState] + [make_watch(view, paused_s=view.now_s - 2.0)]
     headers = [draw_header(view, watch, 120, PLAIN_LOOK).plain for watch in watches]
     assert len(set(headers)) == len(headers)
-    assert [word for word in ("LIVE", "STALE", "DISCONNECTED", "PAUSED") if any(word in line for line in headers)] == [
+    assert [
+        word
+        for word in ("LIVE", "STALE", "FROZEN", "DISCONNECTED", "OTHER VERSION", "PAUSED")
+        if any(word in line for line in headers)
+    ] == [
         "LIVE",
         "STALE",
+        "FROZEN",
         "DISCONNECTED",
+        "OTHER VERSION",
         "PAUSED",
     ]
 

@@ -54,7 +54,7 @@ async def test_a_screen_over_a_live_engine(tmp_path: Path, screen: str, width: i
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-@pytest.mark.parametrize("state", [LinkState.DOWN, LinkState.SILENT])
+@pytest.mark.parametrize("state", [LinkState.DOWN, LinkState.SILENT, LinkState.FROZEN, LinkState.FOREIGN])
 async def test_the_live_screen_over_a_lost_engine(tmp_path: Path, state: LinkState, width: int, height: int) -> None:
     bench = Bench(tmp_path)
     bench.source.link = Link(state, bench.clock.now_s() - 5.0, f"the daemon is {state}")
