@@ -27,8 +27,8 @@ class Watch:
     """How the engine is being watched: over which link, at which rate, and at which moment where that is not now.
 
     `paused_s` is the moment on hold while others go on, `saved_s` for how long records have been saved to a file, both
-    None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch. `role` is what may be done
-    from here, None while the daemon has not said; `alerts` are what is above its threshold now.
+    None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch. `role` is what
+    may be done from here, None while the daemon has not said; `alerts` are what is above its threshold now.
     """
 
     link: Link
