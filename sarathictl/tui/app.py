@@ -241,6 +241,7 @@ class ConsoleApp(App[None]):
                 self._end_file(self._saving)
         except (ConfigError, OSError) as error:
             self.notify(f"not recorded: {error}", severity="error", markup=False)
+        self._show()
 
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
