@@ -7,6 +7,7 @@ import torch
 from sarathi_kernels.sampling import DrawKernel
 from torch import Tensor
 
+from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.sampler import sample
 from sarathid.protocol.logprobs import LEAST_LOGPROB, PromptLogprobs, TokenLogprobs
 from sarathid.scheduler.batch import Drawn, PromptTargets, SamplingInput, ScheduledSequence
@@ -14,13 +15,25 @@ from sarathid.scheduler.batch import Drawn, PromptTargets, SamplingInput, Schedu
 _ROWS_AT_A_TIME = 64  # of a vocabulary of 128 k: 32 MiB of logits
 
 
-def draw(logits: Tensor, inputs: Sequence[SamplingInput], draw_kernel: DrawKernel | None = None) -> Drawn:
-    """Return what `sample` draws from `logits` [num_rows, vocab_size] float32, and how likely it was where asked."""
+def draw(
+    logits: Tensor,
+    inputs: Sequence[SamplingInput],
+    draw_kernel: DrawKernel | None = None,
+    grammars: GrammarMasks | None = None,
+) -> Drawn:
+    """Return what `sample` draws from `logits` [num_rows, vocab_size] float32, and how likely it was where asked.
+
+    Requests with a grammar are kept to it by `grammars`.
+    """
     asking = [row for row, request in enumerate(inputs) if request.params.logprobs is not None]
-    if not asking:
-        return Drawn(sample(logits, inputs, draw_kernel))
-    logprobs = logits[asking].log_softmax(dim=1)  # before sampling edits the logits
+    logprobs = logits[asking].log_softmax(dim=1) if asking else None  # before anything edits the logits
+    for row, request in zip(logits, inputs, strict=True):
+        if request.params.grammar is not None:
+            assert grammars is not None, "a grammar comes from the tokenizer that it is followed with"
+            grammars.forbid(row, request)
     token_ids = sample(logits, inputs, draw_kernel)
+    if logprobs is None:
+        return Drawn(token_ids)
     wanted = [inputs[row].params.logprobs or 0 for row in asking]
     scored = dict(zip(asking, _score(logprobs, [token_ids[row] or 0 for row in asking], wanted), strict=True))
     return Drawn(

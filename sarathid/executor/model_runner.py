@@ -5,6 +5,7 @@ import torch
 from sarathi_kernels.select import Kernels
 from torch import Tensor
 
+from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.input_batch import InputBatch, build_input_batch
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.logprobs import draw, score_prompts
@@ -15,11 +16,19 @@ from sarathid.scheduler.batch import Drawn, ScheduledBatch
 class ModelRunner:
     """A share of a model with its KV cache and its kernels."""
 
-    def __init__(self, model: Decoder, storage: KVStorage, kernels: Kernels, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: Decoder,
+        storage: KVStorage,
+        kernels: Kernels,
+        device: torch.device,
+        grammars: GrammarMasks | None = None,
+    ) -> None:
         self._model = model
         self._storage = storage
         self._kernels = kernels
         self._device = device
+        self._grammars = grammars
 
     @property
     def num_cache_bytes(self) -> int:
@@ -61,5 +70,5 @@ class ModelRunner:
         """
         prompt_logprobs = score_prompts(inputs.sequences, hidden, self._model.logits)
         logits = self._model.logits(hidden[inputs.sample_rows]) if inputs.sampling else None
-        drawn = Drawn() if logits is None else draw(logits, inputs.sampling, self._kernels.draw)
+        drawn = Drawn() if logits is None else draw(logits, inputs.sampling, self._kernels.draw, self._grammars)
         return msgspec.structs.replace(drawn, prompt_logprobs=prompt_logprobs) if prompt_logprobs else drawn

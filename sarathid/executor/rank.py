@@ -7,7 +7,8 @@ from sarathi_kernels.quantized import Quantization
 from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
 
 from sarathid.config import EngineConfig
-from sarathid.errors import ConfigError
+from sarathid.errors import ConfigError, ModelRefused
+from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.layout import Layout
 from sarathid.executor.load_progress import LoadProgress
@@ -93,7 +94,17 @@ class Rank:
             source, names = open_weights(self._files), checkpoint_names(self.share.config)
             load_weights(model.checkpoint_tensors(), source, num_threads, progress, names)
         storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, placement.dtype)
-        return ModelRunner(model, storage, kernels, placement.device)
+        return ModelRunner(model, storage, kernels, placement.device, self._grammars())
+
+    def _grammars(self) -> GrammarMasks | None:
+        """Return what keeps answers to their grammars, on the rank that draws their tokens, where words are known."""
+        if not (self.share.has_head and self.share.is_first_part):
+            return None
+        try:
+            tokenizer = self._files.tokenizer
+        except ModelRefused:
+            return None
+        return GrammarMasks(tokenizer, self.share.config.vocab_size, self.share.config.eos_token_ids)
 
     def notes(self, plan: KVPlan) -> tuple[str, ...]:
         """Return what an operator should know of what was decided."""

@@ -14,6 +14,7 @@ Penalty: TypeAlias = Annotated[float, Meta(ge=-2.0, le=2.0)]
 
 MAX_LOGIT_BIASES = 1024
 MAX_STOP_TOKENS = 64
+MAX_GRAMMAR_BYTES = 256 << 10
 MIN_TEMPERATURE = 1e-5  # logits divided by less may overflow
 
 
@@ -44,7 +45,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     `frequency_penalty` subtract as OpenAI's API defines, over the output. Stop strings are not the
     engine's business: the server finds them in the text. Behind fewer than `min_tokens` neither the end of the sequence
     nor a stop token is drawn. With `logprobs` it is told of each token how likely it and so many others were; with
-    `prompt_logprobs`, of each token of the prompt but the first.
+    `prompt_logprobs`, of each token of the prompt but the first. A `grammar`, in llguidance's form, says which tokens
+    may follow which.
     """
 
     max_tokens: Annotated[int, Meta(ge=1)] | None = None
@@ -62,6 +64,7 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     min_tokens: Annotated[int, Meta(ge=0, le=2**31)] = 0
     logprobs: NumLogprobs | None = None
     prompt_logprobs: NumLogprobs | None = None
+    grammar: Annotated[str, Meta(max_length=MAX_GRAMMAR_BYTES)] | None = None
 
     @property
     def is_greedy(self) -> bool:
@@ -71,7 +74,8 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def needs_history(self) -> bool:
         """Whether drawing a token looks at the tokens before it."""
-        return self.repetition_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+        has_penalties = self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
+        return self.repetition_penalty != 1.0 or has_penalties or self.grammar is not None
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,13 +10,14 @@ from sarathid.protocol.requests import SamplingParams
 
 
 class SamplingInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How a row's next token is drawn: token `num_output_tokens` of its output.
+    """How a row's next token is drawn: token `num_output_tokens` of the output of `request_id`.
 
     The histories are empty unless `params.needs_history`; the banned tokens are not drawn.
     """
 
     params: SamplingParams
     num_output_tokens: int
+    request_id: int = 0
     banned_token_ids: tuple[int, ...] = ()
     prompt_token_ids: tuple[int, ...] = ()
     output_token_ids: tuple[int, ...] = ()

@@ -155,10 +155,16 @@ class Sequence:
         params, num_output_tokens = self.request.sampling, len(self.token_ids) - self.num_prompt_tokens
         banned_token_ids = tuple(self.end_token_ids) if num_output_tokens < params.min_tokens else ()
         if not self.needs_history:
-            return SamplingInput(params=params, num_output_tokens=num_output_tokens, banned_token_ids=banned_token_ids)
+            return SamplingInput(
+                params=params,
+                num_output_tokens=num_output_tokens,
+                request_id=self.request_id,
+                banned_token_ids=banned_token_ids,
+            )
         return SamplingInput(
             params=params,
             num_output_tokens=num_output_tokens,
+            request_id=self.request_id,
             banned_token_ids=banned_token_ids,
             prompt_token_ids=self.request.prompt_token_ids,
             output_token_ids=tuple(self.token_ids[self.num_prompt_tokens :]),

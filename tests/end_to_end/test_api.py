@@ -45,6 +45,30 @@ def test_openais_client_chats_whole_and_streamed_alike(daemon: RunningDaemon) ->
     assert events[-1].usage.total_tokens == whole.usage.total_tokens
 
 
+def test_an_answer_has_the_form_that_was_asked_for(daemon: RunningDaemon) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"capital": {"enum": ["Paris", "London"]}, "people": {"type": "integer", "maximum": 99999999}},
+        "required": ["capital", "people"],
+        "additionalProperties": False,
+    }
+    form: Any = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
+    with daemon.openai() as client:
+        answer = client.chat.completions.create(
+            model=MODEL,
+            messages=[{"role": "user", "content": "What is the capital of France?"}],
+            response_format=form,
+            temperature=0,
+            max_tokens=40,
+        ).choices[0]
+
+    found = json.loads(answer.message.content or "")
+    assert set(found) == {"capital", "people"}
+    assert found["capital"] in ("Paris", "London")
+    assert isinstance(found["people"], int)
+    assert answer.finish_reason == "stop"
+
+
 def test_a_text_is_scored_as_its_own_continuation(daemon: RunningDaemon) -> None:
     asked: dict[str, Any] = {"model": MODEL, "temperature": 0, "logprobs": 2}
     with daemon.openai() as client:

@@ -30,6 +30,7 @@ from sarathid.server.generation import Generation
 from sarathid.server.openai.doorkeeper import Doorkeeper
 from sarathid.server.openai.errors import EXCEPTION_HANDLERS, no_room, unavailable
 from sarathid.server.openai.gate import Gate
+from sarathid.server.openai.grammars import Grammars
 from sarathid.server.openai.openapi import openapi_document
 from sarathid.server.openai.reply import ChatFormat, CompletionFormat, ReplyFormat, ReplyHead
 from sarathid.server.openai.request_id import RequestIdMiddleware
@@ -80,6 +81,7 @@ class OpenAIServer:
         self._render_metrics = render_metrics
         self._clock = clock
         self._seeds = seeds
+        self._grammars = Grammars()
         self._created = int(time.time())
 
     def app(self) -> Starlette:
@@ -111,7 +113,7 @@ class OpenAIServer:
         reply_format = CompletionFormat(
             self._head("cmpl", request, body), self._tokenizer.words, self._tokenizer.decode, echoes=body.echo
         )
-        return self._reply(request, body, prompts, reply_format)
+        return await self._reply(request, body, prompts, reply_format)
 
     async def chat_completions(self, request: Request) -> Response:
         """Answer in a conversation."""
@@ -119,7 +121,7 @@ class OpenAIServer:
         self._check_model(body.model)
         prompt = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
         head = self._head("chatcmpl", request, body)
-        return self._reply(request, body, [prompt], ChatFormat(head, self._tokenizer.words))
+        return await self._reply(request, body, [prompt], ChatFormat(head, self._tokenizer.words))
 
     async def tokenize(self, request: Request) -> Response:
         """Return the tokens of a text or of a conversation."""
@@ -196,24 +198,25 @@ class OpenAIServer:
             tells_logprobs=body.num_top_logprobs is not None,
         )
 
-    def _reply(
+    async def _reply(
         self, request: Request, body: SamplingFields, prompts: Sequence[tuple[int, ...]], reply_format: ReplyFormat
     ) -> Response:
         if len(prompts) * body.n > MAX_PROMPTS:
             raise RequestRefused(f"a request may ask for {MAX_PROMPTS} answers; ask for fewer", "n")
         seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
-        answers = Answers([partial(self._start, request, body, prompt, seed) for prompt in prompts], body.n)
+        params = sampling_params(body, seed, await self._grammars.of(body.response_format))
+        answers = Answers([partial(self._start, request, body, params, prompt) for prompt in prompts], body.n)
         if body.stream:
             return StreamedReply(answers, reply_format, self._clock, includes_usage=body.includes_usage)
         return WholeReply(answers, reply_format)
 
     def _start(
-        self, request: Request, body: SamplingFields, prompt: tuple[int, ...], seed: int, number: int
+        self, request: Request, body: SamplingFields, params: SamplingParams, prompt: tuple[int, ...], number: int
     ) -> Generation:
         """Have answer `number` to a prompt generated; raises `QueueFull` or `RequestRefused`."""
         stream = self._engine.submit(
             prompt,
-            sampling_params(body, (seed + number) & MAX_SEED),
+            msgspec.structs.replace(params, seed=(params.seed + number) & MAX_SEED),
             client=client_label(request, body.user),
             cache_salt=cache_salt(request, body.cache_salt),
             timeout_s=body.timeout,
@@ -232,7 +235,7 @@ def json_reply(reply: Any) -> Response:
     return Response(msgspec.json.encode(reply), media_type="application/json")
 
 
-def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
+def sampling_params(body: SamplingFields, seed: int, grammar: str | None = None) -> SamplingParams:
     """Return how the request's tokens are drawn."""
     return SamplingParams(
         max_tokens=body.token_limit if body.token_limit != 0 else 1,
@@ -250,6 +253,7 @@ def sampling_params(body: SamplingFields, seed: int) -> SamplingParams:
         min_tokens=body.min_tokens,
         logprobs=body.num_top_logprobs,
         prompt_logprobs=body.num_prompt_logprobs,
+        grammar=grammar,
     )
 
 

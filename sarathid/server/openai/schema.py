@@ -37,7 +37,6 @@ NEUTRAL_VALUES: dict[str, Any] = {
     "parallel_tool_calls": True,
     "prediction": None,
     "reasoning_effort": None,
-    "response_format": {"type": "text"},
     "service_tier": "auto",
     "store": False,
     "suffix": "",
@@ -49,6 +48,32 @@ NEUTRAL_VALUES: dict[str, Any] = {
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     include_usage: bool = False
+
+
+class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
+    """Any text."""
+
+
+class JSONObjectFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="json_object"):
+    """One JSON object."""
+
+
+class JSONSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A schema, always followed strictly; its name and description say nothing to the model."""
+
+    name: Annotated[str, Meta(max_length=64)]
+    schema: dict[str, Any] = {}
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JSONSchemaFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="json_schema"):
+    """One JSON value that a schema describes."""
+
+    json_schema: JSONSchema
+
+
+ResponseFormat: TypeAlias = TextFormat | JSONObjectFormat | JSONSchemaFormat
 
 
 class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +94,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dict[TokenId, Annotated[float, Meta(ge=-100.0, le=100.0)]], Meta(max_length=MAX_LOGIT_BIASES)
     ] = {}
     user: Annotated[str, Meta(max_length=256)] = ""
+    response_format: ResponseFormat | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_p: Probability = 0.0
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=10.0)] = 1.0

@@ -464,3 +464,21 @@ def test_texts_and_tokens_are_told_of_each_other(tmp_path: Path) -> None:
             assert_refused(await post("/tokenize", json=body), 400, "prompt")
 
     with_api(tmp_path, use)
+
+
+def test_a_form_that_cannot_be_followed_is_refused(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        async def ask(form: dict[str, Any]) -> httpx.Response:
+            body = {"messages": CHAT, "max_tokens": 2, "response_format": form}
+            return await api.http.post("/v1/chat/completions", json=body)
+
+        def schema(value: Any) -> dict[str, Any]:
+            return {"type": "json_schema", "json_schema": {"name": "x", "schema": value}}
+
+        assert_refused(await ask(schema({"type": "nothing"})), 400, "response_format")
+        assert_refused(await ask(schema({"enum": ["x" * 70_000]})), 400, "response_format")
+        assert_refused(await ask({"type": "yaml"}), 400, "response_format.type")
+        for form in ({"type": "text"}, {"type": "json_object"}, schema({"type": "object"})):
+            assert (await ask(form)).status_code == 200
+
+    with_api(tmp_path, use)

@@ -50,7 +50,7 @@ def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing()
     ("fields", "param"),
     [
         ({"tools": [{}]}, "tools"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"response_format": {"type": "json_object", "schema": {}}}, "response_format"),
         ({"frobnicate": 1}, "frobnicate"),
         ({"temperature": 3}, "temperature"),
         ({"top_p": 0}, "top_p"),
