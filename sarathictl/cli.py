@@ -39,7 +39,7 @@ COMMANDS = {
     "history": "List the changes of the settings since the daemon started.",
     "audit": "Print the audit log: who changed what, why, and what came of it.",
     "record": "Save the iteration log to a file: what was, or from now on.",
-    "replay": "Show a recording as it happened.",
+    "replay": "Play a recording as it happened.",
     "cancel": "End requests now.",
     "drain": "Take nothing new, finish what runs, then stop the daemon.",
     "generate": "Complete a prompt, streaming the text.",

@@ -30,7 +30,7 @@ def record(
     for_: Annotated[str | None, typer.Option("--for", metavar="DURATION", help="Record so long [until ^C].")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Save the iteration log: what happened, as `replay` shows it and `export` turns it into other forms.
+    """Save the iteration log to a file: what was, or from now on.
 
     With --last it comes from the daemon's own recorder, even from a daemon that is gone; else it begins now. No
     prompt and no answer is in it.

@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sarathid.errors import RequestRefused
@@ -122,7 +122,7 @@ _JSON = st.recursive(
 _FIELDS = (*CompletionRequest.__struct_fields__, *NEUTRAL_VALUES)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])  # a busy machine draws its first one slowly
 @given(st.dictionaries(st.sampled_from(_FIELDS), _JSON, max_size=4))
 def test_any_json_object_is_a_request_or_refused(fields: dict[str, Any]) -> None:
     with contextlib.suppress(RequestRefused):
