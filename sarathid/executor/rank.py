@@ -100,11 +100,11 @@ class Rank:
         """Return what keeps answers to their grammars, on the rank that draws their tokens, where words are known."""
         if not (self.share.has_head and self.share.is_first_part):
             return None
+        config = self.share.config
         try:
-            tokenizer = self._files.tokenizer
-        except ModelRefused:
+            return GrammarMasks(self._files.tokenizer, config.vocab_size, config.eos_token_ids)
+        except (ModelRefused, ValueError):  # there is no tokenizer, or one of a kind that llguidance does not know
             return None
-        return GrammarMasks(tokenizer, self.share.config.vocab_size, self.share.config.eos_token_ids)
 
     def notes(self, plan: KVPlan) -> tuple[str, ...]:
         """Return what an operator should know of what was decided."""

@@ -119,7 +119,7 @@ def test_greedy_text_is_that_of_transformers_without_batch_mates_and_under_anoth
 
 def test_greedy_text_is_that_of_transformers_through_preemption_and_odd_blocks(judge: Judge, tmp_path: Path) -> None:
     with serving(
-        tmp_path / "run", "--block-size", "7", "--kv-memory", "40MiB", "--budget", "200", "--max-model-len", "600"
+        tmp_path / "run", "--block-size", "7", "--kv-memory", "30MiB", "--budget", "200", "--max-model-len", "600"
     ) as daemon:
         judge.check(complete_all(daemon, make_prompts()))
         snapshot = daemon.ask(GetSnapshot(num_iterations=4096), Snapshot)

@@ -31,7 +31,7 @@ def test_a_daemon_replays_its_own_load_and_notes_a_forecast(tmp_path: Path) -> N
     assert planned.observed.tbt_p50_s is not None and planned.replayed.tbt_p50_s is not None
     assert 0.5 < planned.replayed.tbt_p50_s / planned.observed.tbt_p50_s < 2.0
     assert abs(planned.replayed.tokens_per_s / planned.observed.tokens_per_s - 1.0) < 0.05
-    assert large.tbt_p99_s is not None and small.tbt_p99_s is not None
-    assert small.tbt_p99_s < large.tbt_p99_s
+    assert large.ttft_p99_s is not None and small.ttft_p99_s is not None
+    assert large.ttft_p99_s < small.ttft_p99_s
     (changed,) = [entry.revision for entry in trail.entries if entry.event is AuditEvent.CHANGED]
     assert changed.predicted == small
