@@ -1,4 +1,4 @@
-"""A model's own chat template, rendered where it can neither run code nor change anything."""
+"""A model's own chat template, rendered where it can do no harm."""
 
 import datetime
 import json
@@ -7,9 +7,9 @@ from typing import Any, NoReturn
 
 import jinja2
 from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sarathid.errors import ModelRefused, RequestRefused
+from sarathid.server.bounded_template import BoundedEnvironment, TemplateBoundPassed
 
 
 class ChatTemplate:
@@ -20,10 +20,11 @@ class ChatTemplate:
 
         Raises `ModelRefused` when it is not a template.
         """
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        environment = BoundedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
+        self._environment = environment
         self._special_tokens = dict(special_tokens)
         try:
             self._template = environment.from_string(source)
@@ -33,20 +34,30 @@ class ChatTemplate:
     def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return the prompt of a conversation, ending where the assistant is to speak.
 
-        Raises `RequestRefused` when the template refuses the conversation.
+        Raises `RequestRefused` when the template refuses the conversation or fails at it, with no words but the
+        template's own: others might tell of this process.
         """
+        fields = {"messages": messages, "add_generation_prompt": True, **self._special_tokens}
         try:
-            return self._template.render(messages=messages, add_generation_prompt=True, **self._special_tokens)
-        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+            return self._environment.within_bounds(lambda: self._template.render(fields))
+        except (_TemplateRefusal, TemplateBoundPassed) as error:
             raise RequestRefused(f"the model's chat template refuses these messages: {error}", "messages") from error
+        except Exception as error:  # a template may fail in any way that Python can
+            raise RequestRefused(
+                f"the model's chat template fails at these messages: {type(error).__name__}", "messages"
+            ) from error
 
 
 def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
 
 
+class _TemplateRefusal(jinja2.TemplateError):
+    """What a template says itself."""
+
+
 def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+    raise _TemplateRefusal(message)
 
 
 def _strftime_now(pattern: str) -> str:

@@ -34,6 +34,50 @@ def test_a_template_cannot_leave_its_sandbox(source: str) -> None:
         ChatTemplate(source, {}).render([])
 
 
+_DOUBLED = "{%% set ns = namespace(x='%s') %%}{%% for i in range(60) %%}{%% set ns.x = %s %%}{%% endfor %%}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}",
+        "{% for i in range(9) recursive %}{{ loop(range(9)) if loop.depth < 30 }}{% endfor %}",
+        "{{ 'x' * 99999999999 }}",
+        "{{ [1] * 99999999999 }}",
+        "{{ 9 ** 99999999 }}",
+        "{{ '%99999999d' % 1 }}",
+        _DOUBLED % ("xy", "ns.x ~ ns.x"),
+        _DOUBLED % ("xy", "ns.x + ns.x"),
+        "{% set x = 'x' * 1000000 %}{% for i in range(99999) %}{{ x }}{% endfor %}",
+        "{% set x = 'x' * 1000000 %}{% set y %}{% for i in range(99999) %}{{ x }}{% endfor %}{% endset %}",
+    ],
+)
+def test_a_template_has_its_time_and_room_and_no_more(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr("sarathid.server.bounded_template.MAX_SECONDS", 0.2)
+    with pytest.raises(RequestRefused, match="refuses these messages: it "):
+        ChatTemplate(source, {}).render([])
+
+
+@pytest.mark.parametrize("source", ["{{ 1 / 0 }}", "{{ messages.append }}{{ messages.append(1) }}", "{{ x.y.z }}"])
+def test_a_failure_tells_its_kind_and_nothing_of_the_process(source: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        ChatTemplate(source, {}).render([])
+
+    assert str(refused.value).startswith("the model's chat template fails at these messages: ")
+    assert "0x" not in str(refused.value)
+
+
+def test_what_templates_usually_do_is_as_it_was() -> None:
+    source = (
+        "{%- set ns = namespace(n=0) -%}{%- for m in messages -%}{%- set ns.n = ns.n + loop.index * 2 -%}"
+        "{{ '<' + m.role ~ '>' ~ ns.n ~ (m.content | trim) }}{%- endfor -%}{{ ns.n % 4 }}"
+    )
+    messages = [{"role": "user", "content": " a "}, {"role": "assistant", "content": "b"}]
+
+    assert ChatTemplate(source, {}).render(messages) == "<user>2a<assistant>6b2"
+
+
 def test_what_is_not_a_template_is_refused_with_the_model() -> None:
     with pytest.raises(ModelRefused, match="chat template"):
         ChatTemplate("{% for", {})
