@@ -24,9 +24,15 @@ DECIDING_MODULES = (
     "sarathid.capacity",
     "sarathid.simulator.simulator",
 )
-UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle"}
+UNSAFE_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}
+UNSAFE_NAMES = {"ProcessPoolExecutor"}  # what it calls travels in a pickle
 UNSAFE_CALLS = {"eval", "exec", "torch.load", "os.system", "os.popen"}
-UNSAFE_METHODS = {"send_pyobj", "recv_pyobj", "send_object_list", "recv_object_list", "broadcast_object_list"}
+UNSAFE_METHODS = {
+    *("send_pyobj", "recv_pyobj", "send_serialized", "recv_serialized", "send_object", "recv_object"),
+    *("send_object_list", "recv_object_list", "broadcast_object_list", "scatter_object_list"),
+    *("gather_object", "all_gather_object"),
+}
+UNSAFE_KEYWORDS = {"shell", "allow_pickle"}
 
 
 def run_python(*arguments: str) -> str:
@@ -97,6 +103,11 @@ def test_our_sources_unpickle_evaluate_and_shell_out_nowhere() -> None:
         "import torch\ntorch.load('x')",
         "import subprocess\nsubprocess.run('ls', shell=True)",
         "socket.recv_pyobj()",
+        "dist.all_gather_object(found, mine)",
+        "import multiprocessing as mp",
+        "from concurrent.futures import ProcessPoolExecutor",
+        "import concurrent.futures\nconcurrent.futures.ProcessPoolExecutor()",
+        "numpy.load('x', allow_pickle=True)",
     ],
 )
 def test_an_unsafe_use_is_found(source: str) -> None:
@@ -121,9 +132,12 @@ def _unsafe_names(node: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in names if alias.name.partition(".")[0] in UNSAFE_MODULES)
         case ast.ImportFrom(module=str(module)) if module.partition(".")[0] in UNSAFE_MODULES:
             yield module
+        case ast.ImportFrom(names=names):
+            yield from (alias.name for alias in names if alias.name in UNSAFE_NAMES)
         case ast.Call(func=func, keywords=keywords):
             name = ast.unparse(func)
-            if name in UNSAFE_CALLS or name.rpartition(".")[2] in UNSAFE_METHODS:
+            if name in UNSAFE_CALLS or name.rpartition(".")[2] in UNSAFE_METHODS | UNSAFE_NAMES:
                 yield name
-            if any(keyword.arg == "shell" and ast.unparse(keyword.value) != "False" for keyword in keywords):
-                yield f"{name}(shell=...)"
+            for keyword in keywords:
+                if keyword.arg in UNSAFE_KEYWORDS and ast.unparse(keyword.value) != "False":
+                    yield f"{name}({keyword.arg}=...)"
