@@ -20,5 +20,5 @@ def test_a_simulation_ends_with_a_daemon_that_is_killed() -> None:
             children = psutil.Process(parent.pid).children()
         parent.kill()
 
-    _gone, left = psutil.wait_procs(children, 2)
+    _gone, left = psutil.wait_procs(children, 60)
     assert [child for child in left if child.status() != psutil.STATUS_ZOMBIE] == []  # who is dead may be unburied

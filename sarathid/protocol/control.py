@@ -29,6 +29,7 @@ MAX_REVISIONS = 256
 MAX_AUDIT_ENTRIES = 1024
 MAX_PLAN_S = 900.0
 MAX_CANDIDATES = 8
+MAX_OFFSET = 1 << 40  # file systems refuse to look much farther into a file
 MAX_RECORDING_S = 86_400.0
 
 
@@ -201,7 +202,7 @@ class GetRecording(ControlRequest, tag="recording", frozen=True, kw_only=True):
     last_s: Annotated[float, Meta(gt=0.0, le=MAX_RECORDING_S)] = 600.0
     since_s: float | None = None
     file: Annotated[int, Meta(ge=0)] | None = None
-    offset: Annotated[int, Meta(ge=0)] = 0
+    offset: Annotated[int, Meta(ge=0, le=MAX_OFFSET)] = 0
 
 
 ControlOp: TypeAlias = (

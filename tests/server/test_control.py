@@ -333,6 +333,7 @@ def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:
         ([msgpack.packb({"op": "set-budget", "id": True})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-budget", "budget": "many"})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "drain", "timeout_s": -1})], ErrorCode.MALFORMED),
+        ([msgpack.packb({"op": "recording", "offset": 2**63 - 1})], ErrorCode.MALFORMED),
         ([msgpack.packb({"op": "set-policy", "policy": "nope"})], ErrorCode.OUT_OF_RANGE),
     ],
 )

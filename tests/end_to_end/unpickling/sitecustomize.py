@@ -18,7 +18,7 @@ def note(what: str) -> None:
 
 def audit(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "pickle.find_class":
-        note(f"{event} {arguments[1]}.{arguments[2]}")
+        note(f"{event} {arguments[0]}.{arguments[1]}")
 
 
 def noting(name: str, function: Any) -> Any:
