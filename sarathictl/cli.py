@@ -1,18 +1,23 @@
 """`sarathictl`: watch a sarathid daemon, ask it, retune it. One module a command, loaded when it is called."""
 
 import os
+import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from sarathictl import shell_completion
+from sarathictl.candidates import context_names
 from sarathictl.client.contexts import control_file_path, read_control_file
 from sarathictl.client.endpoint import SSH_SCHEME, Endpoint, choose_address, local_endpoint
 from sarathictl.invocation import Invocation, terminal_has_color, terminal_is_ascii
-from sarathictl.output import ExitCode, exit_code_of, print_error, print_words
+from sarathictl.output import ExitCode, Form, exit_code_of, print_error, print_words
 from sarathid.command_line import run
 from sarathid.errors import SarathiError
 from sarathid.protocol.roles import Role
@@ -30,6 +35,7 @@ COMMANDS = {
     "stages": "Print how long each pipeline stage worked, and how long it idled although there was work.",
     "fleet": "Print how every daemon is that has a name in ctl.toml.",
     "why": "Say why the budget is what it is, or why a request waits or stalled.",
+    "doctor": "Say what is wrong with the daemon, and what to do about it.",
     "set-budget": "Change the token budget of an iteration, at once.",
     "set-policy": "Change the scheduling policy, at once.",
     "set-slo": "Change the latency targets, at once.",
@@ -48,10 +54,14 @@ COMMANDS = {
     "selftest": "Put the daemon to the test: malformed frames, killed engines, many requests.",
     "context": "Give daemons names, and choose the one that is meant.",
     "config": "Say what is in force for this call.",
+    "completion": "Print what has bash, zsh or fish complete the command line.",
+    "man": "Show the manual of this program, or of one command.",
     "demo": "Serve a small model, freeze its streams with long prompts, then thaw them.",
 }
 
 INNER_COMMANDS = ("_stdio",)  # for our own use at the other end of an ssh
+ALIASES = {"ls": "requests"}
+DEFAULT_FLAGS = {"top": "SARATHICTL_TOP"}  # the variable that holds a command's flags of every day
 
 
 class CommandTable(TyperGroup):
@@ -65,6 +75,7 @@ class CommandTable(TyperGroup):
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS and cmd_name not in INNER_COMMANDS:
             return None
         name = cmd_name.replace("-", "_")
@@ -74,6 +85,11 @@ class CommandTable(TyperGroup):
         lone = typer.Typer(add_completion=False, rich_markup_mode=None)
         lone.command(cmd_name)(command)
         return typer.main.get_command(lone)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        usual = os.environ.get(DEFAULT_FLAGS.get(name or "", ""), "")
+        return name, command, [*shlex.split(usual), *rest]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         with formatter.section("Commands"):
@@ -106,10 +122,16 @@ def sarathictl(
         ),
     ] = None,
     context_name: Annotated[
-        str | None, typer.Option("--context", "-c", metavar="NAME", help="A daemon by its name in ctl.toml.")
+        str | None,
+        typer.Option(
+            "--context", "-c", metavar="NAME", help="A daemon by its name in ctl.toml.", autocompletion=context_names
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for an answer.")] = 5.0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")] = False,
+    form: Annotated[
+        Form, typer.Option("--output", "-o", help="How answers are written; jsonl and csv are a row a line.")
+    ] = Form.TABLE,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too (-o json).")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as $NO_COLOR).")] = False,
     ascii_: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters alone.")] = False,
     read_only: Annotated[
@@ -130,7 +152,7 @@ def sarathictl(
         limit=Role.READ if is_read_only else Role.ADMIN,
         is_sure=yes,
         timeout_s=timeout,
-        is_json=json,
+        form=Form.JSON if json else form,
         is_quiet=quiet,
         has_color=terminal_has_color(no_color),
         is_ascii=terminal_is_ascii(ascii_),
@@ -156,6 +178,8 @@ def _endpoint_of(addr: str, context: typer.Context) -> Endpoint:
 
 def main() -> None:
     """Run the command line; ends the process with one of `output.ExitCode`."""
+    if shell_completion.is_asked():
+        shell_completion.register_shells()
     try:
         run(app, "sarathictl")
     except BrokenPipeError:
@@ -163,5 +187,12 @@ def main() -> None:
             sys.stdout.close()  # else the interpreter tries once more at exit, and complains
         sys.exit(ExitCode.PIPE_CLOSED)
     except (SarathiError, TimeoutError) as error:
-        print_error(error, is_json="--json" in sys.argv)
+        print_error(error, is_json=_wants_json(sys.argv))
         sys.exit(exit_code_of(error))
+
+
+def _wants_json(arguments: Sequence[str]) -> bool:
+    """Return whether errors are wanted as JSON, of arguments that may be too wrong to be understood."""
+    forms = (Form.JSON, Form.JSONL)
+    chosen = (word for flag, word in pairwise(arguments) if flag in ("-o", "--output"))
+    return "--json" in arguments or any(word in forms for word in chosen)

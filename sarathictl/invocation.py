@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from sarathictl.ascii_text import ascii_only
 from sarathictl.client.endpoint import Choice, Endpoint
-from sarathictl.output import print_data, print_json, print_words
+from sarathictl.output import Form, print_data, print_json, print_rows, print_words
 from sarathid.errors import NotPermitted
 from sarathid.protocol.roles import Role
 
@@ -32,7 +33,7 @@ class Invocation:
     limit: Role = Role.ADMIN
     is_sure: bool = False
     timeout_s: float
-    is_json: bool
+    form: Form
     is_quiet: bool
     has_color: bool
     is_ascii: bool
@@ -58,29 +59,40 @@ class Invocation:
             return shlex.join(["sarathictl", "-c", self.choice.origin.removeprefix("--context ")])
         return "sarathictl"
 
+    @property
+    def is_json(self) -> bool:
+        """Whether objects are wanted instead of words."""
+        return self.form in (Form.JSON, Form.JSONL)
+
     def check_may(self, needed: Role) -> None:
         """Raise `NotPermitted` when less than the role `needed` was asked for."""
         if not self.limit.includes(needed):
             raise NotPermitted("only reading was asked for (--read-only)")
 
     def answer(self, fields: Mapping[str, Any], text: str) -> None:
-        """Print what was asked for: `text` if there is any, or `fields` where JSON is wanted."""
-        if self.is_json:
+        """Print what was asked for: `text` if there is any, or `fields` where another form is wanted."""
+        if self.form is Form.JSON:
             print_json(fields)
+        elif self.form is not Form.TABLE:
+            print_rows(fields, self.form)
         elif text:
-            print_data(text)
+            self.print(text)
+
+    def print(self, text: str) -> None:
+        """Print lines of an answer in words."""
+        print_data(ascii_only(text) if self.is_ascii else text)
 
     def say(self, text: str) -> None:
         """Print words for a person on stderr, unless asked to be quiet."""
         if not self.is_quiet:
-            print_words(text)
+            print_words(ascii_only(text) if self.is_ascii else text)
 
 
 def invocation_of(context: typer.Context, *, is_json: bool = False) -> Invocation:
     """Return what the global options of this call say; `is_json` is the command's own `--json`."""
     invocation = context.find_object(Invocation)
     assert invocation is not None
-    return replace(invocation, is_json=invocation.is_json or is_json)
+    return replace(invocation, form=Form.JSON) if is_json and not invocation.is_json else invocation
 
 
 def terminal_has_color(is_forbidden: bool) -> bool:

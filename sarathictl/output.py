@@ -1,9 +1,11 @@
 """Where words and data go, and what the process ends with: stdout is data, stderr is words."""
 
+import csv
+import io
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from sarathid.errors import ConfigError, ControlRefused, NotPermitted, NotReachable, RequestRefused, SarathiError
@@ -29,6 +31,15 @@ class ExitCode(IntEnum):
     REVERTED = 9
     TIMED_OUT = 124
     PIPE_CLOSED = 141
+
+
+class Form(StrEnum):
+    """How an answer is written: for a person, as one object, as an object a row, or as rows of cells."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
 
 
 _CODE_OF_FAULT = {
@@ -70,6 +81,16 @@ def print_json(fields: Mapping[str, Any]) -> None:
     print_data(json.dumps({"schema_version": SCHEMA_VERSION, **fields}))
 
 
+def print_rows(fields: Mapping[str, Any], form: Form) -> None:
+    """Print the only list of objects among the fields row by row, as JSON or CSV; without one, the fields as a row."""
+    rows = _rows(fields)
+    if form is Form.CSV:
+        print_data(_as_csv(rows))
+        return
+    for row in rows:
+        print_json(row)
+
+
 def print_data(text: str) -> None:
     """Print one or more lines of the answer that was asked for."""
     sys.stdout.write(f"{text}\n")
@@ -90,6 +111,29 @@ def table(headings: Sequence[str], rows: Iterable[Iterable[str]], left_aligned: 
 def print_words(text: str) -> None:
     """Print words for a person beside the answer."""
     sys.stderr.write(f"{text}\n")
+
+
+def _rows(fields: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    lists = [value for value in fields.values() if isinstance(value, list | tuple)]
+    if len(lists) == 1 and all(isinstance(row, Mapping) for row in lists[0]):
+        return lists[0]
+    return [fields]
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a heading and a line a row; what is no plain value is a cell of JSON."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    return text.getvalue().rstrip("\n")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _classify(error: SarathiError | TimeoutError) -> tuple[ExitCode, str]:

@@ -75,6 +75,11 @@ def tokens(num_tokens: int) -> str:
     return "1 token" if num_tokens == 1 else f"{num_tokens} tokens"
 
 
+def requests(number: int) -> str:
+    """Return `"1 request"` or `"12 requests"`."""
+    return "1 request" if number == 1 else f"{number} requests"
+
+
 def share(part: float) -> str:
     """Return a share of one as whole per cent, never rounding the last stall away to 100 %."""
     per_cent = part * 100.0

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sarathictl.candidates import context_names
 from sarathictl.client.contexts import Context, ControlFile, control_file_path, read_control_file, write_control_file
 from sarathictl.client.endpoint import SSH_SCHEME, local_endpoint
 from sarathictl.client.ssh_bridge import read_ssh_address
@@ -13,7 +14,9 @@ from sarathictl.output import table
 
 context = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True)
 
-NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="As `context list` shows it.")]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="As `context list` shows it.", autocompletion=context_names)
+]
 
 
 @context.callback()

@@ -12,7 +12,7 @@ from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import table
 from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
 from sarathictl.state.request_table import RequestTable
-from sarathid.protocol.control import ListRequests, RequestList, RequestStatus
+from sarathid.protocol.control import ListRequests, RequestList, RequestState, RequestStatus
 
 _HEADINGS = (
     "ID",
@@ -36,6 +36,7 @@ def requests(
     filter_: Annotated[
         str, typer.Option("--filter", metavar="WORDS", help='"state:decode client:web stalls>2 worst>200ms", or an id.')
     ] = "",
+    state: Annotated[RequestState | None, typer.Option(help="Only those in this state.", case_sensitive=False)] = None,
     sort: Annotated[
         SortKey, typer.Option(help="The largest first where it is a quantity.", case_sensitive=False)
     ] = SortKey.ID,
@@ -44,8 +45,9 @@ def requests(
 ) -> None:
     """List the requests that the daemon holds now."""
     invocation = invocation_of(context, is_json=json)
-    read_filter(filter_)
-    order = RequestOrder(sort, filter_text=filter_)
+    words = filter_ if state is None else f"{filter_} state:{state}".strip()
+    read_filter(words)
+    order = RequestOrder(sort, filter_text=words)
 
     def answer() -> None:
         with invocation.connect() as client:

@@ -6,8 +6,17 @@ from sarathictl.state.engine_view import EngineView
 from sarathid.protocol.control import MAX_HISTORY, GetSnapshot, Snapshot
 
 
-def view_now(invocation: Invocation) -> EngineView:
-    """Return what the daemon remembers, as the screens show it, at this moment of its clock."""
+def snapshot_now(invocation: Invocation) -> Snapshot:
+    """Return everything that the daemon remembers."""
     with invocation.connect() as client:
-        snapshot = client.request(GetSnapshot(num_iterations=MAX_HISTORY), Snapshot)
+        return client.request(GetSnapshot(num_iterations=MAX_HISTORY), Snapshot)
+
+
+def view_of(snapshot: Snapshot) -> EngineView:
+    """Return a snapshot as the screens show it, at the moment of the daemon's clock at which it was taken."""
     return EngineState.from_snapshot(snapshot, snapshot.status.time_s).view(snapshot.status.time_s)
+
+
+def view_now(invocation: Invocation) -> EngineView:
+    """Return what the daemon remembers, as the screens show it."""
+    return view_of(snapshot_now(invocation))

@@ -9,7 +9,7 @@ from sarathictl import units
 from sarathictl.client.record_feed import batches
 from sarathictl.client.stats_stream import Received
 from sarathictl.invocation import Invocation
-from sarathictl.output import print_data, print_json
+from sarathictl.output import print_json
 from sarathictl.state.happenings import Happening, HappeningLog, newest_first
 from sarathictl.state.stall_feed import StallFeed
 from sarathid.protocol.control import MAX_HISTORY, GetSnapshot, RequestList, Snapshot
@@ -45,7 +45,7 @@ def tell(invocation: Invocation, happening: Happening, wall_offset_s: float) -> 
     if invocation.is_json:
         print_json(fields_of(happening, wall_offset_s))
     else:
-        print_data(line_of(happening, wall_offset_s))
+        invocation.print(line_of(happening, wall_offset_s))
 
 
 def line_of(happening: Happening, wall_offset_s: float) -> str:

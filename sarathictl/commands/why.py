@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from sarathictl.candidates import request_ids
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.state.facts import Fact, as_text, lay_out
 from sarathictl.state.why_budget import explain_budget
@@ -18,7 +19,12 @@ from sarathid.protocol.why import BudgetReasons, RequestReasons
 def why(
     context: typer.Context,
     request_id: Annotated[
-        int | None, typer.Argument(metavar="[ID]", help="A request, as `sarathictl requests` shows it [the budget].")
+        int | None,
+        typer.Argument(
+            metavar="[ID]",
+            help="A request, as `sarathictl requests` shows it [the budget].",
+            autocompletion=request_ids,
+        ),
     ] = None,
     json: JsonOption = False,
 ) -> None:

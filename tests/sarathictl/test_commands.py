@@ -172,6 +172,17 @@ def test_a_target_that_cannot_be_read_is_never_sent(daemon: StubDaemon, sarathic
     assert daemon.asked == []
 
 
+def test_cancel_of_a_client_or_of_all_asks_first(daemon: StubDaemon, sarathictl: Any) -> None:
+    held = (make_request_status(17), make_request_status(18))
+    daemon.answers[ListRequests] = lambda op: RequestList(requests=held)
+    assert sarathictl("cancel", "--client", "web").code == 2
+    assert sarathictl("cancel", "--client", "web", "-y").out == "cancelled 17\n"  # 18 ended in between
+    assert sarathictl("cancel", "--client", "batch", "-y").out == ""
+    assert sarathictl("-y", "cancel", "--all", "--json").json["cancelled"] == [17]
+    assert sarathictl("cancel", "--all", "17").code == 2
+    assert sarathictl("cancel").code == 2
+
+
 def test_cancel_of_an_unknown_request_exits_4(daemon: StubDaemon, sarathictl: Any) -> None:
     assert sarathictl("cancel", "17").out == "cancelled 17\n"
     assert sarathictl("cancel", "18").code == 4

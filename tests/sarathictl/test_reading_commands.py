@@ -1,5 +1,6 @@
 """The commands that read: their golden text (`UPDATE_GOLDEN=1` writes it anew), their JSON and their exit codes."""
 
+import csv
 import json
 import os
 import threading
@@ -65,8 +66,15 @@ COMMANDS = [
     "audit",
     "why",
     "why 17",
+    "doctor",
     "context list",
+    "ls --state waiting",
+    "cancel --client web --dry-run",
+    "-o csv requests",
+    "-o jsonl latency",
+    "--ascii doctor",
 ]
+BAD_ANSWERS = ("fleet", "doctor", "--ascii doctor")
 
 pytestmark = pytest.mark.usefixtures("utc")
 
@@ -116,17 +124,18 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubDaem
 @pytest.mark.parametrize("command", COMMANDS)
 def test_what_a_command_prints(daemon: StubDaemon, sarathictl: Any, tmp_path: Path, command: str) -> None:
     outcome = sarathictl(*command.split())
-    path = GOLDEN / f"{command.replace('--', '').replace(' ', '_').replace('>', '-over-')}.txt"
+    path = GOLDEN / f"{command.replace('--', '').replace('-o ', '').replace(' ', '_').replace('>', '-over-')}.txt"
     text = outcome.out.replace(str(tmp_path), "DIR")
     if os.environ.get("UPDATE_GOLDEN"):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     assert text == path.read_text()
-    assert outcome.code == (8 if command == "fleet" else 0)
+    assert outcome.code == (8 if command in BAD_ANSWERS else 0)
+    assert outcome.out.isascii() or "--ascii" not in command
     assert outcome.err == ""
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if not command.startswith("-")])
 def test_a_command_as_json_is_one_object_with_the_version_of_its_schema(
     daemon: StubDaemon, sarathictl: Any, command: str
 ) -> None:
@@ -140,6 +149,24 @@ def test_stalls_fail_over_a_number_of_them(daemon: StubDaemon, sarathictl: Any) 
     assert sarathictl("stalls", "--fail-over", str(num_stalls)).code == 0
     assert sarathictl("stalls", "--fail-over", str(num_stalls - 1)).code == 8
     assert sarathictl("stalls", "--fail-over", "1", "--follow").code == 2
+
+
+def test_every_form_of_output_tells_the_same(daemon: StubDaemon, sarathictl: Any) -> None:
+    rows = sarathictl("--json", "requests").json["requests"]
+    lines = [json.loads(line) for line in sarathictl("-o", "jsonl", "requests").out.splitlines()]
+    assert lines == [{"schema_version": 1, **row} for row in rows]
+    heading, *cells = csv.reader(sarathictl("-o", "csv", "requests").out.splitlines())
+    assert heading == list(rows[0])
+    assert [row[0] for row in cells] == [str(row["request_id"]) for row in rows]
+    assert sarathictl("-o", "json", "requests").json["requests"] == rows
+    assert sarathictl("-o", "json", "context", "use", "nobody").json["error"]["code"] == 2
+
+
+def test_doctor_finds_nothing_in_a_daemon_that_is_well(daemon: StubDaemon, sarathictl: Any) -> None:
+    daemon.answers[GetSnapshot] = lambda _: make_snapshot()
+    outcome = sarathictl("doctor")
+    assert outcome.code == 0
+    assert "checks are fine" in outcome.out
 
 
 def test_nothing_to_tell_prints_nothing(daemon: StubDaemon, sarathictl: Any) -> None:

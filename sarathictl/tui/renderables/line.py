@@ -6,62 +6,13 @@ from typing import TypeAlias
 from rich.style import Style
 from rich.text import Text
 
+from sarathictl.ascii_text import ascii_only
 from sarathictl.tui.renderables.look import Look
 
 Piece: TypeAlias = tuple[str, Style]
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _LEFT_EIGHTHS = " ▏▎▍▌▋▊▉█"
-
-_TO_ASCII = str.maketrans(
-    {
-        "█": "#",
-        "▒": "+",
-        "░": ":",
-        "▀": "^",
-        "▁": ".",
-        "▂": ".",
-        "▃": ".",
-        "▄": "=",
-        "▅": "=",
-        "▆": "=",
-        "▇": "#",
-        "▏": " ",
-        "▎": " ",
-        "▍": "=",
-        "▌": "=",
-        "▋": "=",
-        "▊": "#",
-        "▉": "#",
-        "┄": "-",
-        "╌": "-",
-        "─": "-",
-        "│": "|",
-        "┤": "|",
-        "┴": "+",
-        "·": ".",
-        "●": "*",
-        "◌": "o",
-        "‖": "=",
-        "✘": "X",
-        "✔": "+",
-        "▶": ">",
-        "▪": "#",
-        "≠": "!",
-        "▲": "^",
-        "▴": "^",
-        "▾": "v",
-        "┊": ":",
-        "←": "<",
-        "→": ">",
-        "↯": "!",
-        "≤": "<",
-        "—": "-",
-        "−": "-",
-        "…": "~",
-        "×": "x",
-    }
-)
 
 
 def line(pieces: Iterable[Piece]) -> Text:
@@ -111,11 +62,6 @@ def bar(share: float, width: int) -> str:
     num_full, rest = divmod(min(max(share, 0.0), 1.0) * width, 1.0)
     edge = _LEFT_EIGHTHS[round(rest * 8)] if num_full < width else ""
     return ("█" * int(num_full) + edge).ljust(width)[:width]
-
-
-def ascii_only(text: str) -> str:
-    """Return `text`, as long as it is, with every character that we draw with replaced by an ASCII one."""
-    return text.translate(_TO_ASCII).encode("ascii", "replace").decode()
 
 
 def in_ascii(text: Text) -> Text:

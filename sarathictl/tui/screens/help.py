@@ -8,7 +8,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from sarathictl.tui.renderables.line import ascii_only
+from sarathictl.ascii_text import ascii_only
 from sarathictl.tui.renderables.look import Look
 
 _HELP = """\

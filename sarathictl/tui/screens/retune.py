@@ -11,12 +11,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 from textual.worker import get_current_worker
 
+from sarathictl.ascii_text import ascii_only
 from sarathictl.state.change_form import ChangeForm, Terms, candidate_of_change
 from sarathictl.state.retuning import describe_change
 from sarathictl.state.shell_words import command_of
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.messages import CommandAsked
-from sarathictl.tui.renderables.line import ascii_only
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.widgets.forecast import ForecastTable
 from sarathictl.tui.widgets.step_input import StepInput

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sarathictl.ascii_text import ascii_only
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
@@ -14,7 +15,7 @@ from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch, draw_header
 from sarathictl.tui.renderables.keys import Key, draw_keys
-from sarathictl.tui.renderables.line import ascii_only, bar, column_of
+from sarathictl.tui.renderables.line import bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
 from sarathictl.tui.renderables.stalls import draw_stalls
 from sarathictl.tui.renderables.tape import draw_tape
