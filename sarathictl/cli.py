@@ -46,6 +46,7 @@ COMMANDS = {
     "audit": "Print the audit log: who changed what, why, and what came of it.",
     "record": "Save the iteration log to a file: what was, or from now on.",
     "replay": "Play a recording as it happened.",
+    "export": "Print what was recorded in the forms that other tools read.",
     "cancel": "End requests now.",
     "drain": "Take nothing new, finish what runs, then stop the daemon.",
     "generate": "Complete a prompt, streaming the text.",

@@ -8,6 +8,7 @@ from sarathid.errors import ConfigError
 
 _GIB = 1 << 30
 _MIB = 1 << 20
+_KIB = 1 << 10
 _DAY_S = 86_400.0
 _SECONDS_PER_UNIT = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(us|ms|s|m|h)")
@@ -64,10 +65,12 @@ def duration_name(span_s: float) -> str:
 
 
 def size(num_bytes: int) -> str:
-    """Return `"1.5 GiB"` or `"98 MiB"`."""
+    """Return `"1.5 GiB"`, `"98 MiB"`, `"4.2 MiB"` or `"17 KiB"`."""
     if num_bytes >= _GIB:
         return f"{num_bytes / _GIB:.3g} GiB"
-    return f"{num_bytes / _MIB:.0f} MiB"
+    if num_bytes >= 0.9995 * _MIB:
+        return f"{_three_digits(num_bytes / _MIB)} MiB"
+    return f"{_three_digits(num_bytes / _KIB)} KiB"
 
 
 def tokens(num_tokens: int) -> str:

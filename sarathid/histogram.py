@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 RELATIVE_ERROR = 0.01
+# Seconds by which metrics tell of a distribution; dense where a target of interactive use lies.
+EXPOSED_BOUNDS_S = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15),
+    *(0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+
 _GAMMA = (1.0 + RELATIVE_ERROR) / (1.0 - RELATIVE_ERROR)
 _LOG_GAMMA = math.log(_GAMMA)
 _SMALLEST_S = 1e-6

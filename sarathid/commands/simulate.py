@@ -1,9 +1,11 @@
 """`sarathid simulate`: what a workload would see on devices that are described by a cost profile."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -19,13 +21,15 @@ from sarathid.executor.simulated import isolated_decode_s
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import OverloadMode
+from sarathid.protocol.stats import RequestArrival
 from sarathid.protocol.step import StepOutput
 from sarathid.request_list import RequestList
 from sarathid.simulator.report import CSV_COLUMNS, SimulationReport, csv_row
 from sarathid.simulator.simulator import simulate as run_simulation
 from sarathid.simulator.timed_change import FORM, parse_timed_change
 from sarathid.simulator.window import parse_window
-from sarathid.trace import TraceWriter
+from sarathid.trace.trace_writer import TraceWriter
+from sarathid.workload import PlannedRequest
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -109,7 +113,9 @@ def simulate(
     changes = [parse_timed_change(text) for text in then or ()]
     timed = _timed(requests, rate)
     with ExitStack() as files:
-        writers = [write(path, files) for write, path in ((_csv, csv_file), (_trace, trace_file)) if path is not None]
+        writers = [] if csv_file is None else [_csv(csv_file, files)]
+        if trace_file is not None:
+            writers.append(_trace(trace_file, files, timed.requests))
         try:
             report = run_simulation(
                 found,
@@ -138,17 +144,32 @@ def _csv(path: Path, files: ExitStack) -> Callable[[StepOutput], None]:
     return lambda output: writer.writerows(csv_row(stats) for stats in output.finished)
 
 
-def _trace(path: Path, files: ExitStack) -> Callable[[StepOutput], None]:
+def _trace(path: Path, files: ExitStack, requests: Sequence[PlannedRequest]) -> Callable[[StepOutput], None]:
     writer = TraceWriter(files.enter_context(_opened(path, "wb")))
     files.callback(writer.close)
+    arrivals = deque(starmap(_arrival, enumerate(requests)))
 
     def write(output: StepOutput) -> None:
         if output.stats is not None:
-            writer.add_iteration(output.stats)
-        for stats in output.finished:
-            writer.add_request(stats)
+            while arrivals and arrivals[0].arrival_s <= output.stats.end_s:
+                writer.add(arrivals.popleft())
+            writer.add(output.stats)
+        for stall in output.stalls:
+            writer.add(stall)
+        for ended in output.finished:
+            writer.add(ended)
 
     return write
+
+
+def _arrival(request_id: int, request: PlannedRequest) -> RequestArrival:
+    return RequestArrival(
+        request_id=request_id,
+        client="",
+        arrival_s=request.arrival_s,
+        num_prompt_tokens=request.num_prompt_tokens,
+        max_tokens=request.num_output_tokens,
+    )
 
 
 def _opened(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:

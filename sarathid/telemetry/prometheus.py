@@ -4,13 +4,10 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from sarathid.histogram import LatencyHistogram
+from sarathid.histogram import EXPOSED_BOUNDS_S, LatencyHistogram
 from sarathid.protocol.control import PredictionError, Status
 from sarathid.protocol.stats import BudgetPlan, EngineSettings
 from sarathid.telemetry.board import Board
-
-# Seconds; dense where a target of interactive use lies.
-BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 def render(board: Board, status: Status, num_dropped_records: int) -> str:
@@ -96,7 +93,7 @@ def _by_label(name: str, words: str, label: str, values: Mapping[Any, int]) -> I
 
 def _histogram(name: str, words: str, histogram: LatencyHistogram) -> Iterator[str]:
     yield from _header(name, words, "histogram")
-    for bound_s in BOUNDS_S:
+    for bound_s in EXPOSED_BOUNDS_S:
         yield f'{name}_bucket{{le="{bound_s}"}} {histogram.num_at_most(bound_s)}'
     yield f'{name}_bucket{{le="+Inf"}} {histogram.count}'
     yield f"{name}_sum {histogram.sum_s}"

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from sarathid.cli import main
 from sarathid.commands import capacity, simulate
+from tests.trace.perfetto_trace import read_trace
 
 REQUESTS = "arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,1000,20\n0.5,3000,10\n0.9,50,40\n"
 PROFILE = "a100/llama-3-8b-tp1"
@@ -47,13 +48,15 @@ def test_the_seed_decides_the_run() -> None:
 
 
 def test_simulate_writes_a_row_a_request_and_a_trace(request_file: Path, tmp_path: Path) -> None:
-    rows, trace = tmp_path / "rows.csv", tmp_path / "trace.json"
+    rows, trace = tmp_path / "rows.csv", tmp_path / "run.pftrace"
     simulated("--workload", str(request_file), "--csv", str(rows), "--trace", str(trace))
 
     with rows.open(newline="") as file:
         written = {row["request_id"]: row for row in csv.DictReader(file)}
     assert {name: row["num_output_tokens"] for name, row in written.items()} == {"0": "20", "1": "10", "2": "40"}
-    assert sum(event["name"] == "prefill" for event in json.loads(trace.read_text())) == 3
+    found = read_trace(trace.read_bytes())
+    assert [slice_.lane for slice_ in found.named("prefill")] == ["request 0", "request 1", "request 2"]
+    assert [slice_.start_ns for slice_ in found.named("queue")] == [0, 500_000_000, 900_000_000]
 
 
 def test_simulate_takes_a_daemons_limits_and_its_pace_and_tells_of_a_window(request_file: Path, tmp_path: Path) -> None:

@@ -1,0 +1,29 @@
+"""A recording of the engine on paper: eight streams, and a prompt every four seconds that freezes them."""
+
+import msgspec
+
+from sarathictl.state.engine_log import EngineLog
+from sarathid.protocol.control import RequestState
+from sarathid.protocol.stats import RequestArrival
+from sarathid.tape.tape import Tape, TapeHeader
+from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
+from tests.sarathictl.tui.bench import changed
+
+CLIENT = "web-7"
+WALL_OFFSET_S = 1_699_999_000.0
+NUM_SECONDS = 12.0
+
+
+def make_tape(num_seconds: float = NUM_SECONDS) -> Tape:
+    """Return what a console would have recorded of it."""
+    log, settings = EngineLog(), make_settings(1024)
+    log.take(make_snapshot(settings, requests=(make_request_status(3, RequestState.DECODE),)), START_S)
+    log.take(msgspec.structs.replace(changed(settings), time_s=START_S), START_S)
+    log.take(
+        RequestArrival(request_id=9, client=CLIENT, arrival_s=START_S + 1.0, num_prompt_tokens=2000, max_tokens=30),
+        START_S + 1.0,
+    )
+    for record in PaperEngine(settings).run(START_S + num_seconds):
+        log.take(record, START_S)
+    log.seal()
+    return Tape(TapeHeader.now(WALL_OFFSET_S), log.frames)
