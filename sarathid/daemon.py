@@ -115,7 +115,7 @@ class Daemon:
         self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s)
         self._service = ServiceManager(os.environ)
         self._promises = StartPromises()
-        self._planner = Planner(self._engine, config.engine, simulate_window, self._clock)
+        self._planner = Planner(self._engine, simulate_window, self._clock)
         for observer in (
             self._planner.observe,
             self._board.observe,

@@ -11,8 +11,8 @@ from sarathictl.commands.watch import WatchOption, watch
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import table
 from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
-from sarathictl.state.request_table import RequestTable
 from sarathid.protocol.control import ListRequests, RequestList, RequestState, RequestStatus
+from sarathid.tape.request_table import RequestTable
 
 _HEADINGS = (
     "ID",

@@ -9,7 +9,6 @@ import msgspec
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.happenings import HappeningLog
 from sarathictl.state.latencies import figures_of
-from sarathictl.state.request_table import RequestTable
 from sarathictl.state.seconds import SecondFigures, SecondsWindow
 from sarathictl.state.stall_feed import StallFeed
 from sarathictl.state.window import IterationSample, sample_of
@@ -29,6 +28,7 @@ from sarathid.protocol.stats import (
     StreamRecord,
 )
 from sarathid.tape.key_frame import KeyFrame
+from sarathid.tape.request_table import RequestTable
 
 TBT_SPANS_S = (10.0, 60.0, 300.0, 3600.0)
 TTFT_SPAN_S = 300.0

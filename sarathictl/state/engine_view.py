@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 from sarathictl.state.happenings import Happening
-from sarathictl.state.request_table import RequestRow
 from sarathictl.state.window import IterationSample
 from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState
@@ -16,6 +15,7 @@ from sarathid.protocol.stats import (
     SettingsChanged,
     StallEvent,
 )
+from sarathid.tape.request_table import RequestRow
 
 MIN_KV_GROWTH = 0.001
 

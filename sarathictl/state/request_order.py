@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from sarathictl import units
-from sarathictl.state.request_table import RequestRow
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import RequestState
+from sarathid.tape.request_table import RequestRow
 
 Test = Callable[[RequestRow], bool]
 

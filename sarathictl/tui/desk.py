@@ -10,7 +10,6 @@ from textual.app import App
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.facts import Fact
-from sarathictl.state.request_table import RequestRow
 from sarathictl.state.retuning import describe_change
 from sarathictl.state.shell_words import command_of
 from sarathictl.state.why_budget import explain_budget
@@ -33,6 +32,7 @@ from sarathid.protocol.control import (
 )
 from sarathid.protocol.stats import StallEvent
 from sarathid.protocol.why import BudgetReasons, RequestReasons
+from sarathid.tape.request_table import RequestRow
 
 if TYPE_CHECKING:
     from sarathictl.state.change_form import ChangeForm

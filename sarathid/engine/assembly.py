@@ -116,7 +116,9 @@ def tokens_per_decode(cost_model: CostModel) -> float:
     return max(0.0, (many - few) / 32) * (1 << 16) / (longer - few)
 
 
-def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int, tile: int = 1) -> EngineInfo:
+def engine_info(
+    config: EngineConfig, found: ExecutorInfo, engine_pid: int, tile: int = 1, cost_profile: str = ""
+) -> EngineInfo:
     """Return what operators are told of this engine."""
     return EngineInfo(
         engine_pid=engine_pid,
@@ -138,5 +140,8 @@ def engine_info(config: EngineConfig, found: ExecutorInfo, engine_pid: int, tile
         num_threads=found.num_threads,
         num_watermark_blocks=int(config.watermark * found.num_blocks),
         tile=tile,
+        cost_profile=cost_profile,
+        overload=config.overload,
+        prefill_order=config.prefill_order,
         notes=found.notes,
     )

@@ -16,13 +16,12 @@ import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
-from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile, name_on, profile_if_any
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
-from sarathid.executor.base import Executor, ExecutorInfo
+from sarathid.executor.base import Executor
 from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.parallel import ParallelExecutor
 from sarathid.executor.simulated import SimulatedExecutor
@@ -66,7 +65,8 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
     executor = _executor(config)
     found = executor.start()
     try:
-        profile = _profile(config, found)
+        name = config.simulate or name_on(found.device, found.model, config.tensor_parallel, config.pipeline_parallel)
+        profile = profile_if_any(name)  # the user's own, else one that ships
         tile = 1 if profile is None else profile.linear.tile
         core = build_core(
             config,
@@ -80,17 +80,11 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
         gc.collect()
         gc.freeze()
         meter.start()
-        info = engine_info(config, found, os.getpid(), tile)
+        info = engine_info(config, found, os.getpid(), tile, "" if profile is None else name)
         send(socket, EngineReady(info=info, settings=core.settings))
         EngineHost(core, socket, sys.stdin.fileno()).run()
     finally:
         executor.close()
-
-
-def _profile(config: EngineConfig, found: ExecutorInfo) -> CostProfile | None:
-    """Return the cost profile of what runs here: the user's own, else one that ships, None if there is none."""
-    name = name_on(found.device, found.model, config.tensor_parallel, config.pipeline_parallel)
-    return profile_if_any(config.simulate or name)
 
 
 def _executor(config: EngineConfig) -> Executor:

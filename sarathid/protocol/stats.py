@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Meta
 
 from sarathid.protocol.changes import ChangeNote
-from sarathid.protocol.requests import FinishReason
-from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode
+from sarathid.protocol.requests import FinishReason, PrefillOrder
+from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode, OverloadMode
 
 MAX_STAGES = 256
 
@@ -355,7 +355,7 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
     """What runs, where and how large: fixed from the start of one engine process to its end.
 
     New requests leave `num_watermark_blocks` free for those that run. The device rounds an iteration up to whole tiles
-    of `tile` tokens.
+    of `tile` tokens. Iterations are predicted by the cost profile of that name, "" without one.
     """
 
     engine_pid: int
@@ -377,6 +377,9 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
     num_threads: int
     num_watermark_blocks: int = 0
     tile: int = 1
+    cost_profile: str = ""
+    overload: OverloadMode = OverloadMode.HOLD
+    prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
     notes: tuple[str, ...] = ()
 
 

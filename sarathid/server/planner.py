@@ -1,38 +1,30 @@
 """Says what other settings would have done, by replaying the last minutes of this daemon's own load."""
 
 import asyncio
-import tempfile
-from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 from sarathid.clock import Clock
-from sarathid.config import EngineConfig
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
-from sarathid.protocol.changes import Figures
-from sarathid.protocol.control import ErrorCode, Plan
-from sarathid.protocol.plan import Candidate, Forecast, Planned
-from sarathid.protocol.stats import EngineSettings, StreamRecord
-from sarathid.server.scenario import Limits, Scenario
+from sarathid.protocol.control import ErrorCode, Plan, RequestStatus
+from sarathid.protocol.plan import Candidate, Planned
+from sarathid.protocol.stats import EngineInfo, EngineSettings, StreamRecord
+from sarathid.server.rehearsal import Simulate, replay
+from sarathid.server.scenario import Scenario
 from sarathid.slo.revisions import Retuning
-from sarathid.telemetry.recent_load import RecentLoad
+from sarathid.telemetry.recent_load import PastRequest, RecentLoad
 
 MAX_CONCURRENT_PLANS = 4
-
-Simulate = Callable[[tuple[str, ...]], Awaitable[Figures]]
-"""Runs `sarathid` with these arguments and returns the figures of its window; raises `ControlRefused`."""
 
 
 class Planner:
     """Watches the load; a replay takes seconds, so one runs at a time and few wait for it."""
 
-    def __init__(self, engine: EngineClient, config: EngineConfig, simulate: Simulate, clock: Clock) -> None:
+    def __init__(self, engine: EngineClient, simulate: Simulate, clock: Clock) -> None:
         self._engine = engine
         self._simulate = simulate
         self._clock = clock
-        self._config = config
         self._load = RecentLoad()
         self._profile_name = ""
         self._has_profile = False
@@ -62,7 +54,7 @@ class Planner:
         self._num_planning += 1
         try:
             async with self._turn:
-                return await self._replay(self._scenario(op.last_s), candidates)
+                return await replay(self._scenario(op.last_s), candidates, self._simulate)
         finally:
             self._num_planning -= 1
 
@@ -89,27 +81,16 @@ class Planner:
                 f"no request got a token in the last {last_s:g} s, so there is nothing to replay",
                 "ask again under load, or over a longer time: --last 15m",
             )
-        limits = Limits(info=info, config=self._config)
-        return Scenario.of(self._profile_name, limits, span, self._engine.list_requests(now_s))
+        in_flight = [_unfinished(status, now_s, info) for status in self._engine.list_requests(now_s)]
+        return Scenario.of(self._profile_name, info, span, in_flight)
 
-    async def _replay(self, scenario: Scenario, candidates: list[EngineSettings]) -> Planned:
-        with tempfile.TemporaryDirectory(prefix="sarathid-plan-") as name:
-            directory = Path(name)
-            await asyncio.to_thread(scenario.write, directory)
-            replayed = await self._simulate(scenario.as_it_was(directory))
-            forecasts = [
-                Forecast(settings=settings, figures=await self._simulate(scenario.under(settings, directory)))
-                for settings in candidates
-            ]
-        return Planned(
-            span_s=scenario.span.end_s - scenario.span.start_s,
-            profile=scenario.profile,
-            correction=scenario.correction,
-            num_requests=len(scenario.requests),
-            num_guessed=scenario.num_guessed,
-            num_left_out=scenario.num_left_out,
-            current=scenario.span.current,
-            observed=scenario.span.observed,
-            replayed=replayed,
-            forecasts=tuple(forecasts),
-        )
+
+def _unfinished(status: RequestStatus, now_s: float, engine: EngineInfo) -> PastRequest:
+    return PastRequest.unfinished(
+        arrival_s=now_s - status.age_s,
+        ttft_s=status.ttft_s,
+        num_prompt_tokens=status.num_prompt_tokens,
+        num_cached_tokens=status.num_cached_tokens,
+        max_tokens=status.max_tokens,
+        max_model_len=engine.max_model_len,
+    )

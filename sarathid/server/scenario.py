@@ -8,9 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from sarathid.config import EngineConfig
 from sarathid.executor.pace import Pace
-from sarathid.protocol.control import RequestStatus
 from sarathid.protocol.slo import BudgetMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings
 from sarathid.request_list import FORMATS
@@ -27,14 +25,6 @@ _PACE_FILE = "pace.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """What the engine goes by beside its settings, fixed from its start."""
-
-    info: EngineInfo
-    config: EngineConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
     """A span to be replayed from `start_s` on, which is before it where requests were in flight when it began.
 
@@ -42,7 +32,7 @@ class Scenario:
     """
 
     profile: str
-    limits: Limits
+    engine: EngineInfo
     span: Span
     start_s: float
     requests: tuple[PlannedRequest, ...]
@@ -52,10 +42,9 @@ class Scenario:
     num_left_out: int
 
     @classmethod
-    def of(cls, profile: str, limits: Limits, span: Span, in_flight: Sequence[RequestStatus]) -> "Scenario":
+    def of(cls, profile: str, engine: EngineInfo, span: Span, in_flight: Sequence[PastRequest]) -> "Scenario":
         """Return the scenario of a span with the requests that are in flight at its end."""
-        known = [request for request in span.ended if request.num_output_tokens]
-        known += [_unfinished(status, span.end_s, limits.info.max_model_len) for status in in_flight]
+        known = [*(request for request in span.ended if request.num_output_tokens), *in_flight]
         start_s = _lead_in(span, known)
         replayed = [_from(request, start_s) for request in known if request.ended_s > start_s]
         num_refused = sum(not request.num_output_tokens and request.ended_s > start_s for request in span.ended)
@@ -64,7 +53,7 @@ class Scenario:
             correction=correction,
             pace=pace,
             profile=profile,
-            limits=limits,
+            engine=engine,
             span=span,
             start_s=start_s,
             requests=tuple(sorted(replayed, key=lambda request: request.arrival_s)),
@@ -92,21 +81,21 @@ class Scenario:
 
     def under(self, settings: EngineSettings, directory: Path) -> tuple[str, ...]:
         """Return the arguments of a replay under other settings."""
-        info, config, span = self.limits.info, self.limits.config, self.span
+        engine, span = self.engine, self.span
         options = {
             "--profile": self.profile,
             "--workload": directory / _REQUESTS_FILE,
             "--policy": settings.policy,
             "--budget": settings.token_budget if settings.slo.tbt_s is None else settings.budget,
-            "--max-num-seqs": info.max_num_seqs,
-            "--max-model-len": info.max_model_len,
-            "--num-blocks": info.num_blocks,
-            "--block-size": info.block_size,
-            "--watermark": config.watermark,
-            "--min-budget": info.min_token_budget,
-            "--max-budget": info.max_token_budget,
-            "--overload": config.overload,
-            "--prefill-order": config.prefill_order,
+            "--max-num-seqs": engine.max_num_seqs,
+            "--max-model-len": engine.max_model_len,
+            "--num-blocks": engine.num_blocks,
+            "--block-size": engine.block_size,
+            "--watermark": _watermark(engine),
+            "--min-budget": engine.min_token_budget,
+            "--max-budget": engine.max_token_budget,
+            "--overload": engine.overload,
+            "--prefill-order": engine.prefill_order,
             "--correction": self.correction,
             "--window": f"{_moment(span.start_s - self.start_s)}:{span.end_s - self.start_s}s",
         }
@@ -128,16 +117,9 @@ def _moment(seconds: float) -> str:
     return f"{seconds}s" if seconds > 0.0 else ""
 
 
-def _unfinished(status: RequestStatus, now_s: float, max_model_len: int) -> PastRequest:
-    """Return a request that has not ended, as long as it may become."""
-    arrival_s, room = now_s - status.age_s, max_model_len - status.num_prompt_tokens
-    return PastRequest(
-        arrival_s=arrival_s,
-        first_token_s=None if status.ttft_s is None else arrival_s + status.ttft_s,
-        ended_s=math.inf,
-        num_prompt_tokens=status.num_prompt_tokens - status.num_cached_tokens,
-        num_output_tokens=max(1, room if status.max_tokens is None else min(status.max_tokens, room)),
-    )
+def _watermark(engine: EngineInfo) -> float:
+    """Return a share of the blocks that comes to those kept free, whichever way it is rounded."""
+    return (engine.num_watermark_blocks + 0.5) / engine.num_blocks if engine.num_watermark_blocks else 0.0
 
 
 def _lead_in(span: Span, requests: Sequence[PastRequest]) -> float:

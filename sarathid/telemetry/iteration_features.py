@@ -5,7 +5,10 @@ from sarathid.protocol.stats import IterationStats
 
 
 class FeatureReader:
-    """Follows the context of every request that runs, so it has to read every iteration of an engine, in order."""
+    """Follows the context of every request that runs.
+
+    So it has to read every iteration of an engine, in order, or be told where requests were that ran before.
+    """
 
     def __init__(self) -> None:
         self._num_tokens: dict[int, int] = {}
@@ -25,6 +28,10 @@ class FeatureReader:
         )
         self._advance(stats)
         return features
+
+    def follow(self, request_id: int, num_tokens: int) -> None:
+        """Take note of the context of a request that runs already."""
+        self._num_tokens[request_id] = num_tokens
 
     def forget(self, request_id: int) -> None:
         """Take note that a request runs no more."""

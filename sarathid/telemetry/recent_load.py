@@ -31,6 +31,27 @@ class PastRequest:
     num_prompt_tokens: int
     num_output_tokens: int
 
+    @classmethod
+    def unfinished(
+        cls,
+        *,
+        arrival_s: float,
+        ttft_s: float | None,
+        num_prompt_tokens: int,
+        num_cached_tokens: int,
+        max_tokens: int | None,
+        max_model_len: int,
+    ) -> "PastRequest":
+        """Return a request that has not ended, as long as it may become."""
+        room = max_model_len - num_prompt_tokens
+        return cls(
+            arrival_s=arrival_s,
+            first_token_s=None if ttft_s is None else arrival_s + ttft_s,
+            ended_s=math.inf,
+            num_prompt_tokens=num_prompt_tokens - num_cached_tokens,
+            num_output_tokens=max(1, room if max_tokens is None else min(max_tokens, room)),
+        )
+
 
 @dataclass(slots=True)
 class SliceOfLoad:
@@ -96,6 +117,10 @@ class RecentLoad:
         self._cost_model = cost_model
         self._features = FeatureReader()
         self._since_s = now_s
+
+    def follow(self, request_id: int, num_tokens: int) -> None:
+        """Take note of a request of so many tokens that runs already."""
+        self._features.follow(request_id, num_tokens)
 
     def observe(self, record: StreamRecord) -> None:
         """Take a record in."""

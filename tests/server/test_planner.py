@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sarathid.clock import MonotonicClock
-from sarathid.config import EngineConfig
 from sarathid.costmodel.library import find_profile
 from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
@@ -16,7 +15,8 @@ from sarathid.protocol.control import ErrorCode, Plan
 from sarathid.protocol.plan import Candidate
 from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.slo import SLOChange
-from sarathid.server.planner import MAX_CONCURRENT_PLANS, Planner, Simulate
+from sarathid.server.planner import MAX_CONCURRENT_PLANS, Planner
+from sarathid.server.rehearsal import Simulate
 from tests.factories import make_figures
 from tests.server.scripted_engine import scripted_engine
 
@@ -28,7 +28,7 @@ def with_planner(
 ) -> None:
     async def main() -> None:
         async with scripted_engine(tmp_path, ends=False, pace_s=0.002) as engine:
-            planner = Planner(engine, EngineConfig(), simulate, MonotonicClock())
+            planner = Planner(engine, simulate, MonotonicClock())
             engine.subscribe(planner.observe)
             planner.begin(name, find_profile(name) if name == NAME else None)
             await use(engine, planner)

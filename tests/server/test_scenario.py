@@ -8,23 +8,25 @@ import pytest
 from typer.testing import CliRunner
 
 from sarathid.commands import simulate
-from sarathid.config import EngineConfig
 from sarathid.protocol.changes import Figures
-from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.slo import BudgetMode
-from sarathid.server.scenario import Limits, Scenario, in_force
+from sarathid.server.scenario import Scenario, in_force
 from sarathid.simulator.timed_change import parse_timed_change
+from sarathid.telemetry.recent_load import PastRequest
 from sarathid.workload import PlannedRequest
 from sarathid.workload_catalog import load_requests
 from tests.factories import Engine
 from tests.server.recorded_run import PROFILE, SETTINGS, record_run
 
 UNTIL_S = 60.0
-LIMITS = Limits(
-    info=msgspec.structs.replace(
-        Engine.info(), max_model_len=8192, max_num_seqs=128, num_blocks=20_000, block_size=16, max_token_budget=8192
-    ),
-    config=EngineConfig(),
+ENGINE = msgspec.structs.replace(
+    Engine.info(),
+    max_model_len=8192,
+    max_num_seqs=128,
+    num_blocks=20_000,
+    num_watermark_blocks=200,
+    block_size=16,
+    max_token_budget=8192,
 )
 
 
@@ -39,24 +41,17 @@ def make_scenario(last_s: float, *changes: str, correction: float = 1.0, in_flig
     assert span is not None
     ended = {request.arrival_s for request in span.ended}
     unfinished = [found for found in requests if found.arrival_s < UNTIL_S and found.arrival_s not in ended]
-    return Scenario.of(PROFILE, LIMITS, span, [status_of(found) for found in unfinished] if in_flight else [])
+    return Scenario.of(PROFILE, ENGINE, span, [in_flight_of(found) for found in unfinished] if in_flight else [])
 
 
-def status_of(request: PlannedRequest) -> RequestStatus:
-    return RequestStatus(
-        request_id=1,
-        state=RequestState.DECODE,
-        client="",
-        age_s=UNTIL_S - request.arrival_s,
-        num_prompt_tokens=request.num_prompt_tokens,
-        num_computed_tokens=0,
-        num_output_tokens=1,
-        max_tokens=request.num_output_tokens,
+def in_flight_of(request: PlannedRequest) -> PastRequest:
+    return PastRequest.unfinished(
+        arrival_s=request.arrival_s,
         ttft_s=None,
-        tbt_last_s=None,
-        tbt_max_s=None,
-        num_stalls=0,
-        num_preemptions=0,
+        num_prompt_tokens=request.num_prompt_tokens,
+        num_cached_tokens=0,
+        max_tokens=request.num_output_tokens,
+        max_model_len=ENGINE.max_model_len,
     )
 
 

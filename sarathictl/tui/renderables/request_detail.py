@@ -9,11 +9,11 @@ from rich.text import Text
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_life import RequestLife, life_of
-from sarathictl.state.request_table import RequestRow
 from sarathictl.state.sentences import cause, stall_sentence
 from sarathictl.tui.renderables.line import column_of, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import StallEvent
+from sarathid.tape.request_table import RequestRow
 
 _LABEL_WIDTH = 9
 _CHART_ROWS = 4

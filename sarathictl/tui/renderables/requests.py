@@ -9,10 +9,10 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.renderables.line import Piece, bar, fit, line, title
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import RequestState
+from sarathid.tape.request_table import RequestRow
 
 _GAP = " "
 _PROGRESS_CELLS = 8

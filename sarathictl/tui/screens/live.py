@@ -6,13 +6,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.widgets.engine import EnginePanel
 from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel, WhyPanel
 from sarathictl.tui.widgets.tape import TapePanel
+from sarathid.tape.request_table import RequestRow
 
 
 class LiveScreen(ViewScreen):

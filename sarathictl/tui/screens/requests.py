@@ -8,11 +8,11 @@ from textual.containers import Container
 from textual.widgets import Input
 
 from sarathictl.state.request_order import read_filter
-from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.widgets.request_detail import RequestDetail
 from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathid.errors import ConfigError
+from sarathid.tape.request_table import RequestRow
 
 
 class RequestsScreen(ViewScreen):

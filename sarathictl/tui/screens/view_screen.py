@@ -10,7 +10,6 @@ from textual.screen import Screen
 from sarathictl.client.fleet import Answer
 from sarathictl.client.stats_stream import LinkState
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.widgets.bars import BigWords, HeaderBar
@@ -19,6 +18,7 @@ from sarathictl.tui.widgets.key_bar import KeyBar
 from sarathictl.tui.widgets.panel import Panel
 from sarathictl.tui.widgets.transport import TransportBar
 from sarathid.protocol.revisions import AuditEntry, Revision
+from sarathid.tape.request_table import RequestRow
 
 FIGURES_EVERY_S = 1.0
 

@@ -3,12 +3,12 @@
 from rich.text import Text
 
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import fit, line, title
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.renderables.request_detail import draw_request
 from sarathictl.tui.widgets.panel import Panel
+from sarathid.tape.request_table import RequestRow
 
 
 class RequestDetail(Panel):

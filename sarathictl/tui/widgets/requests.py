@@ -9,11 +9,11 @@ from textual.message import Message
 
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_order import RequestOrder, SortKey
-from sarathictl.state.request_table import RequestRow
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.renderables.requests import draw_requests, requests_title
 from sarathictl.tui.widgets.panel import Panel
+from sarathid.tape.request_table import RequestRow
 
 
 class RequestsPanel(Panel, can_focus=True):

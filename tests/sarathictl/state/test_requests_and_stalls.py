@@ -7,11 +7,11 @@ from sarathictl.state.engine_state import MAX_RECENT, EngineState
 from sarathictl.state.forecast_record import ForecastRecord, record_of
 from sarathictl.state.request_life import life_of
 from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
-from sarathictl.state.request_table import RequestRow
 from sarathictl.state.stall_causes import CauseTotal, totals_by_cause
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.stats import StallCause
+from sarathid.tape.request_table import RequestRow
 from tests.sarathictl.plans import FORECAST, OBSERVED
 from tests.sarathictl.reasons import make_stall_reasons
 from tests.sarathictl.records import START_S, PaperEngine, make_settings, make_snapshot
