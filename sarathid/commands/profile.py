@@ -1,32 +1,28 @@
 """`sarathid profile`: measure what iterations cost with this model on this machine, and keep it as a cost profile."""
 
-import platform
 import random
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import track
 
 from sarathid.clock import MonotonicClock
+from sarathid.commands.measured_profile import measured_profile
 from sarathid.config import DEFAULT_MODEL, EngineConfig, build
-from sarathid.costmodel.cost_profile import CostProfile, Memory, Provenance, Shape, to_toml
-from sarathid.costmodel.fit import FittedCosts, Sample, fit, relative_errors
+from sarathid.costmodel.cost_profile import to_toml
+from sarathid.costmodel.fit import Sample, fit, relative_errors
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile, name_on, profile_path
 from sarathid.engine.assembly import build_core
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
-from sarathid.executor.profiler import measurable, measure
+from sarathid.executor.parallel import ParallelExecutor
+from sarathid.executor.profiler import measurable, measure, measure_sends
 from sarathid.models.model_files import ModelFiles, resolve
 from sarathid.simulator.replay import Replay
 from sarathid.workload_catalog import load_requests
-
-if TYPE_CHECKING:
-    from sarathid.executor.local import LocalExecutor
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
@@ -45,15 +41,23 @@ def profile(
     load_format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, or dummy: random weights.")] = "auto",
     quantize: Annotated[str | None, typer.Option(metavar="KIND", help="int8 or int4 [as the weights are].")] = None,
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads that compute [the cores at hand].")] = None,
+    tp: Annotated[int, typer.Option(metavar="N", help="Ranks that every layer is cut among.")] = 1,
+    pp: Annotated[int, typer.Option(metavar="N", help="Stages that the layers are dealt to.")] = 1,
     max_tokens: Annotated[int, typer.Option(metavar="N", help="The largest iteration that is measured.")] = 1024,
     max_num_seqs: Annotated[int, typer.Option(metavar="N", help="The most sequences that are measured.")] = 64,
+    max_context: Annotated[
+        int | None, typer.Option(metavar="N", help="The longest context that is measured [the model's].")
+    ] = None,
     rate: Annotated[float, typer.Option(metavar="X", help="Requests a second of the fresh load.")] = 1.0,
     validate: Annotated[
         bool, typer.Option("--validate", help="Measure nothing; hold the profile against fresh load.")
     ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where it goes [your profile directory].")] = None,
 ) -> None:
-    """Measure this machine and this model, fit a cost profile, tell how well it fits, and keep it."""
+    """Measure this machine and this model, fit a cost profile, tell how well it fits, and keep it.
+
+    Measure the layout that will serve: ranks share the machine, and stages are measured while all of them work.
+    """
     if max_tokens < 16 or not 1 <= max_num_seqs <= 4096:
         raise ConfigError("--max-tokens is at least 16, and --max-num-seqs between 1 and 4096")
     config: EngineConfig = build(
@@ -65,23 +69,28 @@ def profile(
             "load_format": load_format,
             "quantize": quantize,
             "num_threads": threads,
+            "tensor_parallel": tp,
+            "pipeline_parallel": pp,
             "max_num_seqs": max_num_seqs,
+            "max_model_len": max_context,
             "slo_tbt": None,
         },
     )
     files = resolve(config.model)
-    executor = _local_executor(config)
+    executor = _executor(config)
     try:
         info = executor.start()
         if validate:
             _validate(config, executor, info, rate)
         else:
-            _measure(executor, info, files, max_num_seqs, max_tokens, out)
+            _measure(config, executor, info, files, max_tokens, out)
     finally:
         executor.close()
 
 
-def _local_executor(config: EngineConfig) -> "LocalExecutor":
+def _executor(config: EngineConfig) -> Executor:
+    if config.tensor_parallel * config.pipeline_parallel > 1:
+        return ParallelExecutor(config)
     # Deferred: torch loads only once the options have been understood.
     from sarathid.executor.local import LocalExecutor
 
@@ -89,10 +98,17 @@ def _local_executor(config: EngineConfig) -> "LocalExecutor":
 
 
 def _measure(
-    executor: Executor, info: ExecutorInfo, files: ModelFiles, max_num_seqs: int, max_tokens: int, out: Path | None
+    config: EngineConfig,
+    executor: Executor,
+    info: ExecutorInfo,
+    files: ModelFiles,
+    max_tokens: int,
+    out: Path | None,
 ) -> None:
-    samples = _samples(executor, info, max_num_seqs, max_tokens)
-    found = build_profile(info, files, fit(samples, files.config.num_layers), samples)
+    samples = _samples(executor, info, config.max_num_seqs, max_tokens)
+    costs = fit(samples, files.config.num_layers)
+    sent = measure_sends(executor, info, max_tokens) if config.pipeline_parallel > 1 else ()
+    found = measured_profile(config, info, files.config, costs, samples, sent)
     path = profile_path(found.name) if out is None else out
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,57 +128,9 @@ def _samples(executor: Executor, info: ExecutorInfo, max_num_seqs: int, max_toke
     return tuple(measure(executor, info, shape, clock) for shape in shown)
 
 
-def build_profile(info: ExecutorInfo, files: ModelFiles, costs: FittedCosts, samples: Sequence[Sample]) -> CostProfile:
-    """Return the profile that these costs make, its fit error on `samples` noted."""
-    hidden_bytes = files.config.hidden_size * (4 if info.dtype == "float32" else 2)
-    kv_bytes_per_token = info.kv_cache_bytes // (info.num_blocks * info.block_size)
-
-    def with_error(fit_error_pct: dict[str, tuple[float, float]]) -> CostProfile:
-        return CostProfile(
-            provenance=Provenance(
-                source=f"measured by sarathid profile on {_machine()}, {info.num_threads} threads, {info.dtype}",
-                date=datetime.now(UTC).date().isoformat(),
-                derivation="; ".join(
-                    (
-                        f"fitted to {len(samples)} kinds of iterations",
-                        f"attention by {info.attention_backend}",
-                        *info.notes,
-                    )
-                ),
-                fit_error_pct=fit_error_pct,
-            ),
-            shape=Shape(
-                device=info.device.partition(":")[0],
-                model=info.model,
-                tensor_parallel=1,
-                pipeline_parallel=1,
-                num_layers=files.config.num_layers,
-                hidden_bytes_per_token=hidden_bytes,
-            ),
-            memory=Memory(
-                device_bytes=info.weight_bytes + info.kv_cache_bytes,
-                utilization=1.0,
-                weight_bytes=info.weight_bytes,
-                activation_bytes=0,
-                kv_bytes_per_token=kv_bytes_per_token,
-            ),
-            overhead=costs.overhead,
-            linear=costs.linear,
-            prefill_attention=costs.prefill_attention,
-            decode_attention=costs.decode_attention,
-            output_head=costs.output_head,
-        )
-
-    unrated = IterationCostModel(with_error({}))
-    median, p95 = relative_errors(
-        [unrated.predict(sample.features) for sample in samples], [sample.seconds for sample in samples]
-    )
-    return with_error({"iterations": (round(median * _PERCENT, 1), round(p95 * _PERCENT, 1))})
-
-
 def _validate(config: EngineConfig, executor: Executor, info: ExecutorInfo, rate_per_s: float) -> None:
     """Serve fresh requests with the real core and compare each iteration's time with the profile's."""
-    name = name_on(info.device, info.model)
+    name = name_on(info.device, info.model, config.tensor_parallel, config.pipeline_parallel)
     model = IterationCostModel(find_profile(name))
     clock = MonotonicClock()
     requests = load_requests("sharegpt4", num_requests=_FRESH_NUM_REQUESTS, seed=_FRESH_SEED, scale=_FRESH_SCALE)
@@ -184,11 +152,3 @@ def _validate(config: EngineConfig, executor: Executor, info: ExecutorInfo, rate
 def _tell(words: str, errors_pct: tuple[float, ...]) -> None:
     median, p95 = errors_pct
     typer.echo(f"{words}: median error {median:.1f} %, P95 {p95:.1f} %")
-
-
-def _machine() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from sarathid.costmodel.pipeline import layers_of_stages
 from sarathid.errors import ConfigError
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
@@ -95,6 +96,13 @@ class DecodeAttention(_Figures, frozen=True, kw_only=True):
     us_per_sequence: Microseconds
 
 
+class Embedding(_Figures, frozen=True, kw_only=True):
+    """What the first of several stages does beside its layers: `base + per_token * n` for n tokens."""
+
+    base_us: Microseconds
+    us_per_token: Microseconds
+
+
 class OutputHead(_Figures, frozen=True, kw_only=True):
     """Logits of the rows that sample, on the last stage: `max(floor, per_row * rows)`."""
 
@@ -103,7 +111,10 @@ class OutputHead(_Figures, frozen=True, kw_only=True):
 
 
 class AllReduce(_Figures, frozen=True, kw_only=True):
-    """Summing a layer's activations over the devices of a stage; `table` maps bytes to microseconds."""
+    """Summing a layer's activations over the devices of a stage; `table` maps bytes to microseconds.
+
+    Where it is left out, as in profiles that were measured in their layout, it is within the linear layers.
+    """
 
     num_per_layer: Count
     launch_us: Microseconds
@@ -130,8 +141,9 @@ class Shape(_Figures, frozen=True, kw_only=True):
     hidden_bytes_per_token: Count
 
     @property
-    def num_stage_layers(self) -> int:
-        return self.num_layers // self.pipeline_parallel
+    def stage_layers(self) -> tuple[int, ...]:
+        """Return the number of layers of each stage."""
+        return layers_of_stages(self.num_layers, self.pipeline_parallel)
 
 
 class CostProfile(_Figures, frozen=True, kw_only=True):
@@ -145,15 +157,16 @@ class CostProfile(_Figures, frozen=True, kw_only=True):
     prefill_attention: PrefillAttention
     decode_attention: DecodeAttention
     output_head: OutputHead
+    embedding: Embedding | None = None
     all_reduce: AllReduce | None = None
     send_recv: SendRecv | None = None
 
     def __post_init__(self) -> None:
         shape = self.shape
-        if shape.num_layers % shape.pipeline_parallel:
-            raise ValueError("pipeline_parallel must divide num_layers")
-        if (shape.tensor_parallel > 1) != (self.all_reduce is not None):
-            raise ValueError("all_reduce is there exactly when tensor_parallel is above 1")
+        if shape.num_layers < shape.pipeline_parallel:
+            raise ValueError("pipeline_parallel is at most num_layers")
+        if shape.tensor_parallel == 1 and self.all_reduce is not None:
+            raise ValueError("all_reduce is there only when tensor_parallel is above 1")
         if (shape.pipeline_parallel > 1) != (self.send_recv is not None):
             raise ValueError("send_recv is there exactly when pipeline_parallel is above 1")
         if self.memory.kv_cache_bytes < self.memory.kv_bytes_per_token:

@@ -1,68 +1,115 @@
 """Fits a cost profile's terms to measured iterations."""
 
 import itertools
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sarathid.costmodel.cost_profile import DecodeAttention, Linear, OutputHead, Overhead, PrefillAttention
+from sarathid.costmodel.cost_profile import (
+    DecodeAttention,
+    Embedding,
+    Linear,
+    OutputHead,
+    Overhead,
+    PrefillAttention,
+    SendRecv,
+)
 from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.pipeline import layers_of_stages
 
 _US_PER_S = 1e6
 # What enters the terms other than as a factor is tried over these.
 _KNEES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)
 _TILES = (1, 4, 8, 16, 32, 64)
 _SATURATIONS = (1, 16, 32, 64, 128, 256, 512)
+_HEAD_KNEES = (1, 2, 4, 8, 16, 32, 64)
+_USUAL_HEAD_KNEE = 8
 
 Matrix = NDArray[np.float64]
 
 
 class Sample(NamedTuple):
-    """An iteration and the seconds that it took."""
+    """An iteration and the seconds that each stage of the pipeline took for it."""
 
     features: IterationFeatures
+    stage_s: tuple[float, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all stages together."""
+        return sum(self.stage_s)
+
+
+class SentStream(NamedTuple):
+    """So many tokens' activations, and the seconds from the end of one stage to the start of the next."""
+
+    num_tokens: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class FittedCosts:
-    """A profile's terms for one device and one stage."""
+    """A profile's terms for one layout; an embedding only where there are several stages."""
 
     overhead: Overhead
     linear: Linear
     prefill_attention: PrefillAttention
     decode_attention: DecodeAttention
     output_head: OutputHead
+    embedding: Embedding | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Kinks:
-    """Where the cost of an iteration bends: tokens below which weights decide, tile, rows that fill the device."""
+    """Where the cost of an iteration bends: tokens below which weights decide, tile, rows that fill the device.
+
+    Below `head_knee` rows that sample, weights decide what the output head takes.
+    """
 
     knee: int
     tile: int
     saturation: int
+    head_knee: int
 
 
 def fit(samples: Sequence[Sample], num_layers: int) -> FittedCosts:
-    """Return the terms, none negative, with the least squared relative error on the samples.
+    """Return the terms, none negative, with the least squared relative error on every stage of the samples.
 
     The factors follow by non-negative least squares for each choice of the kinks; the best choice is kept.
     """
-    seconds = np.array([sample.seconds for sample in samples])
+    layers = layers_of_stages(num_layers, len(samples[0].stage_s))
+    features = [sample.features for sample in samples]
+    seconds = np.array([sample.stage_s for sample in samples]).T.flatten()  # stage by stage, as the terms
 
-    def factors(kinks: _Kinks) -> tuple[float, Matrix]:
-        terms = np.array([_terms(sample.features, kinks) for sample in samples]) / seconds[:, None]
-        solution = non_negative_least_squares(terms, np.ones(len(samples)))
-        return float(np.sum((terms @ solution - 1.0) ** 2)), solution
+    def solve(kinks: _Kinks) -> tuple[float, _Kinks, Matrix]:
+        terms = _terms(features, kinks, layers) / seconds[:, None]
+        factors = non_negative_least_squares(terms, np.ones(len(seconds)))
+        return float(np.sum((terms @ factors - 1.0) ** 2)), kinks, factors
 
-    choices = [_Kinks(*choice) for choice in itertools.product(_KNEES, _TILES, _SATURATIONS)]
-    results = [factors(kinks) for kinks in choices]
-    best = min(range(len(choices)), key=lambda index: results[index][0])
-    return _costs(choices[best], results[best][1] * _US_PER_S, num_layers)
+    def best(choices: Iterable[_Kinks]) -> tuple[_Kinks, Matrix]:
+        _, kinks, factors = min(map(solve, choices), key=lambda solved: solved[0])
+        return kinks, factors
+
+    has_stages = len(layers) > 1  # else what only one of them does can't be told from the rest
+    head_knee = _USUAL_HEAD_KNEE if has_stages else 1
+    kinks, factors = best(_Kinks(*choice, head_knee) for choice in itertools.product(_KNEES, _TILES, _SATURATIONS))
+    if has_stages:
+        kinks, factors = best(replace(kinks, head_knee=head_knee) for head_knee in _HEAD_KNEES)
+    return _costs(kinks, factors * _US_PER_S, has_stages=has_stages)
+
+
+def fit_sends(sent: Sequence[SentStream], bytes_per_token: int) -> SendRecv:
+    """Return the line with the least squared relative error on the streams, none of which took no time."""
+    num_bytes = np.array([float(stream.num_tokens * bytes_per_token) for stream in sent])
+    seconds = np.array([stream.seconds for stream in sent])
+    terms = np.stack((np.ones(len(sent)), num_bytes), axis=1) / seconds[:, None]
+    base_s, s_per_byte = non_negative_least_squares(terms, np.ones(len(sent))).tolist()
+    ends = (float(num_bytes.min()), float(num_bytes.max()))
+    least, most = ((end, (base_s + s_per_byte * end) * _US_PER_S) for end in ends)
+    return SendRecv(table=(least, most))
 
 
 def relative_errors(predicted_s: Sequence[float], measured_s: Sequence[float]) -> tuple[float, float]:
@@ -102,14 +149,27 @@ def _settle(a: Matrix, b: Matrix, x: Matrix, is_passive: NDArray[np.bool_]) -> M
         x[~is_passive] = 0.0
 
 
-def _terms(features: IterationFeatures, kinks: _Kinks) -> tuple[float, ...]:
+def _terms(features: Sequence[IterationFeatures], kinks: _Kinks, layers: Sequence[int]) -> Matrix:
+    """Return [num_stages * num_iterations, num_terms], stage by stage; what only one stage does is 0 in the others."""
+    has_stages, is_uneven = len(layers) > 1, len(set(layers)) > 1
+    ones = np.ones(len(features))
+    num_tokens = np.array([float(each.num_decodes + each.num_prefill_tokens) for each in features])
+    num_rows = np.array([float(max(kinks.head_knee, each.num_sequences)) for each in features])
+    of_layer = np.array([(float(is_uneven), *_layer_terms(each, kinks)) for each in features])
+    stages = []
+    for stage, num_layers in enumerate(layers):
+        is_first, is_last = float(has_stages and stage == 0), float(stage == len(layers) - 1)
+        ends = np.stack((ones, is_first * ones, is_first * num_tokens, is_last * num_rows), axis=1)
+        stages.append(np.hstack((ends, num_layers * of_layer)))
+    return np.concatenate(stages)
+
+
+def _layer_terms(features: IterationFeatures, kinks: _Kinks) -> tuple[float, ...]:
     num_tokens = features.num_decodes + features.num_prefill_tokens
     num_rows = [max(kinks.saturation, chunk.num_tokens) for chunk in features.chunks]
     return (
-        1.0,
         max(kinks.knee, -(-num_tokens // kinks.tile) * kinks.tile),
         num_tokens,
-        features.num_sequences,
         1.0 if features.chunks else 0.0,
         sum(rows * chunk.first_position for rows, chunk in zip(num_rows, features.chunks, strict=True)),
         sum(rows * chunk.num_tokens for rows, chunk in zip(num_rows, features.chunks, strict=True)),
@@ -119,29 +179,27 @@ def _terms(features: IterationFeatures, kinks: _Kinks) -> tuple[float, ...]:
     )
 
 
-def _costs(kinks: _Kinks, factors_us: Matrix, num_layers: int) -> FittedCosts:
-    fixed, token, elementwise, row, prefill, pair, diagonal_pair, decode, context, sequence = factors_us.tolist()
+def _costs(kinks: _Kinks, factors_us: Matrix, *, has_stages: bool) -> FittedCosts:
+    fixed, first, embedded, row, layer, *of_layer = factors_us.tolist()
+    token, elementwise, prefill, pair, diagonal_pair, decode, context, sequence = of_layer
     return FittedCosts(
         overhead=Overhead(fixed_us=fixed, us_per_sequence=0.0),
         linear=Linear(
-            floor_us=token * kinks.knee / num_layers,
+            floor_us=token * kinks.knee,
             base_us=0.0,
-            us_per_token=token / num_layers,
+            us_per_token=token,
             tile=kinks.tile,
-            elementwise_base_us=0.0,
-            elementwise_us_per_token=elementwise / num_layers,
+            elementwise_base_us=layer,
+            elementwise_us_per_token=elementwise,
         ),
         prefill_attention=PrefillAttention(
-            base_us=prefill / num_layers,
-            us_per_pair=max(pair, diagonal_pair) / num_layers,
+            base_us=prefill,
+            us_per_pair=max(pair, diagonal_pair),
             saturation_tokens=float(kinks.saturation),
             diagonal=diagonal_pair / pair if pair else 1.0,
             tile=1,
         ),
-        decode_attention=DecodeAttention(
-            base_us=decode / num_layers,
-            us_per_context_token=context / num_layers,
-            us_per_sequence=sequence / num_layers,
-        ),
-        output_head=OutputHead(floor_us=0.0, us_per_row=row),
+        decode_attention=DecodeAttention(base_us=decode, us_per_context_token=context, us_per_sequence=sequence),
+        output_head=OutputHead(floor_us=row * kinks.head_knee, us_per_row=row),
+        embedding=Embedding(base_us=first, us_per_token=embedded) if has_stages else None,
     )

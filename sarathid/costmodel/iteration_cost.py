@@ -16,14 +16,16 @@ class IterationCostModel:
     """The roofline of Sarathi-Serve's section 3.1 with a profile's figures, all times multiplied by `correction`.
 
     A stage of L layers takes `overhead + L * (linear + attention of chunks + attention of decodes +
-    all-reduces) + send` (not on the last stage, which computes the output head instead).
+    all-reduces) + send` (not on the last stage, which computes the output head instead), the first one its
+    embedding too.
     """
 
     def __init__(self, profile: CostProfile, correction: float = 1.0) -> None:
         self.profile = profile
         self.num_stages = profile.shape.pipeline_parallel
         self._s_per_us = _S_PER_US * correction
-        self._num_stage_layers = profile.shape.num_stage_layers
+        self._num_layers = profile.shape.num_layers
+        self._stage_layers = profile.shape.stage_layers
         # Read for every prediction, and an attribute of an attribute takes twice as long.
         self._fixed_us = profile.overhead.fixed_us
         self._us_per_sequence = profile.overhead.us_per_sequence
@@ -35,24 +37,27 @@ class IterationCostModel:
 
     def predict(self, features: IterationFeatures) -> float:
         """Return the seconds from an iteration's start to its last token, through idle stages."""
-        every_us, send_us, head_us = self._stage_us(features)
-        return (self.num_stages * every_us + (self.num_stages - 1) * send_us + head_us) * self._s_per_us
+        host_us, layer_us, embedding_us, send_us, head_us = self._parts_us(features)
+        stages_us = self.num_stages * host_us + self._num_layers * layer_us
+        return (stages_us + embedding_us + (self.num_stages - 1) * send_us + head_us) * self._s_per_us
 
     def observe(self, features: IterationFeatures, seconds: float) -> None:
         """A profile is fixed: nothing is learned."""
 
     def stage_seconds(self, features: IterationFeatures) -> tuple[float, ...]:
         """Return the seconds that each stage of the pipeline works on an iteration."""
-        every_us, send_us, head_us = self._stage_us(features)
-        last_s = (every_us + head_us) * self._s_per_us
-        return ((every_us + send_us) * self._s_per_us,) * (self.num_stages - 1) + (last_s,)
+        host_us, layer_us, embedding_us, send_us, head_us = self._parts_us(features)
+        stage_us = [host_us + num_layers * layer_us + send_us for num_layers in self._stage_layers]
+        stage_us[0] += embedding_us
+        stage_us[-1] += head_us - send_us
+        return tuple([us * self._s_per_us for us in stage_us])
 
-    def _stage_us(self, features: IterationFeatures) -> tuple[float, float, float]:
-        """Return the microseconds of every stage, of sending to the next one, and of the last one's output head."""
+    def _parts_us(self, features: IterationFeatures) -> tuple[float, float, float, float, float]:
+        """Return the microseconds of a stage's host, of a layer, of embedding, of sending, and of the output head."""
         num_decodes, decode_context, chunks = features
         num_sequences = num_decodes + len(chunks)
         if num_sequences == 0:
-            return 0.0, 0.0, 0.0
+            return 0.0, 0.0, 0.0, 0.0, 0.0
         num_tokens, attention_us = num_decodes, 0.0
         if num_decodes:
             base_us, us_per_context_token, us_per_sequence = self._decode
@@ -65,26 +70,25 @@ class IterationCostModel:
                 num_rows = max(saturation, -(-length // tile) * tile)
                 pairs += num_rows * (first_position + diagonal * length)
             attention_us += base_us + us_per_pair * pairs
-        dense_us, send_us = self._dense_us(num_tokens)
+        dense_us, embedding_us, send_us = self._dense_us(num_tokens)
         floor_us, us_per_row = self._head
-        every_us = (
-            self._fixed_us + self._us_per_sequence * num_sequences + dense_us + self._num_stage_layers * attention_us
-        )
-        return every_us, send_us, max(floor_us, us_per_row * num_sequences)
+        host_us = self._fixed_us + self._us_per_sequence * num_sequences
+        return host_us, dense_us + attention_us, embedding_us, send_us, max(floor_us, us_per_row * num_sequences)
 
     def prefill_s(self, num_tokens: int, first_position: int = 0) -> float:
         """Return the seconds of an iteration that is one chunk behind `first_position` tokens."""
         return self.predict(IterationFeatures(0, 0, (ChunkShape(num_tokens, first_position),)))
 
-    def _dense_us_of(self, num_tokens: int) -> tuple[float, float]:
-        profile = self.profile
+    def _dense_us_of(self, num_tokens: int) -> tuple[float, float, float]:
+        profile, embedding = self.profile, self.profile.embedding
         num_bytes = num_tokens * profile.shape.hidden_bytes_per_token
         layer_us = linear_us(profile, num_tokens)
         if profile.all_reduce is not None:
             reduce = profile.all_reduce
             layer_us += reduce.num_per_layer * (interpolate(reduce.table, num_bytes) + reduce.launch_us)
         send_us = 0.0 if profile.send_recv is None else interpolate(profile.send_recv.table, num_bytes)
-        return self._num_stage_layers * layer_us, send_us
+        embedding_us = 0.0 if embedding is None else embedding.base_us + embedding.us_per_token * num_tokens
+        return layer_us, embedding_us, send_us
 
 
 def linear_us(profile: CostProfile, num_tokens: int) -> float:

@@ -3,6 +3,12 @@
 from typing import NamedTuple
 
 
+def layers_of_stages(num_layers: int, num_stages: int) -> tuple[int, ...]:
+    """Return how many layers each stage has: as even as can be; the last ones, which have the head, get the fewer."""
+    least, num_longer = divmod(num_layers, num_stages)
+    return (least + 1,) * num_longer + (least,) * (num_stages - num_longer)
+
+
 class StageWork(NamedTuple):
     """One stage's work on one batch: it began at `start_s` (monotonic), with its input there, and took `busy_s`.
 

@@ -262,7 +262,7 @@ def _bubble() -> FigureResult:
     cost, decodes = IterationCostModel(profile), _decodes(32, 4096)
     prefill_s = cost.stage_seconds(IterationFeatures(0, 0, (ChunkShape(4096, 0),)))[0]
     decode_s = cost.stage_seconds(decodes)[0]
-    linear_s = profile.shape.num_stage_layers * linear_us(profile, decodes.num_decodes) / _US_PER_S
+    linear_s = profile.shape.stage_layers[0] * linear_us(profile, decodes.num_decodes) / _US_PER_S
     host_s = (profile.overhead.fixed_us + profile.overhead.us_per_sequence * decodes.num_decodes) / _US_PER_S
     rows = (
         _row("bubble", FALCON.model, "stage time of a 4,096-token prompt", prefill_s, "s", 1.15),

@@ -1,8 +1,9 @@
 """What one rank has of a model: some of its layers, and of each of them one part (Shoeybi et al. 2019)."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate
 
+from sarathid.costmodel.pipeline import layers_of_stages
 from sarathid.errors import ModelRefused
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.shard import Shard
@@ -81,15 +82,14 @@ class ModelShare:
 
 
 def split_layers(num_layers: int, num_stages: int) -> tuple[range, ...]:
-    """Return each pipeline stage's layers, as even as can be; the last stages, which have the head, get the fewer.
+    """Return each pipeline stage's layers, as many as `layers_of_stages` says.
 
     Raises `ModelRefused` when there are more stages than layers.
     """
     if num_stages > num_layers:
         raise ModelRefused(f"{num_layers} layers do not divide among {num_stages} stages; give a smaller --pp")
-    least, num_longer = divmod(num_layers, num_stages)
-    starts = [stage * least + min(stage, num_longer) for stage in range(num_stages + 1)]
-    return tuple(range(start, stop) for start, stop in pairwise(starts))
+    counts = layers_of_stages(num_layers, num_stages)
+    return tuple(range(stop - count, stop) for count, stop in zip(counts, accumulate(counts), strict=True))
 
 
 def _divides(config: ModelConfig, num_parts: int) -> bool:

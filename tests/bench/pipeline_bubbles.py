@@ -1,32 +1,30 @@
 """How long pipeline stages wait, live and simulated: `python -m tests.bench.pipeline_bubbles --pp 2`.
 
 Runs prompts with the lengths of arXiv papers, divided, through one engine core over ranks of this machine, under
-stall-free and under mixed-whole batches, and prints the bubble time of a request, the makespan, and what makespan the
-simulator's pipeline says of batches whose stages take what they took. `--simulated` does the same at full length on
-the profile of Falcon-180B over two stages.
+stall-free and under mixed-whole batches, and prints the bubble time of a request, the makespan, and two predictions of
+it: by the simulator's pipeline of batches whose stages take what they took, and by the simulator from a cost profile of
+the layout alone, where there is one (`sarathid profile --pp 2` measures what the machine is like now).
+
+`--simulated` does the same at full length on the profile of Falcon-180B over two stages.
 """
 
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.library import find_profile
 from sarathid.costmodel.pipeline import Pipeline
-from sarathid.engine.assembly import build_core
-from sarathid.executor.parallel import ParallelExecutor
 from sarathid.protocol.stats import IterationStats
 from sarathid.protocol.step import StepOutput
-from sarathid.simulator.replay import Replay
 from sarathid.simulator.serving import Serving
 from sarathid.simulator.simulator import simulate
 from sarathid.workload import PlannedRequest
 from sarathid.workload_catalog import load_requests
+from tests.bench.live_pipeline import started
 
 POLICIES = ("stall-free", "mixed-whole")
 LIVE_SCALE = 16
-LIVE_BUDGET = 64
 SIMULATED_PROFILE = "a100/falcon-180b-tp4-pp2"
 SIMULATED_BUDGET = 512
 MAX_MODEL_LEN = 16_384
@@ -34,7 +32,7 @@ MAX_MODEL_LEN = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a run's iterations came to; a prediction only where they were live."""
+    """What a run's iterations came to, and what the pipeline says of stages that take what they took."""
 
     num_requests: int
     makespan_s: float
@@ -57,9 +55,12 @@ class Measured:
         share = self.bubble_s / (self.bubble_s + self.busy_s)
         return (
             f"bubbles {self.bubble_s / self.num_requests:7.3f} s a request ({share:5.1%} of the stages' time)  "
-            f"makespan {self.makespan_s:7.2f} s, predicted {self.predicted_s:7.2f} s "
-            f"({self.predicted_s / self.makespan_s - 1.0:+.1%})"
+            f"makespan {self.makespan_s:7.2f} s, by its stages {self.off_by(self.predicted_s)}"
         )
+
+    def off_by(self, predicted_s: float) -> str:
+        """Return a prediction of the makespan, and how far off it is."""
+        return f"{predicted_s:.2f} s ({predicted_s / self.makespan_s - 1.0:+.1%})"
 
 
 def predicted_makespan_s(iterations: Sequence[IterationStats]) -> float:
@@ -75,28 +76,30 @@ def predicted_makespan_s(iterations: Sequence[IterationStats]) -> float:
     return done_s[-1]
 
 
-def live(model: str, policy: str, num_stages: int, requests: Sequence[PlannedRequest]) -> Measured:
-    """Return what a core over ranks of this machine, all requests there from the start, does under a policy."""
-    config = EngineConfig(
-        model=model,
-        policy=policy,
-        token_budget=LIVE_BUDGET,
-        max_token_budget=MAX_MODEL_LEN,
-        max_num_seqs=8,
-        pipeline_parallel=num_stages,
-        num_threads=1,
-    )
-    executor = ParallelExecutor(config)
-    try:
-        clock = MonotonicClock()
-        replay = Replay(build_core(config, executor, executor.start(), clock), clock, requests)
-        iterations = []
-        while (output := replay.step()) is not None:
-            if output.stats is not None:
-                iterations.append(output.stats)
-    finally:
-        executor.close()
-    return Measured.of(iterations, len(requests))
+def run_live(arguments: argparse.Namespace, requests: Sequence[PlannedRequest]) -> dict[str, list[Measured]]:
+    """Run the policies in turn over ranks of this machine, print each, and return what each round measured."""
+    found: dict[str, list[Measured]] = {policy: [] for policy in POLICIES}
+    with started(arguments.model, arguments.pp) as pipeline:
+        profile = pipeline.profile(arguments.profile)
+        for _ in range(arguments.rounds):
+            for policy in POLICIES:
+                measured = Measured.of(pipeline.run(policy, requests).iterations, len(requests))
+                found[policy].append(measured)
+                words = "there is no cost profile of this layout"
+                if profile is not None:
+                    simulated = Measured.of(pipeline.simulate(profile, policy, requests), len(requests))
+                    words = f"by the profile alone {measured.off_by(simulated.makespan_s)}"
+                print(f"{policy:12} {measured}, {words}", flush=True)
+    return found
+
+
+def run_simulated(requests: Sequence[PlannedRequest]) -> dict[str, list[Measured]]:
+    """Run the policies on the devices of the profile, and print each."""
+    found = {}
+    for policy in POLICIES:
+        found[policy] = [simulated(policy, requests)]
+        print(f"{policy:12} {found[policy][0]}")
+    return found
 
 
 def simulated(policy: str, requests: Sequence[PlannedRequest]) -> Measured:
@@ -123,20 +126,15 @@ def main() -> None:
     parser.add_argument("--model", default=EngineConfig().model)
     parser.add_argument("--pp", type=int, default=2)
     parser.add_argument("--num-requests", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=2, help="how often each policy runs, in turn")
+    parser.add_argument("--profile", help="a cost profile of the layout, by name or file [the model's here]")
     parser.add_argument("--simulated", action="store_true")
     arguments = parser.parse_args()
     scale = 1 if arguments.simulated else LIVE_SCALE
     listed = load_requests("arxiv", num_requests=arguments.num_requests, seed=5, scale=scale).requests
     requests = [PlannedRequest(0.0, planned.num_prompt_tokens, planned.num_output_tokens) for planned in listed]
-    found = {
-        policy: simulated(policy, requests)
-        if arguments.simulated
-        else live(arguments.model, policy, arguments.pp, requests)
-        for policy in POLICIES
-    }
-    for policy, measured in found.items():
-        print(f"{policy:12} {measured}")
-    chunked, whole = (found[policy].bubble_s for policy in POLICIES)
+    found = run_simulated(requests) if arguments.simulated else run_live(arguments, requests)
+    chunked, whole = (sum(measured.bubble_s for measured in found[policy]) for policy in POLICIES)
     print(f"stall-free leaves {chunked / whole:.2f} of the bubbles of mixed-whole")
 
 

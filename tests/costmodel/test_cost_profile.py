@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import sarathi_profiles
 
-from sarathid.costmodel.cost_profile import CostProfile, parse_profile, to_toml
+from sarathid.costmodel.cost_profile import CostProfile, Embedding, parse_profile, to_toml
 from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel, interpolate, linear_us
 from sarathid.costmodel.library import find_profile, profile_path
@@ -73,7 +74,7 @@ def test_an_unknown_profile_is_told_with_those_there_are() -> None:
     ("change", "words"),
     [
         (("tile = 128", "tile = 0"), r"mine.toml: .*tile"),
-        (("tensor_parallel = 2", "tensor_parallel = 1"), "all_reduce is there exactly when"),
+        (("tensor_parallel = 2", "tensor_parallel = 1"), "all_reduce is there only when"),
         (("utilization = 0.9", "utilization = 0.3"), "leave nothing for the KV cache"),
         (("[overhead]", "[overheat]"), "overheat"),
         (("[memory]", "[memory"), "mine.toml"),
@@ -157,6 +158,26 @@ def test_a_stage_costs_the_sum_of_its_parts() -> None:
 
     assert model.stage_seconds(features) == pytest.approx(((stage_us + 50) * 1e-6, (stage_us + 15) * 1e-6))
     assert model.predict(features) == pytest.approx((2 * stage_us + 65) * 1e-6)
+
+
+def test_the_first_stage_embeds_and_longer_stages_take_longer() -> None:
+    even = profile_of_round_figures()
+    uneven = msgspec.structs.replace(
+        even,
+        shape=msgspec.structs.replace(even.shape, num_layers=5),
+        embedding=Embedding(base_us=100.0, us_per_token=2.0),
+    )
+    features = IterationFeatures(2, 40, (ChunkShape(18, 100),))
+    first_s, last_s = IterationCostModel(even).stage_seconds(features)
+    layer_s = (last_s - (1000 + 10 * 3 + 15) * 1e-6) / 2
+
+    assert IterationCostModel(uneven).stage_seconds(features) == pytest.approx((first_s + layer_s + 140e-6, last_s))
+    assert IterationCostModel(uneven).predict(features) == pytest.approx(first_s + layer_s + 140e-6 + last_s)
+
+
+def test_more_stages_than_layers_are_refused() -> None:
+    with pytest.raises(ConfigError, match="pipeline_parallel is at most num_layers"):
+        parse_profile(to_toml(profile_of_round_figures()).replace("num_layers = 4", "num_layers = 1"), "mine.toml")
 
 
 def test_an_empty_iteration_costs_nothing() -> None:

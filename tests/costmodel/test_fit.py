@@ -2,18 +2,34 @@
 
 from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 
 from sarathid.clock import VirtualClock
-from sarathid.costmodel.cost_profile import CostProfile
-from sarathid.costmodel.fit import FittedCosts, Sample, fit, non_negative_least_squares, relative_errors
+from sarathid.costmodel.cost_profile import CostProfile, Embedding, OutputHead, SendRecv
+from sarathid.costmodel.fit import (
+    FittedCosts,
+    Sample,
+    SentStream,
+    fit,
+    fit_sends,
+    non_negative_least_squares,
+    relative_errors,
+)
 from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.executor.profiler import measurable, measure
 from sarathid.executor.simulated import SimulatedExecutor
 
 LLAMA = find_profile("a40/llama2-7b-tp1")
+STAGES = msgspec.structs.replace(
+    LLAMA,
+    shape=msgspec.structs.replace(LLAMA.shape, pipeline_parallel=3),  # 11, 11 and 10 layers
+    embedding=Embedding(base_us=300.0, us_per_token=1.5),
+    output_head=OutputHead(floor_us=4000.0, us_per_row=250.0),
+    send_recv=SendRecv(table=((0.0, 0.0), (1.0, 0.0))),
+)
 
 
 def samples_of(profile: CostProfile) -> list[Sample]:
@@ -23,20 +39,21 @@ def samples_of(profile: CostProfile) -> list[Sample]:
     return [measure(executor, info, shape, clock) for shape in measurable(info, 64, 1024)]
 
 
-def errors_of(costs: FittedCosts, samples: list[Sample]) -> tuple[float, float]:
-    fitted = CostProfile(
-        provenance=LLAMA.provenance,
-        shape=LLAMA.shape,
-        memory=LLAMA.memory,
+def errors_of(costs: FittedCosts, samples: list[Sample], profile: CostProfile = LLAMA) -> tuple[float, float]:
+    """Return how far the fitted stages are off, by the profile that the samples are of."""
+    fitted = msgspec.structs.replace(
+        profile,
         overhead=costs.overhead,
         linear=costs.linear,
         prefill_attention=costs.prefill_attention,
         decode_attention=costs.decode_attention,
         output_head=costs.output_head,
+        embedding=costs.embedding,
     )
     model = IterationCostModel(fitted)
     return relative_errors(
-        [model.predict(sample.features) for sample in samples], [sample.seconds for sample in samples]
+        [seconds for sample in samples for seconds in model.stage_seconds(sample.features)],
+        [seconds for sample in samples for seconds in sample.stage_s],
     )
 
 
@@ -58,10 +75,36 @@ def test_the_costs_of_a_device_are_recovered() -> None:
     assert p95 < 0.12
 
 
+def test_each_stage_of_a_pipeline_is_measured_while_all_of_them_work() -> None:
+    model = IterationCostModel(STAGES)
+    for sample in samples_of(STAGES)[::8]:
+        assert sample.stage_s == pytest.approx(model.stage_seconds(sample.features))
+
+
+def test_the_costs_of_stages_are_recovered_embedding_and_head_included() -> None:
+    samples = samples_of(STAGES)
+    costs = fit(samples, STAGES.shape.num_layers)
+    median, p95 = errors_of(costs, samples, STAGES)
+
+    assert median < 0.03
+    assert p95 < 0.12
+    assert costs.output_head.floor_us == pytest.approx(4000.0, rel=0.1)
+    assert costs.output_head.us_per_row == pytest.approx(250.0, rel=0.1)
+
+
+def test_what_sending_takes_is_a_line_through_what_was_measured() -> None:
+    sent = [SentStream(num_tokens, 1e-4 + num_tokens * 2e-6) for num_tokens in (1, 16, 64, 512)]
+
+    (least_bytes, least_us), (most_bytes, most_us) = fit_sends(sent, bytes_per_token=100).table
+
+    assert (least_bytes, most_bytes) == (100.0, 51_200.0)
+    assert (least_us, most_us) == pytest.approx((102.0, 1124.0))
+
+
 def test_noise_moves_the_fit_little() -> None:
     rng = Random(1)
     exact = samples_of(LLAMA)
-    noisy = [Sample(features, seconds * rng.uniform(0.9, 1.1)) for features, seconds in exact]
+    noisy = [Sample(each.features, (each.seconds * rng.uniform(0.9, 1.1),)) for each in exact]
     median, p95 = errors_of(fit(noisy, LLAMA.shape.num_layers), exact)
 
     assert median < 0.05

@@ -10,9 +10,14 @@ from typing import Any
 import psutil
 import pytest
 
+from sarathid.clock import MonotonicClock
+from sarathid.commands.measured_profile import measured_profile
 from sarathid.config import EngineConfig
+from sarathid.costmodel.cost_profile import parse_profile, to_toml
+from sarathid.costmodel.fit import fit
 from sarathid.errors import EngineFailed, ModelRefused
 from sarathid.executor.parallel import ParallelExecutor
+from sarathid.executor.profiler import measurable, measure, measure_sends
 from sarathid.models.model_files import resolve
 from sarathid.models.share import ModelShare
 from sarathid.protocol.requests import SamplingParams
@@ -143,6 +148,24 @@ def test_as_many_batches_as_stages_are_in_flight(group: Group) -> None:
         group.executor.submit(CHUNK)
         group.executor.submit(CHUNK)
         assert group.executor.collect().drawn.token_ids == group.executor.collect().drawn.token_ids == (token_id,)
+
+
+def test_a_layout_is_measured_in_itself(group: Group, llama_path: Path) -> None:
+    config, model = make_config(llama_path, pipeline_parallel=2), resolve(str(llama_path)).config
+    shapes = measurable(group.info, config.max_num_seqs, 32)
+    samples = [measure(group.executor, group.info, shape, MonotonicClock()) for shape in shapes]
+    sent = measure_sends(group.executor, group.info, 32)
+    assert all(seconds > 0.0 for sample in samples for seconds in sample.stage_s)
+    assert [stream.num_tokens for stream in sent] == [1, 16, 32]
+
+    profile = measured_profile(config, group.info, model, fit(samples, model.num_layers), samples, sent)
+    assert profile.name == "cpu/llama-tied-tp1-pp2"
+    assert profile.shape.stage_layers == (2, 1)
+    assert (
+        profile.num_blocks(BLOCK_SIZE) >= NUM_BLOCKS // 2
+    )  # the ranks' caches in the mean, whose layers are not as many
+    assert "each stage while all stages worked" in profile.provenance.derivation
+    assert parse_profile(to_toml(profile), "pp2.toml") == profile
 
 
 def test_a_rank_that_is_killed_ends_a_batch_in_flight(llama_path: Path) -> None:
