@@ -33,6 +33,8 @@ def make_request(
     ignore_eos: bool = True,
     topic: int | None = None,
     cache_salt: str = "",
+    owner: str = "",
+    priority: int = 0,
 ) -> Request:
     """Return a greedy request whose prompt is told by its length and its topic, which is its id by default."""
     first = 31 * (request_id if topic is None else topic)
@@ -40,6 +42,8 @@ def make_request(
         request_id=request_id,
         prompt_token_ids=tuple(1 + (first + i) % (VOCAB_SIZE - 1) for i in range(num_prompt_tokens)),
         cache_salt=cache_salt,
+        owner=owner,
+        priority=priority,
         sampling=SamplingParams(max_tokens=max_tokens, temperature=0.0, ignore_eos=ignore_eos),
         arrival_s=arrival_s,
         output_token_ids=output_token_ids,

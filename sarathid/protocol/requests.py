@@ -11,6 +11,7 @@ from sarathid.protocol.logprobs import MAX_TOP_LOGPROBS
 Probability: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
 NumLogprobs: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)]
 Penalty: TypeAlias = Annotated[float, Meta(ge=-2.0, le=2.0)]
+Priority: TypeAlias = Annotated[int, Meta(ge=-10, le=10)]
 
 MAX_LOGIT_BIASES = 1024
 MAX_STOP_TOKENS = 64
@@ -83,7 +84,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `arrival_s` is monotonic seconds when the daemon accepted it. `output_token_ids` are tokens that
     the client already has: a new engine computes them again and goes on behind them. What was computed is shared among
-    requests of the same `cache_salt` alone.
+    requests of the same `cache_salt` alone. `owner` is the user or the key that the client is known by: owners share
+    the engine fairly, and `priority`, of which less is earlier, orders the requests of one.
     """
 
     request_id: int
@@ -92,4 +94,6 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     arrival_s: float = 0.0
     client: str = ""
     cache_salt: str = ""
+    owner: str = ""
+    priority: Priority = 0
     output_token_ids: tuple[int, ...] = ()

@@ -1,12 +1,13 @@
 """One iteration in the making: the primitives that every policy is written in."""
 
 from bisect import insort
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.kvcache.prefix_cache import NOTHING_CACHED, CachedPrefix
 from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.fair_share import Ledger
 from sarathid.scheduler.micro_batches import MicroBatches
 from sarathid.scheduler.prefill_order import Urgency, by_arrival
 from sarathid.scheduler.sequence import Sequence
@@ -23,7 +24,7 @@ class BatchPlan:
     of a prompt follows the one before it. Three rules keep everybody moving: decodes preempt the youngest, prompts
     preempt only younger prompts, never a decode, and nothing is admitted in an iteration that preempted. Who is in
     flight may be preempted, since its blocks are written anew only behind the batches that it is in. `blocked_by`
-    is what the oldest waiting request was not started for, None if nobody waits.
+    is what the first waiting request was not started for, None if nobody waits.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class BatchPlan:
         running: list[Sequence],
         waiting: WaitingQueue,
         kv_cache: KVCacheManager,
+        ledger: Ledger,
         *,
         max_num_seqs: int,
         max_num_tokens: int,
@@ -42,6 +44,7 @@ class BatchPlan:
         self._running = running
         self._waiting = waiting
         self._kv_cache = kv_cache
+        self._ledger = ledger
         self._max_num_seqs = max_num_seqs
         self._num_watermark_blocks = num_watermark_blocks
         self._urgency = urgency
@@ -74,9 +77,12 @@ class BatchPlan:
         budget.spare_decodes([sequence for sequence in self._running if sequence.is_decoding])
 
     def continue_prompts(self, budget: TokenBudget) -> None:
-        """Schedule the next chunk of every admitted prompt that is not computed yet, the most urgent first."""
+        """Schedule the next chunk of every admitted prompt that is not computed yet.
+
+        Those of the owner that was charged least come first, and of these the most urgent.
+        """
         prompts = [running for running in self._running if running.has_prompt_left]
-        for sequence in sorted(prompts, key=self._urgency):
+        for sequence in sorted(prompts, key=lambda prompt: (prompt.account.num_charged, self._urgency(prompt))):
             if budget.is_spent:
                 return
             if sequence.request_id not in self._preempted:
@@ -84,13 +90,26 @@ class BatchPlan:
                 if num_possible and (num_granted := budget.take(sequence, num_possible)):
                     self._schedule_chunk(sequence, num_granted)
 
+    def admit_owed(self, budget: TokenBudget) -> None:
+        """Start a waiting request of an owner that has no prompt here and was charged less than all that have.
+
+        So a prompt that takes many iterations holds up nobody but its owner for longer than one.
+        """
+        while (sequence := self._waiting.head) is not None and self._is_owed(sequence):
+            if not self._start(sequence, budget, sequence.num_tokens, self._num_watermark_blocks):
+                return
+
     def admit(self, budget: TokenBudget) -> None:
-        """Start waiting requests, the most urgent first, while sequences, blocks and budget allow; never skip one."""
-        self._admit(budget, lambda sequence: sequence.num_tokens, self._num_watermark_blocks)
+        """Start waiting requests in their order while sequences, blocks and budget allow; never skip one."""
+        while (sequence := self._waiting.head) is not None:
+            if not self._start(sequence, budget, sequence.num_tokens, self._num_watermark_blocks):
+                return
 
     def admit_reserving(self, budget: TokenBudget) -> None:
         """Like `admit`, but each takes the blocks of the longest context at once, and no watermark is kept."""
-        self._admit(budget, lambda _: self.max_model_len, 0)
+        while (sequence := self._waiting.head) is not None:
+            if not self._start(sequence, budget, self.max_model_len, 0):
+                return
 
     def build(self) -> ScheduledBatch:
         """Return the iteration, decodes first."""
@@ -98,27 +117,35 @@ class BatchPlan:
             decodes=tuple(self._decodes), chunks=tuple(self._chunks), preempted=tuple(self._preempted)
         )
 
-    def _admit(self, budget: TokenBudget, num_reserved: Callable[[Sequence], int], num_watermark_blocks: int) -> None:
-        while (sequence := self._waiting.head) is not None:
-            num_tokens = num_reserved(sequence)
-            self.blocked_by = self._blocker(sequence, num_tokens, num_watermark_blocks)
-            if self.blocked_by is None and budget.is_spent:
-                self.blocked_by = Blocker.BUDGET
-            if self.blocked_by is not None:
-                return
-            prefix = self._find_prefix(sequence)
-            sequence.num_computed_tokens = prefix.num_tokens
-            num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
-            if num_granted == 0:
-                sequence.num_computed_tokens = 0
-                self.blocked_by = Blocker.BUDGET
-                return
-            self._kv_cache.adopt(sequence.block_table, sequence.names, prefix)
-            sequence.start_behind(prefix)
-            if num_tokens > sequence.num_tokens:
-                self._kv_cache.grow(sequence.block_table, num_tokens)
-            insort(self._running, self._waiting.pop(), key=_order)
-            self._schedule_chunk(sequence, num_granted)
+    def _is_owed(self, sequence: Sequence) -> bool:
+        if not self._ledger.is_shared:
+            return False
+        accounts = {running.account for running in self._running if running.has_prompt_left}
+        charged = [account.num_charged for account in accounts]
+        return bool(accounts) and sequence.account not in accounts and sequence.account.num_charged <= min(charged)
+
+    def _start(self, sequence: Sequence, budget: TokenBudget, num_reserved: int, num_watermark_blocks: int) -> bool:
+        """Start the head of the waiting with blocks for so many tokens; return whether that was possible."""
+        self.blocked_by = self._blocker(sequence, num_reserved, num_watermark_blocks)
+        if self.blocked_by is None and budget.is_spent:
+            self.blocked_by = Blocker.BUDGET
+        if self.blocked_by is not None:
+            return False
+        prefix = self._find_prefix(sequence)
+        sequence.num_computed_tokens = prefix.num_tokens
+        num_granted = budget.take(sequence, sequence.num_uncomputed_tokens)
+        if num_granted == 0:
+            sequence.num_computed_tokens = 0
+            self.blocked_by = Blocker.BUDGET
+            return False
+        self._waiting.remove(sequence)
+        self._kv_cache.adopt(sequence.block_table, sequence.names, prefix)
+        sequence.start_behind(prefix)
+        if num_reserved > sequence.num_tokens:
+            self._kv_cache.grow(sequence.block_table, num_reserved)
+        insort(self._running, sequence, key=_order)
+        self._schedule_chunk(sequence, num_granted)
+        return True
 
     def _find_prefix(self, sequence: Sequence) -> CachedPrefix:
         if sequence.request.sampling.prompt_logprobs is not None:
@@ -129,6 +156,7 @@ class BatchPlan:
         has_blocks = self._kv_cache.grow(sequence.block_table, sequence.num_computed_tokens + num_tokens)
         assert has_blocks, "a sequence was granted more tokens than there are blocks"
         self._chunks.append(sequence.schedule_chunk(num_tokens))
+        sequence.settle()
 
     def _make_room_for_token(self, sequence: Sequence) -> bool:
         while not self._kv_cache.grow(sequence.block_table, len(sequence.token_ids)):

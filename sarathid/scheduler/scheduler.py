@@ -11,10 +11,11 @@ from sarathid.protocol.requests import FinishReason, PrefillOrder, Request
 from sarathid.protocol.stats import Blocker
 from sarathid.protocol.step import TokenDelta
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
+from sarathid.scheduler.fair_share import Ledger
 from sarathid.scheduler.micro_batches import MicroBatches
 from sarathid.scheduler.plan import BatchPlan
 from sarathid.scheduler.policies.registry import Policy
-from sarathid.scheduler.prefill_order import URGENCIES
+from sarathid.scheduler.prefill_order import REQUESTS_PER_PRIORITY, URGENCIES
 from sarathid.scheduler.sequence import Sequence
 from sarathid.scheduler.token_budget import TokenBudget
 from sarathid.scheduler.waiting_queue import WaitingQueue
@@ -58,6 +59,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._urgency = URGENCIES[limits.prefill_order]
         self._waiting = WaitingQueue(self._urgency)
+        self._ledger = Ledger()
         self._sequences: dict[int, Sequence] = {}
         self._num_added = 0
         self.blocked_by: Blocker | None = None
@@ -81,6 +83,11 @@ class Scheduler:
         return self._waiting.num_preempted
 
     @property
+    def deficits(self) -> dict[str, int]:
+        """How many tokens each owner that waits had less than the one that had most; {} while only one has requests."""
+        return self._ledger.deficits(self._waiting.accounts)
+
+    @property
     def has_work(self) -> bool:
         return bool(self._sequences)
 
@@ -88,7 +95,7 @@ class Scheduler:
         return self._sequences[request_id]
 
     def add(self, request: Request) -> Sequence:
-        """Take in a request behind all that came before it and return its sequence.
+        """Take in a request behind those that its owner sent before, but for its priority; return its sequence.
 
         Raises `RequestRefused` when its tokens leave no room for one more in the longest context, so
         that it could never finish.
@@ -104,8 +111,16 @@ class Scheduler:
             )
         assert request.request_id not in self._sequences
         limits = self.limits
+        account = self._ledger.enter(request.owner)
+        self._settle()
         sequence = Sequence(
-            request, self._num_added, limits.max_model_len, self.kv_cache.new_table(), limits.eos_token_ids
+            request,
+            self._num_added,
+            limits.max_model_len,
+            self.kv_cache.new_table(),
+            limits.eos_token_ids,
+            account,
+            account.num_arrivals + REQUESTS_PER_PRIORITY * request.priority,
         )
         self._num_added += 1
         self._sequences[request.request_id] = sequence
@@ -125,10 +140,12 @@ class Scheduler:
 
     def schedule(self, budget: TokenBudget) -> ScheduledBatch:
         """Return the next iteration, empty if nobody can run; its tokens count as computed from now on."""
+        self._settle()
         plan = BatchPlan(
             self._running,
             self._waiting,
             self.kv_cache,
+            self._ledger,
             max_num_seqs=self.limits.max_num_seqs,
             max_num_tokens=self.limits.max_num_tokens,
             max_model_len=self.limits.max_model_len,
@@ -165,6 +182,12 @@ class Scheduler:
         """Raise AssertionError unless every block is accounted for; with no request left, all are free."""
         self.kv_cache.check_integrity(sequence.block_table for sequence in self._sequences.values())
 
+    def _settle(self) -> None:
+        """Charge every owner up to now, if there are several; one alone is charged when its requests end."""
+        if self._ledger.is_shared:
+            for sequence in self._running:
+                sequence.settle()
+
     def _advance(self, sequence: Sequence, token_id: int | None, logprobs: TokenLogprobs | None) -> TokenDelta:
         if token_id is None:
             self.kv_cache.distrust(sequence.block_table)
@@ -177,6 +200,8 @@ class Scheduler:
 
     def _forget(self, sequence: Sequence) -> None:
         del self._sequences[sequence.request_id]
+        sequence.settle()
+        self._ledger.leave(sequence.account)
         self.kv_cache.release(sequence.block_table)
         if sequence in self._running:
             self._running.remove(sequence)

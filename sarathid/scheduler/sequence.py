@@ -4,6 +4,7 @@ from sarathid.kvcache.block_table import BlockTable
 from sarathid.kvcache.prefix_cache import BlockNames, CachedPrefix
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.scheduler.batch import PromptTargets, SamplingInput, ScheduledSequence
+from sarathid.scheduler.fair_share import OUTPUT_WEIGHT, Account
 
 
 class Sequence:
@@ -14,10 +15,13 @@ class Sequence:
     `num_cached_tokens`, what others have computed of it. It counts a token from
     when its batch is put together, since batches run in order: what a batch in flight computes is there for the next
     one. `awaits_token` while a batch in flight draws its next token. `names` are those of its full blocks.
-    `last_token_s` is the monotonic moment of its newest output token, noted by whoever keeps time.
+    `last_token_s` is the monotonic moment of its newest output token, noted by whoever keeps time. `order` counts the
+    requests before it, `place` is where it stands among those of its owner, whose `account` was charged for its first
+    `num_charged_tokens`.
     """
 
     __slots__ = (
+        "account",
         "awaits_token",
         "block_table",
         "end_token_ids",
@@ -26,11 +30,13 @@ class Sequence:
         "names",
         "needs_history",
         "num_cached_tokens",
+        "num_charged_tokens",
         "num_computed_tokens",
         "num_preemptions",
         "num_prompt_tokens",
         "num_recomputed_tokens",
         "order",
+        "place",
         "request",
         "request_id",
         "token_ids",
@@ -43,16 +49,22 @@ class Sequence:
         max_model_len: int,
         block_table: BlockTable,
         eos_token_ids: frozenset[int] = frozenset(),
+        account: Account | None = None,
+        place: int = 0,
     ) -> None:
+        """Without an `account` it has one of its own."""
         self.request = request
         self.request_id = request.request_id
         self.num_prompt_tokens = len(request.prompt_token_ids)
         self.order = order
+        self.place = place
+        self.account = Account(request.owner) if account is None else account
         self.block_table = block_table
         self.names = BlockNames(request.cache_salt, block_table.block_size)
         self.token_ids = [*request.prompt_token_ids, *request.output_token_ids]
         self.num_computed_tokens = 0
         self.num_cached_tokens = 0
+        self.num_charged_tokens = 0
         self.num_preemptions = 0
         self.num_recomputed_tokens = 0
         self.awaits_token = False
@@ -96,6 +108,7 @@ class Sequence:
         """Take what its blocks hold already as computed."""
         self.num_computed_tokens = self.num_cached_tokens = prefix.num_tokens
         self.num_recomputed_tokens -= min(prefix.num_tokens, self.num_recomputed_tokens)
+        self.num_charged_tokens = max(self.num_charged_tokens, prefix.num_tokens)
 
     def schedule_decode(self) -> ScheduledSequence:
         """Return the newest token, the only one not computed, as a share of an iteration that draws the next."""
@@ -132,6 +145,14 @@ class Sequence:
         self.num_preemptions += 1
         self.num_recomputed_tokens += self.num_computed_tokens
         self.num_computed_tokens = 0
+
+    def settle(self) -> None:
+        """Charge its owner for what was computed since the last time."""
+        first, end = self.num_charged_tokens, self.num_computed_tokens
+        if end > first:
+            num_outputs = max(0, end - max(first, self.num_prompt_tokens))
+            self.account.num_charged += end - first + (OUTPUT_WEIGHT - 1) * num_outputs
+            self.num_charged_tokens = end
 
     def append(self, token_id: int) -> FinishReason | None:
         """Add a sampled token; return why it is the last one, or None."""

@@ -50,4 +50,4 @@ def test_what_was_preempted_keeps_its_place() -> None:
     sequence = engine.core._scheduler[7]
     before = by_remaining(sequence)
     sequence.restart()
-    assert by_remaining(sequence) == sequence.order < before
+    assert by_remaining(sequence) == sequence.place < before

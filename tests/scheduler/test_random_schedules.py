@@ -67,6 +67,8 @@ def run_random_schedule(random: Random) -> None:
                 num_prompt_tokens=random.randint(1, max_model_len - 1),
                 max_tokens=random.choice((1, 3, 9, None)),
                 topic=random.choice((None, 1, 2)),
+                owner=random.choice(("", "", "web", "batch")),
+                priority=random.choice((0, 0, -10, 10)),
             )
             requests[request.request_id] = request
             engine.add(request)

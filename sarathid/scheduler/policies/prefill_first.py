@@ -5,7 +5,10 @@ from sarathid.scheduler.token_budget import TokenBudget, WholePromptBudget
 
 
 def prefill_first(plan: BatchPlan, budget: TokenBudget) -> None:
-    """Run whole prompts alone if there are any; decode only when there are none."""
+    """Run whole prompts alone if there are any; decode only when there are none.
+
+    Owners take turns at the starts of their prompts; but who sends without end keeps everybody's answers from going on.
+    """
     whole_prompts = WholePromptBudget(plan.max_num_tokens)
     plan.continue_prompts(whole_prompts)
     plan.admit(whole_prompts)
