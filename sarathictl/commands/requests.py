@@ -1,6 +1,6 @@
 """`sarathictl requests`: what the daemon holds now."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated
 
 import msgspec
@@ -11,7 +11,7 @@ from sarathictl.commands.watch import WatchOption, watch
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import table
 from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
-from sarathid.protocol.control import ListRequests, RequestList, RequestState, RequestStatus
+from sarathid.protocol.control import ListRequests, OwnerStatus, RequestList, RequestState, RequestStatus
 from sarathid.tape.request_table import RequestTable
 
 _HEADINGS = (
@@ -28,7 +28,8 @@ _HEADINGS = (
     "STALLS",
     "CLIENT",
 )
-_LEFT_ALIGNED = {"STATE", "CLIENT"}
+_OWNER_HEADINGS = ("OWNER", "RUNNING", "WAITING", "TOKENS", "SHARE", "DEFICIT")
+_LEFT_ALIGNED = {"STATE", "CLIENT", "OWNER"}
 
 
 def requests(
@@ -43,7 +44,12 @@ def requests(
     again: WatchOption = False,
     json: JsonOption = False,
 ) -> None:
-    """List the requests that the daemon holds now."""
+    """List the requests that the daemon holds now.
+
+    Where they are of several users or keys, a second table says what these had of the engine in the last minute:
+    tokens, their share of all, and how many tokens each that waits had less than the one that had most (an output
+    token counts twice). The one that is owed most is next.
+    """
     invocation = invocation_of(context, is_json=json)
     words = filter_ if state is None else f"{filter_} state:{state}".strip()
     read_filter(words)
@@ -53,8 +59,8 @@ def requests(
         with invocation.connect() as client:
             found = client.request(ListRequests(), RequestList)
         chosen = _chosen(found.requests, order)
-        fields = {"requests": msgspec.to_builtins(chosen)}
-        invocation.answer(fields, table(_HEADINGS, map(_cells, chosen), _LEFT_ALIGNED))
+        fields = {"requests": msgspec.to_builtins(chosen), "owners": msgspec.to_builtins(found.owners)}
+        invocation.answer(fields, "\n\n".join(_tables(chosen, found.owners)))
 
     watch(invocation, answer, is_repeated=again)
 
@@ -65,6 +71,23 @@ def _chosen(found: Sequence[RequestStatus], order: RequestOrder) -> list[Request
     requests = RequestTable()
     requests.replace_all(found, 0.0)
     return [known[row.request_id] for row in order.applied_to(requests.rows)]
+
+
+def _tables(chosen: Sequence[RequestStatus], owners: Mapping[str, OwnerStatus]) -> Iterator[str]:
+    yield table(_HEADINGS, map(_cells, chosen), _LEFT_ALIGNED)
+    if len(owners) > 1:
+        yield table(_OWNER_HEADINGS, [_owner_cells(*item) for item in owners.items()], _LEFT_ALIGNED)
+
+
+def _owner_cells(owner: str, status: OwnerStatus) -> tuple[str, ...]:
+    return (
+        units.printable(owner),
+        str(status.num_running),
+        str(status.num_waiting),
+        str(status.num_tokens),
+        units.ABSENT if status.share is None else units.share(status.share),
+        str(status.deficit),
+    )
 
 
 def _cells(request: RequestStatus) -> tuple[str, ...]:

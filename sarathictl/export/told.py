@@ -39,7 +39,10 @@ class Names:
     def _records(self, segment: Segment) -> Iterator[StreamRecord]:
         for record in segment.records:
             match record:
-                case RequestArrival() | RequestStats():
+                case RequestArrival():
+                    client, owner = self.instead_of(record.client), self.instead_of(record.owner)
+                    yield msgspec.structs.replace(record, client=client, owner=owner)
+                case RequestStats():
                     yield msgspec.structs.replace(record, client=self.instead_of(record.client))
                 case SettingsChanged():
                     yield msgspec.structs.replace(record, changed_by=self.instead_of(record.changed_by), reason="")

@@ -83,10 +83,27 @@ def _waiting(found: RequestReasons) -> Iterator[Fact]:
         return
     yield "position", f"{wait.position} of {wait.num_waiting} that wait, behind {wait.num_running} that run"
     whom = "it" if wait.position == 1 else f"request {wait.head.request_id}, the first,"
+    yield from _turn(found, wait)
     yield "blocked", f"{whom} {_blocker(found, wait)}"
     yield "start", _start(wait)
     if wait.promise is not None and wait.promise.age_s >= _JUST_NOW_S:
         yield "promised", _promised(wait.promise)
+
+
+def _turn(found: RequestReasons, wait: WaitReasons) -> Iterator[Fact]:
+    """Yield whose turn it is where several owners have requests, and what the request's own priority is worth."""
+    if found.status is None:
+        return
+    own, deficits = found.status.owner, wait.deficits
+    if deficits:
+        owed = f"{units.printable(own)} is owed {units.tokens(deficits.get(own, 0))}"
+        others = [owner for owner in deficits if owner != own]
+        most = max(others, key=lambda owner: deficits[owner], default=None)
+        rival = "" if most is None else f", {units.printable(most)} {units.tokens(deficits[most])}"
+        yield "turn", f"{owed}{rival}; who is owed most goes first"
+    if found.status.priority:
+        direction = "before" if found.status.priority < 0 else "behind"
+        yield "priority", f"{found.status.priority}: {direction} others of {units.printable(own)}"
 
 
 def _blocker(found: RequestReasons, wait: WaitReasons) -> str:

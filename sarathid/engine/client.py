@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -45,6 +46,7 @@ from sarathid.protocol.step import (
     StepOutput,
     TokenDelta,
 )
+from sarathid.scheduler.prefill_order import REQUESTS_PER_PRIORITY
 from sarathid.slo.controller import BudgetBounds, check_change
 from sarathid.telemetry.timeline import refused_stats
 
@@ -69,6 +71,7 @@ class EngineClient:
         self.settings: EngineSettings | None = None
         self.is_ready = False
         self.silence = EngineSilence()
+        self.deficits: dict[str, int] = {}  # tokens that owners who wait are owed, while several have requests
         self.num_served = 0  # requests that the present engine brought to a good end
         self._max_queue_len = max_queue_len
         self._max_waiting_tokens = max_waiting_tokens
@@ -80,6 +83,7 @@ class EngineClient:
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._changes = PendingChanges()
+        self._num_arrivals: Counter[str] = Counter()
         self._next_request_id = 1
         self._next_iteration = 0
         self._in_force_from = 0
@@ -147,25 +151,33 @@ class EngineClient:
         sampling: SamplingParams,
         *,
         client: str = "",
+        owner: str = "",
+        priority: int = 0,
         cache_salt: str = "",
         timeout_s: float | None = None,
     ) -> TokenStream:
         """Queue a request and return its stream, which ends with `TIMEOUT` if it has not ended after `timeout_s`.
 
+        Owners share the engine fairly; of one owner's requests those with the least `priority` go first.
+
         Raises `QueueFull` when too many wait or no engine has been ready yet, and `RequestRefused`
         when the request can never be served.
         """
-        self._check(prompt_token_ids, sampling)
+        self._check(prompt_token_ids, sampling, owner)
         request = Request(
             request_id=self._next_request_id,
             prompt_token_ids=prompt_token_ids,
             sampling=sampling,
             arrival_s=time.monotonic(),
             client=client,
+            owner=owner,
+            priority=priority,
             cache_salt=cache_salt,
         )
         self._next_request_id += 1
         stream = TokenStream(request, self._on_close, self._on_delivery)
+        self._num_arrivals[owner] += 1
+        stream.place = self._num_arrivals[owner] + REQUESTS_PER_PRIORITY * priority
         if timeout_s is not None:
             stream.deadline = asyncio.get_running_loop().call_later(timeout_s, self._on_deadline, stream)
         if self.is_ready:
@@ -178,6 +190,7 @@ class EngineClient:
                 arrival_s=request.arrival_s,
                 num_prompt_tokens=len(prompt_token_ids),
                 max_tokens=sampling.max_tokens,
+                owner=owner,
             )
         )
         return stream
@@ -229,20 +242,26 @@ class EngineClient:
         """Return what every request that has not ended does now, oldest first."""
         return tuple(stream.status(now_s) for stream in self._streams.values() if stream.finish_reason is None)
 
-    def check_room(self) -> None:
-        """Raise `QueueFull` when no request would be taken now, whatever it asks."""
+    def check_room(self, owner: str = "") -> None:
+        """Raise `QueueFull` when no request of an owner would be taken now, whatever it asks.
+
+        Who fills the line up keeps nobody else out: an owner that has less than an equal part of it may still enter, so
+        that at most twice as many wait.
+        """
         if self.info is None:
             raise QueueFull("the engine is starting; try again in a moment")
         waiting = [stream for stream in self._streams.values() if stream.is_waiting]
-        if len(waiting) >= self._max_queue_len:
+        own = [stream for stream in waiting if stream.request.owner == owner]
+        num_owners = len({stream.request.owner for stream in waiting} | {owner})
+        if len(waiting) >= self._max_queue_len <= num_owners * len(own):
             raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
-        if sum([len(stream.prompt_token_ids) for stream in waiting]) >= self._max_waiting_tokens:
+        if _num_prompt_tokens(waiting) >= self._max_waiting_tokens <= num_owners * _num_prompt_tokens(own):
             raise QueueFull(f"prompts of {self._max_waiting_tokens} tokens wait already; try again later")
         if self._sheds_overload and self._is_overloaded and self._streams:
             raise QueueFull("the answers under way take all the time that the target allows; try again later")
 
-    def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams) -> None:
-        self.check_room()
+    def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams, owner: str) -> None:
+        self.check_room(owner)
         assert self.info is not None
         if not prompt_token_ids:
             raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
@@ -294,6 +313,7 @@ class EngineClient:
 
     def _take_output(self, output: StepOutput) -> None:
         if output.stats is not None:
+            self.deficits = output.deficits
             self._mirror(output.stats)
         for prompt in output.prompt_logprobs:
             if stream := self._streams.get(prompt.request_id):
@@ -444,6 +464,7 @@ class EngineClient:
     def _disconnect(self) -> None:
         self.is_ready = False
         self._is_overloaded = False
+        self.deficits = {}
         self._outbox = asyncio.Queue()
         self._changes.refuse_all()
         for stream in self._streams.values():
@@ -451,6 +472,10 @@ class EngineClient:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _num_prompt_tokens(streams: Iterable[TokenStream]) -> int:
+    return sum([len(stream.prompt_token_ids) for stream in streams])
 
 
 def _generated_s(stats: IterationStats | None) -> float:

@@ -203,6 +203,7 @@ class EngineCore:
             overload=overload,
             finished=recorded.finished,
             prompt_logprobs=output.drawn.prompt_logprobs,
+            deficits=self._scheduler.deficits,
         )
 
     def _with_untold(self, batch: ScheduledBatch) -> ScheduledBatch:

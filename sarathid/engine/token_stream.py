@@ -44,6 +44,7 @@ class TokenStream:
         self.stats: RequestStats | None = None
         self.deadline: asyncio.TimerHandle | None = None
         self.is_closed = False
+        self.place = 0  # among the requests of its owner, the least first
         self.num_stalls = 0
         self.num_engines_lost = 0  # since its last token, while they worked on it
         self._on_close = on_close
@@ -189,6 +190,9 @@ class TokenStream:
             num_stalls=self.num_stalls,
             num_preemptions=self._num_preemptions,
             num_cached_tokens=self.num_cached_tokens,
+            owner=self.request.owner,
+            priority=self.request.priority,
+            place=self.place,
         )
 
     def final_stats(self, stats: RequestStats) -> RequestStats:

@@ -235,7 +235,8 @@ class RequestState(StrEnum):
 class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One request that the daemon holds now; `age_s` since arrival, TBTs as the engine made them.
 
-    `num_cached_tokens` of its prompt were in the prefix cache when it first started.
+    `num_cached_tokens` of its prompt were in the prefix cache when it first started. `owner` is the user or the key
+    that its client is known by, and `place` where it stands among that owner's, the least first.
     """
 
     request_id: int
@@ -252,10 +253,31 @@ class RequestStatus(msgspec.Struct, frozen=True, kw_only=True):
     num_stalls: int
     num_preemptions: int
     num_cached_tokens: int = 0
+    owner: str = ""
+    priority: int = 0
+    place: int = 0
+
+
+class OwnerStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What one owner of requests has now, and had of the engine in the last `window_s` seconds.
+
+    `share` is its part of all tokens that were computed then, None where none were. `deficit` is how many tokens it had
+    less than the owner that had most, an output token counting twice; it is 0 for who has nothing waiting.
+    """
+
+    num_running: int
+    num_waiting: int
+    window_s: float
+    num_tokens: int
+    share: float | None
+    deficit: int
 
 
 class RequestList(msgspec.Struct, frozen=True, kw_only=True):
+    """The requests, and by the owner's name what each has that has requests."""
+
     requests: tuple[RequestStatus, ...]
+    owners: dict[str, OwnerStatus] = {}
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True):

@@ -201,13 +201,17 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
 
 
 class RequestArrival(msgspec.Struct, frozen=True, kw_only=True, tag="arrival"):
-    """A request was taken in, at `arrival_s`; it waits until an iteration computes a chunk of it."""
+    """A request was taken in, at `arrival_s`; it waits until an iteration computes a chunk of it.
+
+    `owner` is the user or the key that its client is known by.
+    """
 
     request_id: int
     client: str
     arrival_s: float
     num_prompt_tokens: int
     max_tokens: int | None
+    owner: str = ""
 
 
 class RequestStats(msgspec.Struct, frozen=True, kw_only=True, tag="request"):

@@ -30,7 +30,8 @@ class TokenDelta(msgspec.Struct, frozen=True, gc=False):
 class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     """All that one iteration gave.
 
-    `stats` is None where requests ended without an iteration (a cancelled one, say).
+    `stats` is None where requests ended without an iteration (a cancelled one, say). `deficits` are the tokens that
+    each owner which waits had less than the one that had most, empty while only one has requests.
     """
 
     deltas: tuple[TokenDelta, ...]
@@ -39,6 +40,7 @@ class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     overload: Overload | None = None
     finished: tuple[RequestStats, ...] = ()
     prompt_logprobs: tuple[PromptLogprobs, ...] = ()
+    deficits: dict[str, int] = {}
 
 
 class AddRequest(msgspec.Struct, frozen=True, tag="add"):

@@ -80,7 +80,7 @@ class WaitReasons(msgspec.Struct, frozen=True, kw_only=True):
     was kept from starting in the latest iteration by `blocked_by`, None where nothing did. Of `num_blocks_free` blocks
     `num_blocks_promised` belong to prompts that run. Before the request starts, `num_tokens_ahead` prompt tokens are to
     be computed and `num_ends_ahead` requests have to end; `starts_in_s` is what follows from the rates, None where they
-    tell nothing.
+    tell nothing. `deficits` are the tokens that each owner who waits is owed, empty while only one has requests.
     """
 
     position: int
@@ -96,6 +96,7 @@ class WaitReasons(msgspec.Struct, frozen=True, kw_only=True):
     rates: ServiceRates
     starts_in_s: float | None
     promise: StartPromise | None
+    deficits: dict[str, int] = {}
 
 
 class StallReasons(msgspec.Struct, frozen=True, kw_only=True):

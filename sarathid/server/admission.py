@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from sarathid.engine.client import EngineClient
 from sarathid.errors import QueueFull
+from sarathid.server.access import Client
 from sarathid.server.retry_advice import RetryAdvice
 
 
@@ -19,20 +20,20 @@ class Admission:
         self._num_by_client: Counter[str] = Counter()
 
     @contextmanager
-    def place(self, client: str) -> Iterator[None]:
+    def place(self, client: Client) -> Iterator[None]:
         """Hold one of the client's places; raises `QueueFull` when it has no more, or the engine has no room."""
-        self._engine.check_room()
-        if self._num_by_client[client] >= self._max_client_requests:
+        self._engine.check_room(client.owner)
+        if self._num_by_client[client.label] >= self._max_client_requests:
             raise QueueFull(
                 f"this client has {self._max_client_requests} requests under way; wait for one of them to end"
             )
-        self._num_by_client[client] += 1
+        self._num_by_client[client.label] += 1
         try:
             yield
         finally:
-            self._num_by_client[client] -= 1
-            if not self._num_by_client[client]:
-                del self._num_by_client[client]
+            self._num_by_client[client.label] -= 1
+            if not self._num_by_client[client.label]:
+                del self._num_by_client[client.label]
 
     def retry_after_s(self) -> int:
         """Return when a client that was refused does best to come back."""

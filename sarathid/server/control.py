@@ -36,7 +36,6 @@ from sarathid.protocol.control import (
     ListRequests,
     Plan,
     RecordingPart,
-    RequestList,
     Retuned,
 )
 from sarathid.protocol.plan import Planned
@@ -149,7 +148,7 @@ class ControlServer:
             case GetSnapshot(num_iterations=num_iterations):
                 return self._reporter.snapshot(num_iterations, client.role)
             case ListRequests():
-                return RequestList(requests=self._engine.list_requests(self._clock.now_s()))
+                return self._reporter.requests()
             case ChangeRequest():
                 return await self._change(op, client.label)
             case Keep(revision=revision):

@@ -94,7 +94,7 @@ class Explainer:
         tbts = board.recent.tbt.histogram(now_s)
         tbt_s = tbts.sum_s / tbts.count if tbts.count else None
         rates = service_rates(board.iterations, board.finished, tbt_s, now_s, RATES_WINDOW_S)
-        line = WaitingLine(requests, self._engine.info, board.last, rates)
+        line = WaitingLine(requests, self._engine.info, board.last, rates, self._engine.deficits)
         promise = self._promises.make(status.request_id, now_s, line.starts_in_s(status.request_id))
         return line.reasons(status.request_id, promise)
 

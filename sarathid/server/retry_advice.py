@@ -43,5 +43,5 @@ class RetryAdvice:
         requests = engine.list_requests(now_s)
         last_id = next((found.request_id for found in reversed(requests) if found.state not in RUNNING), None)
         if last_id is not None and engine.info is not None:
-            return WaitingLine(requests, engine.info, board.last, rates).starts_in_s(last_id)
+            return WaitingLine(requests, engine.info, board.last, rates, engine.deficits).starts_in_s(last_id)
         return 1.0 / rates.ends_per_s if rates.ends_per_s else None

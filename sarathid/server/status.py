@@ -7,10 +7,19 @@ from itertools import islice
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
-from sarathid.protocol.control import RecorderStatus, RequestState, Snapshot, Status
+from sarathid.protocol.control import (
+    OwnerStatus,
+    RecorderStatus,
+    RequestList,
+    RequestState,
+    RequestStatus,
+    Snapshot,
+    Status,
+)
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.roles import Role
 from sarathid.server.availability import Availability
+from sarathid.server.waiting_line import RUNNING
 from sarathid.tape.key_frame import KeyFrame, row_of
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.prometheus import render
@@ -74,6 +83,19 @@ class StatusReporter:
             num_cached_tokens=board.num_cached_tokens,
         )
 
+    def requests(self) -> RequestList:
+        """Return the requests that have not ended, oldest first, and how they share the engine."""
+        now_s = self._clock.now_s()
+        found = self._engine.list_requests(now_s)
+        num_tokens = self._board.owners.recent(now_s)
+        return RequestList(
+            requests=found,
+            owners={
+                owner: self._owner_status(owner, found, num_tokens)
+                for owner in dict.fromkeys(request.owner for request in found)
+            },
+        )
+
     def snapshot(self, num_iterations: int, role: Role | None = None) -> Snapshot:
         """Return the status with the latest `num_iterations` records, and how far each topic has got."""
         board = self._board
@@ -109,6 +131,18 @@ class StatusReporter:
     def metrics(self) -> str:
         """Return the body of `/metrics`."""
         return render(self._board, self.status(), self._publisher.num_dropped)
+
+    def _owner_status(self, owner: str, found: tuple[RequestStatus, ...], num_tokens: Counter[str]) -> OwnerStatus:
+        own = [request.state in RUNNING for request in found if request.owner == owner]
+        total = num_tokens.total()
+        return OwnerStatus(
+            num_running=sum(own),
+            num_waiting=len(own) - sum(own),
+            window_s=self._board.owners.window_s,
+            num_tokens=num_tokens[owner],
+            share=num_tokens[owner] / total if total else None,
+            deficit=self._engine.deficits.get(owner, 0),
+        )
 
     def _blocks(self) -> tuple[int, int]:
         """Return blocks used and free: of the last iteration, unless nothing has been in flight since."""

@@ -1,7 +1,8 @@
 """What a waiting request waits for, and when it may start: arithmetic over the line and the rates of service."""
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heapreplace
 
 from sarathid.protocol.control import RequestState, RequestStatus
@@ -12,14 +13,23 @@ RUNNING = (RequestState.PREFILL, RequestState.DECODE)
 
 
 class WaitingLine:
-    """The requests that wait, in order, behind those that run; `last` is the latest iteration, if there was one."""
+    """The requests that wait, in order, behind those that run; `last` is the latest iteration, if there was one.
+
+    `deficits` are the tokens that each owner who waits is owed, empty while only one has requests.
+    """
 
     def __init__(
-        self, requests: Sequence[RequestStatus], engine: EngineInfo, last: IterationStats | None, rates: ServiceRates
+        self,
+        requests: Sequence[RequestStatus],
+        engine: EngineInfo,
+        last: IterationStats | None,
+        rates: ServiceRates,
+        deficits: Mapping[str, int] | None = None,
     ) -> None:
         """Take all requests, oldest first."""
         self._running = [request for request in requests if request.state in RUNNING]
-        self._waiting = [request for request in requests if request.state not in RUNNING]
+        self._deficits = dict(deficits or {})
+        self._waiting = in_turns([request for request in requests if request.state not in RUNNING], self._deficits)
         self._engine = engine
         self._last = last
         self._rates = rates
@@ -47,6 +57,7 @@ class WaitingLine:
             rates=self._rates,
             starts_in_s=self.starts_in_s(request_id),
             promise=promise,
+            deficits=self._deficits,
         )
 
     @property
@@ -114,6 +125,30 @@ class WaitingLine:
 
     def _blocks(self, num_tokens: int) -> int:
         return math.ceil(num_tokens / self._engine.block_size)
+
+
+def in_turns(waiting: Sequence[RequestStatus], deficits: Mapping[str, int]) -> list[RequestStatus]:
+    """Return those who wait in the order in which they are to start, as far as it is known now.
+
+    Those that have run before come first. Then owners take turns: whoever had the fewest tokens, once the prompts
+    before are computed.
+    """
+    resumed = [request for request in waiting if request.state is RequestState.PREEMPTED]
+    lines: dict[str, deque[RequestStatus]] = {}
+    for request in sorted(waiting, key=lambda request: request.place):
+        if request.state is not RequestState.PREEMPTED:
+            lines.setdefault(request.owner, deque()).append(request)
+    return [*resumed, *_turns(lines, {owner: -deficits.get(owner, 0) for owner in lines})]
+
+
+def _turns(lines: dict[str, deque[RequestStatus]], charged: dict[str, int]) -> Iterator[RequestStatus]:
+    while lines:
+        owner = min(lines, key=lambda owner: (charged[owner], lines[owner][0].request_id))
+        request = lines[owner].popleft()
+        charged[owner] += _num_uncomputed(request)
+        if not lines[owner]:
+            del lines[owner]
+        yield request
 
 
 def _num_uncomputed(request: RequestStatus) -> int:

@@ -17,6 +17,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.telemetry.owner_tally import OwnerTally
 from sarathid.telemetry.recent_figures import RecentFigures
 
 WINDOW_S = 60.0
@@ -47,6 +48,7 @@ class Board:
         self.tbt_seconds = LatencyHistogram()
         self.ttft_seconds = LatencyHistogram()
         self.recent = RecentFigures(WINDOW_S)
+        self.owners = OwnerTally(WINDOW_S)
 
     @property
     def last(self) -> IterationStats | None:
@@ -56,6 +58,7 @@ class Board:
     def observe(self, record: StreamRecord) -> None:
         """Take a record in."""
         self.recent.observe(record)
+        self.owners.observe(record)
         match record:
             case IterationStats():
                 self._observe_iteration(record)

@@ -191,6 +191,39 @@ def test_the_queue_is_bounded(tmp_path: Path) -> None:
     with_engine(tmp_path, body)
 
 
+def test_who_fills_the_queue_keeps_nobody_else_out(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        streams = [session.client.submit((1, 2), GREEDY, owner="flood") for _ in range(4)]
+        streams += [session.client.submit((1, 2), GREEDY, owner="web") for _ in range(2)]
+        for owner in ("flood", "web"):
+            with pytest.raises(QueueFull):
+                session.client.submit((1, 2), GREEDY, owner=owner)
+        streams.append(session.client.submit((1, 2), GREEDY, owner="third"))
+        for stream in streams:
+            await read(stream)
+            stream.close()
+
+    with_engine(tmp_path, body)
+
+
+def test_a_status_says_whose_a_request_is_and_where_it_stands(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        streams = [session.client.submit((1, 2), GREEDY, owner="web", priority=priority) for priority in (0, 3)] + [
+            session.client.submit((1, 2), GREEDY, owner="batch")
+        ]
+        found = session.client.list_requests(0.0)
+        assert [(status.owner, status.priority, status.place) for status in found] == [
+            ("web", 0, 1),
+            ("web", 3, 2 + 3 * 32),
+            ("batch", 0, 1),
+        ]
+        for stream in streams:
+            await read(stream)
+            stream.close()
+
+    with_engine(tmp_path, body)
+
+
 def test_prompts_that_wait_are_bounded_in_tokens(tmp_path: Path) -> None:
     async def main() -> None:
         client = EngineClient(max_waiting_tokens=50)

@@ -20,7 +20,9 @@ def make_tape(num_seconds: float = NUM_SECONDS) -> Tape:
     log.take(make_snapshot(settings, requests=(make_request_status(3, RequestState.DECODE),)), START_S)
     log.take(msgspec.structs.replace(changed(settings), time_s=START_S), START_S)
     log.take(
-        RequestArrival(request_id=9, client=CLIENT, arrival_s=START_S + 1.0, num_prompt_tokens=2000, max_tokens=30),
+        RequestArrival(
+            request_id=9, client=CLIENT, arrival_s=START_S + 1.0, num_prompt_tokens=2000, max_tokens=30, owner=CLIENT
+        ),
         START_S + 1.0,
     )
     for record in PaperEngine(settings).run(START_S + num_seconds):

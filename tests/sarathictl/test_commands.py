@@ -25,6 +25,7 @@ from sarathid.protocol.control import (
     ExplainRequest,
     GetStatus,
     ListRequests,
+    OwnerStatus,
     RequestList,
     Retuned,
     SetBudget,
@@ -107,6 +108,19 @@ def test_requests_are_listed_in_a_table(daemon: StubDaemon, sarathictl: Any) -> 
     assert header.split()[:3] == ["ID", "STATE", "PROMPT"]
     assert row.split()[:2] == ["17", "decode"]
     assert "188/320" in row
+
+
+def test_owners_that_share_the_engine_have_a_table_of_their_own(daemon: StubDaemon, sarathictl: Any) -> None:
+    status = OwnerStatus(num_running=3, num_waiting=0, window_s=60.0, num_tokens=900, share=0.75, deficit=0)
+    owed = OwnerStatus(num_running=0, num_waiting=2, window_s=60.0, num_tokens=300, share=0.25, deficit=640)
+    owners = {"uid 1000": status, "key web-7": owed}
+    daemon.answers[ListRequests] = lambda op: RequestList(requests=(make_request_status(),), owners=owners)
+
+    heading, first, second = sarathictl("requests").out.splitlines()[-3:]
+    assert heading.split() == ["OWNER", "RUNNING", "WAITING", "TOKENS", "SHARE", "DEFICIT"]
+    assert first.split() == ["uid", "1000", "3", "0", "900", "75", "%", "0"]
+    assert second.split() == ["key", "web-7", "0", "2", "300", "25", "%", "640"]
+    assert sarathictl("requests", "--json").json["owners"]["key web-7"]["deficit"] == 640
 
 
 def test_why_explains_the_budget_or_a_request(daemon: StubDaemon, sarathictl: Any) -> None:

@@ -120,3 +120,18 @@ def test_a_request_that_is_held_waits_for_an_end() -> None:
     running = [make_status(number, RequestState.DECODE, num_output=1) for number in (1, 2, 3)]
     line = WaitingLine([*running, *waiting(5, 2)], make_engine(), make_last(blocked_by=Blocker.HOLD), RATES)
     assert [line.reasons(number, None).num_ends_ahead for number in (5, 6)] == [1, 2]
+
+
+def test_owners_take_turns_behind_what_has_run_before() -> None:
+    def make(request_id: int, owner: str, place: int, state: RequestState = RequestState.WAITING) -> RequestStatus:
+        return msgspec.structs.replace(make_status(request_id, state), owner=owner, place=place)
+
+    flood = [make(number, "flood", number) for number in (1, 2, 3)]
+    urgent = make(4, "flood", 4 - 32)
+    web = [make(number, "web", number) for number in (5, 6)]
+    resumed = make(7, "flood", 0, RequestState.PREEMPTED)
+    line = WaitingLine([*flood, urgent, *web, resumed], make_engine(), make_last(), RATES, {"flood": 0, "web": 150})
+
+    order = sorted((number for number in range(1, 8)), key=lambda number: line.reasons(number, None).position)
+    assert order == [7, 5, 6, 4, 1, 2, 3]
+    assert line.reasons(1, None).deficits == {"flood": 0, "web": 150}

@@ -218,6 +218,8 @@ class OpenAIServer:
             prompt,
             msgspec.structs.replace(params, seed=(params.seed + number) & MAX_SEED),
             client=client_label(request, body.user),
+            owner=request.state.client.owner,
+            priority=body.priority,
             cache_salt=cache_salt(request, body.cache_salt),
             timeout_s=body.timeout,
         )

@@ -26,5 +26,5 @@ class Gate:
         elif not self._availability.takes_requests:
             await unavailable(self._availability.reason)(scope, receive, send)
         else:
-            with self._admission.place(client.label):
+            with self._admission.place(client):
                 await self._app(scope, receive, send)

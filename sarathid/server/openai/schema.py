@@ -12,6 +12,7 @@ from sarathid.protocol.requests import (
     FinishReason,
     NumLogprobs,
     Penalty,
+    Priority,
     Probability,
 )
 
@@ -103,6 +104,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     return_token_ids: bool = False
     cache_salt: Annotated[str, Meta(max_length=256)] = ""
+    priority: Priority = 0
     timeout: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
 
     @property

@@ -12,6 +12,7 @@ from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.stats import Blocker, RequestStats, StallCause
 from sarathid.protocol.why import KeptPromise, RequestReasons, ServiceRates, StartPromise
 from tests.sarathictl.reasons import make_request_reasons, make_stall_reasons, make_wait
+from tests.sarathictl.records import make_request_status
 
 ENDED = RequestStats(
     request_id=17,
@@ -82,6 +83,15 @@ def test_a_wait_has_a_position_a_reason_and_a_start() -> None:
     assert facts["blocked"] == "request 48, the first, waits for the budget: the prompts that run take all of it"
     assert facts["start"] == "in about 3.28 s: 2000 tokens of prompts come first, at 610 a second"
     assert "promised" not in facts
+
+
+def test_where_owners_take_turns_it_is_told_what_each_is_owed() -> None:
+    assert "turn" not in facts_of(waiting())
+    wait = make_wait(deficits={"uid 1000": 40, "key web": 900, "key batch": 0})
+    status = msgspec.structs.replace(make_request_status(52, RequestState.WAITING), owner="uid 1000", priority=2)
+    facts = facts_of(make_request_reasons(status=status, wait=wait, stalls=()))
+    assert facts["turn"] == "uid 1000 is owed 40 tokens, key web 900 tokens; who is owed most goes first"
+    assert facts["priority"] == "2: behind others of uid 1000"
 
 
 @pytest.mark.parametrize(
