@@ -20,8 +20,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def capacity(
-    profile: simulation.ProfileName,
-    workload: simulation.WorkloadName,
+    profile: Annotated[str, simulation.PROFILE],
+    workload: Annotated[str, simulation.WORKLOAD],
     slo_tbt: Annotated[
         list[str], typer.Option(metavar="TARGET", help="P99 TBT not to exceed, 100ms or 5x; may be given repeatedly.")
     ],

@@ -1,11 +1,9 @@
 """`sarathid simulate`: what a workload would see on devices that are described by a cost profile."""
 
 import csv
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import starmap
 from pathlib import Path
 from typing import IO, Annotated, Any
 
@@ -15,17 +13,20 @@ import typer
 from sarathid.commands import simulation
 from sarathid.config import resolve_target_s
 from sarathid.costmodel.iteration_cost import IterationCostModel
+from sarathid.engine.core import EngineCore
 from sarathid.errors import ConfigError, ControlRefused
 from sarathid.executor.pace import read_pace
 from sarathid.executor.simulated import isolated_decode_s
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import OverloadMode
-from sarathid.protocol.stats import RequestArrival
+from sarathid.protocol.stats import EngineInfo, StreamRecord
 from sarathid.protocol.step import StepOutput
 from sarathid.request_list import RequestList
+from sarathid.simulator.recording import SimulatedRecording
 from sarathid.simulator.report import CSV_COLUMNS, SimulationReport, csv_row
 from sarathid.simulator.simulator import simulate as run_simulation
+from sarathid.simulator.step_records import StepRecords
 from sarathid.simulator.timed_change import FORM, parse_timed_change
 from sarathid.simulator.window import parse_window
 from sarathid.trace.trace_writer import TraceWriter
@@ -36,8 +37,15 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 @app.command()
 def simulate(
-    profile: simulation.ProfileName,
-    workload: simulation.WorkloadName,
+    context: typer.Context,
+    profile: Annotated[str | None, simulation.PROFILE] = None,
+    workload: Annotated[str | None, simulation.WORKLOAD] = None,
+    tape: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Replay what a recording's requests saw, and what under --budget, --policy, --slo-.."
+        ),
+    ] = None,
     policy: simulation.PolicyName = "stall-free",
     budget: simulation.TokenBudget = "512",
     rate: Annotated[float | None, typer.Option(metavar="X", help="Requests a second [1, or a file's own].")] = None,
@@ -47,6 +55,9 @@ def simulate(
     seed: simulation.Seed = 0,
     slo_tbt: Annotated[
         str | None, typer.Option(metavar="TARGET", help="What a budget of auto or profiled follows, 100ms or 5x.")
+    ] = None,
+    slo_ttft: Annotated[
+        str | None, typer.Option(metavar="TARGET", help="What a budget of auto minds of first tokens, 2s or 25x.")
     ] = None,
     max_num_seqs: simulation.MaxNumSeqs = 128,
     max_model_len: simulation.MaxModelLen = None,
@@ -80,8 +91,31 @@ def simulate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     csv_file: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write a row a request.")] = None,
     trace_file: Annotated[Path | None, typer.Option("--trace", metavar="FILE", help="Write a Perfetto trace.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a recording, for `sarathictl replay`.")
+    ] = None,
+    record_from: Annotated[
+        float, typer.Option(metavar="SECONDS", help="When the recording begins, since the epoch.")
+    ] = 0.0,
 ) -> None:
     """Simulate the engine on devices that a cost profile describes. Nothing is computed and no time passes."""
+    if tape is not None:
+        from sarathid.commands.taped_load import replay_tape  # deferred: what a daemon plans with, few want it here
+
+        given = {name: context.params[name] for name in ("budget", "policy") if _is_given(context, name)}
+        replay_tape(
+            tape,
+            profile=profile,
+            budget=given.get("budget"),
+            policy=given.get("policy"),
+            slo_tbt=slo_tbt,
+            slo_ttft=slo_ttft,
+            record=record,
+            as_json=as_json,
+        )
+        return
+    if profile is None or workload is None:
+        raise ConfigError("give --profile and --workload, or --tape")
     found, serving, requests = simulation.settle(
         profile=profile,
         policy=policy,
@@ -96,9 +130,11 @@ def simulate(
         max_batched_tokens=max_batched_tokens,
         disturb=disturb,
     )
+    isolated_s = isolated_decode_s(IterationCostModel(found))
     serving = replace(
         serving,
-        slo_tbt_s=None if slo_tbt is None else resolve_target_s(slo_tbt, isolated_decode_s(IterationCostModel(found))),
+        slo_tbt_s=None if slo_tbt is None else resolve_target_s(slo_tbt, isolated_s),
+        slo_ttft_s=None if slo_ttft is None else resolve_target_s(slo_ttft, isolated_s),
         num_blocks=num_blocks,
         block_size=block_size,
         watermark=watermark,
@@ -116,6 +152,11 @@ def simulate(
         writers = [] if csv_file is None else [_csv(csv_file, files)]
         if trace_file is not None:
             writers.append(_trace(trace_file, files, timed.requests))
+
+        def begin(core: EngineCore, engine: EngineInfo) -> None:
+            if record is not None:
+                writers.append(_recording(record, files, timed.requests, record_from, core, engine))
+
         try:
             report = run_simulation(
                 found,
@@ -123,6 +164,7 @@ def simulate(
                 timed.requests,
                 changes=changes,
                 window=None if window is None else parse_window(window),
+                on_start=begin,
                 on_step=_to_all(writers),
             )
         except ControlRefused as refused:
@@ -147,29 +189,38 @@ def _csv(path: Path, files: ExitStack) -> Callable[[StepOutput], None]:
 def _trace(path: Path, files: ExitStack, requests: Sequence[PlannedRequest]) -> Callable[[StepOutput], None]:
     writer = TraceWriter(files.enter_context(_opened(path, "wb")))
     files.callback(writer.close)
-    arrivals = deque(starmap(_arrival, enumerate(requests)))
+    return _each_record(writer.add, requests)
+
+
+def _recording(
+    path: Path,
+    files: ExitStack,
+    requests: Sequence[PlannedRequest],
+    wall_start_s: float,
+    core: EngineCore,
+    engine: EngineInfo,
+) -> Callable[[StepOutput], None]:
+    file = files.enter_context(_opened(path, "wb"))
+    recording = SimulatedRecording(file, wall_start_s, engine, lambda: core.settings)
+    files.callback(recording.close)
+    return _each_record(recording.add, requests)
+
+
+def _each_record(
+    add: Callable[[StreamRecord], None], requests: Sequence[PlannedRequest]
+) -> Callable[[StepOutput], None]:
+    records = StepRecords(requests)
 
     def write(output: StepOutput) -> None:
-        if output.stats is not None:
-            while arrivals and arrivals[0].arrival_s <= output.stats.end_s:
-                writer.add(arrivals.popleft())
-            writer.add(output.stats)
-        for stall in output.stalls:
-            writer.add(stall)
-        for ended in output.finished:
-            writer.add(ended)
+        for record in records.of(output):
+            add(record)
 
     return write
 
 
-def _arrival(request_id: int, request: PlannedRequest) -> RequestArrival:
-    return RequestArrival(
-        request_id=request_id,
-        client="",
-        arrival_s=request.arrival_s,
-        num_prompt_tokens=request.num_prompt_tokens,
-        max_tokens=request.num_output_tokens,
-    )
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
 
 
 def _opened(path: Path, mode: str, encoding: str | None = None) -> IO[Any]:

@@ -12,7 +12,8 @@ from sarathid.request_list import RequestList
 from sarathid.simulator.serving import Serving
 from sarathid.workload_catalog import FORMS, load_requests, parse_scale
 
-ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME", help="A cost profile, or a .toml file.")]
+PROFILE = typer.Option("--profile", metavar="NAME", help="A cost profile, or a .toml file.")
+WORKLOAD = typer.Option("--workload", metavar="WORKLOAD", help=f"{FORMS}.")
 PolicyName = Annotated[str, typer.Option("--policy", metavar="NAME", help="The scheduling policy.")]
 TokenBudget = Annotated[
     str,
@@ -22,7 +23,6 @@ Disturb = Annotated[
     int | None,
     typer.Option("--disturb", metavar="SEED", help="Let the devices differ from their profile, drawn from a seed."),
 ]
-WorkloadName = Annotated[str, typer.Option("--workload", metavar="WORKLOAD", help=f"{FORMS}.")]
 NumRequests = Annotated[
     int | None, typer.Option("--num-requests", metavar="N", help="The first so many [512, or all of a file].")
 ]

@@ -101,6 +101,8 @@ class Scenario:
         }
         if settings.slo.tbt_s is not None:
             options["--slo-tbt"] = f"{settings.slo.tbt_s}s"
+        if settings.slo.ttft_s is not None:
+            options["--slo-ttft"] = f"{settings.slo.ttft_s}s"
         if self.pace is not None:
             options |= {"--pace": directory / _PACE_FILE, "--disturb": _SEED}
         return ("simulate", "--json", *(str(word) for option in options.items() for word in option))

@@ -21,9 +21,10 @@ _LEAST_CORRECTION = 1e-3
 class Serving:
     """The policy, the limits, and how the devices differ from their profile.
 
-    `slo_tbt_s` is what an adaptive or profiled budget follows. `max_num_batched_tokens` bounds the whole prompts of an
-    iteration for the policies that never chunk; None is the longest context. `max_token_budget` None is the same or the
-    budget, whichever is more; `num_blocks` None what the profile has memory for.
+    `slo_tbt_s` is what an adaptive or profiled budget follows, `slo_ttft_s` what an adaptive one also minds.
+    `max_num_batched_tokens` bounds the whole prompts of an iteration for the policies that never chunk; None is the
+    longest context. `max_token_budget` None is the same or the budget, whichever is more; `num_blocks` None what the
+    profile has memory for.
 
     The devices take `correction` times the profile's time, which the engine knows. What it does not know is drawn for
     each iteration: as a `pace` was seen to vary, or as a `Disturbance` of that seed does, or nothing. Building one
@@ -33,6 +34,7 @@ class Serving:
     policy: str = "stall-free"
     token_budget: BudgetChoice = 512
     slo_tbt_s: float | None = None
+    slo_ttft_s: float | None = None
     correction: float = 1.0
     disturbance_seed: int | None = None
     pace: Pace | None = None
@@ -86,6 +88,7 @@ class Serving:
             prefill_order=self.prefill_order,
             prefix_cache=False,  # planned requests have lengths and no words
             slo_tbt=None if self.slo_tbt_s is None else f"{self.slo_tbt_s}s",
+            slo_ttft=None if self.slo_ttft_s is None else f"{self.slo_ttft_s}s",
         )
 
     @property

@@ -1,15 +1,18 @@
 """Runs a workload through the real engine core on simulated devices, under a virtual clock."""
 
+import os
 from collections.abc import Callable, Sequence
 
 from sarathid.capacity import Objective
 from sarathid.clock import Clock, VirtualClock
 from sarathid.costmodel.cost_profile import CostProfile
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.engine.assembly import build_core
+from sarathid.engine.assembly import build_core, engine_info
+from sarathid.engine.core import EngineCore
 from sarathid.executor.disturbance import Disturbance
 from sarathid.executor.pace import ObservedPace
 from sarathid.executor.simulated import DevicePace, SimulatedExecutor
+from sarathid.protocol.stats import EngineInfo
 from sarathid.protocol.step import StepOutput
 from sarathid.simulator.outlook import Outlook
 from sarathid.simulator.replay import Replay
@@ -28,6 +31,7 @@ def simulate(
     changes: Sequence[TimedChange] = (),
     window: Window | None = None,
     give_up_on: Objective | None = None,
+    on_start: Callable[[EngineCore, EngineInfo], None] | None = None,
     on_step: Callable[[StepOutput], None] | None = None,
 ) -> SimulationReport:
     """Return what serving `requests` (in order of arrival) would have shown, with `changes` (in order of time).
@@ -46,9 +50,10 @@ def simulate(
         num_blocks=serving.num_blocks,
         pace=_pace(serving, clock),
     )
-    core = build_core(
-        serving.engine_config(), executor, executor.start(), clock, cost_model=cost_model, tile=profile.linear.tile
-    )
+    config, found, tile = serving.engine_config(), executor.start(), profile.linear.tile
+    core = build_core(config, executor, found, clock, cost_model=cost_model, tile=tile)
+    if on_start is not None:
+        on_start(core, engine_info(config, found, os.getpid(), tile, profile.name))
     replay = Replay(core, clock, requests, executor.has_room_at, changes)
     outlook = None if give_up_on is None else Outlook(give_up_on, replay.measured)
     fold = WindowFold(window)

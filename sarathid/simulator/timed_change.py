@@ -11,7 +11,7 @@ from sarathid.protocol.stats import EngineSettings
 from sarathid.protocol.step import ChangeSettings
 from sarathid.scheduler.policies.registry import find_policy
 
-FORM = "120s:budget=512,policy=prefill-first,slo-tbt=80ms"
+FORM = "120s:budget=512,policy=prefill-first,slo-tbt=80ms,slo-ttft=2s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +23,28 @@ class TimedChange:
 
 
 def parse_timed_change(text: str) -> TimedChange:
-    """Return what is written like `FORM`, any of its settings left out; raises `ConfigError` for anything else."""
+    """Return what is written like `FORM`, any of its settings left out; raises `ConfigError` for anything else.
+
+    Where one of the targets is given, one that is not is off.
+    """
     moment, _, settings = text.partition(":")
     values: dict[str, Any] = {}
+    targets: dict[str, float | None] = {}
     for name, _, value in (setting.partition("=") for setting in settings.split(",")):
         if name not in _READERS:
             raise ConfigError(f"{text!r} is no change; write {FORM}")
-        field, read = _READERS[name]
-        values[field] = read(value)
+        (targets if name in _TARGETS else values)[_READERS[name][0]] = _READERS[name][1](value)
+    if targets:
+        values["slo"] = SLO(**targets)
     return TimedChange(parse_duration_s(moment), ChangeSettings(change_id=0, **values))
 
 
 def form_of(at_s: float, settings: EngineSettings) -> str:
     """Return the text from which `parse_timed_change` reads a change to these settings."""
-    target = "off" if settings.slo.tbt_s is None else f"{settings.slo.tbt_s}s"
-    return f"{at_s}s:budget={settings.budget},policy={settings.policy},slo-tbt={target}"
+    tbt, ttft = (
+        "off" if target_s is None else f"{target_s}s" for target_s in (settings.slo.tbt_s, settings.slo.ttft_s)
+    )
+    return f"{at_s}s:budget={settings.budget},policy={settings.policy},slo-tbt={tbt},slo-ttft={ttft}"
 
 
 def _budget(text: str) -> BudgetChoice:
@@ -52,12 +59,14 @@ def _policy(text: str) -> str:
     return text
 
 
-def _target(text: str) -> SLO:
-    return SLO(tbt_s=None if text == "off" else parse_duration_s(text))
+def _target(text: str) -> float | None:
+    return None if text == "off" else parse_duration_s(text)
 
 
 _READERS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "budget": ("budget", _budget),
     "policy": ("policy", _policy),
-    "slo-tbt": ("slo", _target),
+    "slo-tbt": ("tbt_s", _target),
+    "slo-ttft": ("ttft_s", _target),
 }
+_TARGETS = frozenset({"slo-tbt", "slo-ttft"})
