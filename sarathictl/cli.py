@@ -45,7 +45,7 @@ COMMANDS = {
     "history": "List the changes of the settings since the daemon started.",
     "audit": "Print the audit log: who changed what, why, and what came of it.",
     "record": "Save the iteration log to a file: what was, or from now on.",
-    "replay": "Play a recording as it happened.",
+    "replay": "Play a recording as it happened, or beside what would have been.",
     "export": "Print what was recorded in the forms that other tools read.",
     "cancel": "End requests now.",
     "drain": "Take nothing new, finish what runs, then stop the daemon.",

@@ -11,6 +11,23 @@ from sarathid.tape.tape import Tape
 READ_FOR_S = 0.1
 
 
+class TapePair:
+    """Hands over two recordings at once, and tells of the first."""
+
+    def __init__(self, first: "TapeSource", second: "TapeSource") -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def link(self) -> Link:
+        """Where they come from: the first, until it is read; then the second, until that is read too."""
+        return self._second.link if self._second.link.message and not self._first.link.message else self._first.link
+
+    def drain(self) -> Sequence[Received]:
+        """Load some more of both; nothing is received."""
+        return (*self._first.drain(), *self._second.drain())
+
+
 class TapeSource:
     """Hands a recording's frames to `load` at every `drain`, as many as `READ_FOR_S` allows."""
 

@@ -17,6 +17,7 @@ from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
 from sarathictl.state.playhead import Playhead
+from sarathictl.state.twin import Twin
 from sarathictl.tui.alerts import Alerts
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.desk import Desk
@@ -89,6 +90,7 @@ class ConsoleApp(App[None]):
         Binding("5", "view('tuning')", "tuning", show=False),
         Binding("6", "view('fleet')", "fleet", show=False),
         Binding("7", "view('events')", "events", show=False),
+        Binding("8", "compare", "compare", show=False),
         Binding("space", "pause", "pause"),
         Binding("left", "step(-1)", "step back", show=False),
         Binding("right", "step(1)", "step on", show=False),
@@ -136,8 +138,12 @@ class ConsoleApp(App[None]):
         limit: Role = Role.ADMIN,
         program: str = "sarathictl",
         alerts: Alerts | None = None,
+        twin: Twin | None = None,
     ) -> None:
-        """Show what `source` says; with a `recording`, which it reads, that is played and nothing can be changed."""
+        """Show what `source` says; with a `recording`, which it reads, that is played and nothing can be changed.
+
+        Beside a recording, its `twin` can be shown.
+        """
         super().__init__(ansi_color=None if has_color else True)
         self._source = source
         self._desk = Desk(self, ask, ask_plan, lambda: self.look)
@@ -156,6 +162,7 @@ class ConsoleApp(App[None]):
         self._playhead = Playhead(self._records, clock, is_recording=self._is_recording)
         self._saving: TapeFile | None = None
         self._history = KnownHistory()
+        self._twin = twin
         self._current: ViewScreen = LiveScreen()
         self._rate_hz = DEFAULT_RATE_HZ
         self._shown: tuple[int | None, LinkState, bool] | None = None
@@ -167,6 +174,8 @@ class ConsoleApp(App[None]):
     async def on_mount(self) -> None:
         self.install_screen(self._current, "live")
         await self.push_screen(self._current)
+        if self._twin is not None:
+            self.action_compare()
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self.tick()
 
@@ -190,6 +199,8 @@ class ConsoleApp(App[None]):
         """Hide the keys of what may not be done from here, and those that ask a daemon where there is none."""
         del parameters
         needed = NEEDS.get(action)
+        if action == "compare":
+            return self._twin is not None
         is_permitted = needed is None or (self._role or self._limit).includes(needed)
         return is_permitted and not (self._is_recording and action in _ASKING)
 
@@ -243,10 +254,22 @@ class ConsoleApp(App[None]):
             self.notify(f"not recorded: {error}", severity="error", markup=False)
         self._show()
 
+    def action_compare(self) -> None:
+        """Change to the screen that shows a recording beside its twin."""
+        from sarathictl.tui.screens.compare import CompareScreen  # deferred: few recordings have one
+
+        assert self._twin is not None
+        if not self.is_screen_installed("compare"):
+            self.install_screen(CompareScreen(self._twin.planned), "compare")
+        self._change_to("compare")
+
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
         if not self.is_screen_installed(name):
             self.install_screen(make_screen(name), name)
+        self._change_to(name)
+
+    def _change_to(self, name: str) -> None:
         screen = self.get_screen(name)
         assert isinstance(screen, ViewScreen)
         if screen is not self._current:
@@ -387,5 +410,7 @@ class ConsoleApp(App[None]):
         news = (self._records.state.revision, link.state, self._playhead.is_live)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
+        if self._twin is not None and (other := self._twin.view(view.now_s)) is not None:
+            self._current.see_twin(other)
         if self._records.state.revision is not None:
             self._desk.see_revision(self._records.state.revision)

@@ -92,8 +92,10 @@ class Tape:
             if header is None or header.boot_id != found.boot_id:
                 frames.clear()
             header = found
-        if header is None or not frames:
+        if header is None:
             raise ConfigError(f"{name} holds no recording; `sarathictl record --out FILE` makes one")
+        if not frames:
+            raise ConfigError(f"{name} is a recording in which nothing happened")
         return cls(header, sorted(frames, key=lambda frame: frame.time_s))
 
     @property

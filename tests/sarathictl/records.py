@@ -146,12 +146,17 @@ class PaperEngine:
     """
 
     def __init__(
-        self, settings: EngineSettings | None = None, *, num_streams: int = 8, prompt_every_s: float = 4.0
+        self,
+        settings: EngineSettings | None = None,
+        *,
+        num_streams: int = 8,
+        prompt_every_s: float = 4.0,
+        start_s: float = START_S,
     ) -> None:
         self.settings = settings or make_settings()
-        self.now_s = START_S
+        self.now_s = start_s
         self._prompt_every_s = prompt_every_s
-        self._next_prompt_s = START_S + 1.0
+        self._next_prompt_s = start_s + 1.0
         self._sequence_number = 0
         self._next_id = 1
         self.requests: list[PaperRequest] = []

@@ -13,6 +13,7 @@ from sarathictl.tui.renderables.look import Look
 
 _HELP = """\
 1 to 7   live, requests, stalls, latency, tuning, fleet, events
+8        a replay beside what other settings would have given
 space    hold the picture; records are still taken in
 ← → home end   an iteration (⇧: a second), the oldest, now
 n N { }  to the next stall or the one before, the same with changes

@@ -73,6 +73,9 @@ class ViewScreen(Screen[None]):
     def see_fleet(self, answers: Sequence[Answer]) -> None:
         """Take note of what several daemons say of themselves; most screens show nothing of it."""
 
+    def see_twin(self, view: EngineView) -> None:
+        """Take note of what would have been under other settings; most screens show nothing of it."""
+
     def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
         """Show a view; figures wait for their second unless the change `is_urgent`."""
         self.latest = (view, watch, look)
