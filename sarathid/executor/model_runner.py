@@ -9,6 +9,7 @@ from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.input_batch import InputBatch, build_input_batch
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.logprobs import draw, score_prompts
+from sarathid.executor.part_draw import draw_of_parts
 from sarathid.models.decoder import Decoder
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
@@ -69,6 +70,11 @@ class ModelRunner:
         first draws; what the others return means nothing.
         """
         prompt_logprobs = score_prompts(inputs.sequences, hidden, self._model.logits)
-        logits = self._model.logits(hidden[inputs.sample_rows]) if inputs.sampling else None
-        drawn = Drawn() if logits is None else draw(logits, inputs.sampling, self._kernels.draw, self._grammars)
+        drawn = self._draw(self._model.part_logits(hidden[inputs.sample_rows]), inputs) if inputs.sampling else Drawn()
         return msgspec.structs.replace(drawn, prompt_logprobs=prompt_logprobs) if prompt_logprobs else drawn
+
+    def _draw(self, logits: Tensor, inputs: InputBatch) -> Drawn:
+        """Return a token for each row of logits [num_rows, words of this rank]."""
+        if self._model.share.num_parts == 1:
+            return draw(logits, inputs.sampling, self._kernels.draw, self._grammars)
+        return draw_of_parts(self._model, logits, inputs.sampling, self._kernels.draw, self._grammars)

@@ -48,6 +48,10 @@ class StageGroup(TensorGroup):
         self._part = part
         self._num_parts = num_parts
 
+    @property
+    def num_parts(self) -> int:
+        return self._num_parts
+
     def sum(self, part: Tensor) -> Tensor:
         dist.all_reduce(part, group=self._group)
         return part

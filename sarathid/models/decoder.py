@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sarathid.models.layers.checkpoint import CheckpointTensor, Copies, Region
 from sarathid.models.layers.context import LayerContext
-from sarathid.models.layers.embedding import Embedding, OutputHead
+from sarathid.models.layers.embedding import Embedding, LargestLogits, OutputHead
 from sarathid.models.layers.norm import Norm
 from sarathid.models.layers.rope import Rope
 from sarathid.models.share import ModelShare
@@ -95,8 +95,24 @@ class Decoder:
 
         Of the ranks that have parts of the head, the first gets them, the others None.
         """
+        return self.whole_logits(self.part_logits(hidden))
+
+    def part_logits(self, hidden: Tensor) -> Tensor:
+        """Return this rank's part [num_rows, words of this rank] float32 of what `logits` does."""
+        return self._last_head(self._norm(hidden))
+
+    def whole_logits(self, part: Tensor) -> Tensor | None:
+        """Return the logits [num_rows, vocab_size] of which every rank gives its part; None but on the first."""
+        return self._last_head.whole(part)
+
+    def largest_logits(self, part: Tensor, count: int) -> LargestLogits | None:
+        """Return the `count` largest logits of every rank's part; None but on the first."""
+        return self._last_head.largest(part, count)
+
+    @property
+    def _last_head(self) -> OutputHead:
         assert self._head is not None, "the last stage has the head"
-        return self._head(self._norm(hidden))
+        return self._head
 
     def checkpoint_tensors(self) -> Iterator[CheckpointTensor]:
         """Yield every weight by the checkpoint's name, to be filled in place."""

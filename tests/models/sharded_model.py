@@ -39,6 +39,10 @@ class ThreadGroup(TensorGroup):
         self._meeting = meeting
         self._table = table
 
+    @property
+    def num_parts(self) -> int:
+        return len(self._table)
+
     def sum(self, part: Tensor) -> Tensor:
         return torch.stack(self._exchange(part)).sum(0)
 

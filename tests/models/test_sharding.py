@@ -71,6 +71,17 @@ def test_few_bit_weights_are_cut_too(tmp_path: Path, quantization: Quantization,
     assert (cut - whole).abs().max() <= tolerance * whole.abs().max()
 
 
+@pytest.mark.parametrize("num_parts", [2, 3])
+def test_8_bit_weights_in_parts_are_as_near_to_floats_as_whole_ones(tmp_path: Path, num_parts: int) -> None:
+    save_tiny_model(tmp_path, num_key_value_heads=6, intermediate_size=192)
+    floats = logits_of(tmp_path, Layout())
+
+    def error(layout: Layout) -> float:
+        return float((logits_of(tmp_path, layout, Quantization.INT8) - floats).square().mean().sqrt())
+
+    assert 0.0 < error(Layout(num_parts)) <= 1.1 * error(Layout())
+
+
 def test_gguf_is_read_in_parts(smollm2_path: Path) -> None:
     source, config = open_weights(resolve(str(smollm2_path))), resolve(str(smollm2_path)).config
     head_rows = config.num_heads * config.head_dim

@@ -8,6 +8,9 @@ from torch import Tensor
 class TensorGroup(Protocol):
     """The ranks of one pipeline stage; all of them call the same in the same order."""
 
+    @property
+    def num_parts(self) -> int: ...
+
     def sum(self, part: Tensor) -> Tensor:
         """Return the sum of every rank's `part`, all of one shape, on each of them; `part` may become it."""
         ...
@@ -22,6 +25,8 @@ class TensorGroup(Protocol):
 
 class _Alone(TensorGroup):
     """A rank that has its layers to itself."""
+
+    num_parts = 1
 
     def sum(self, part: Tensor) -> Tensor:
         return part
