@@ -109,7 +109,10 @@ class Daemon:
             self._clock,
             lambda: self._supervisor.num_restarts,
             lambda: self._recorder.status,
+            lambda: self._admission.num_refused,
         )
+        advice = RetryAdvice(self._engine, self._board, self._clock)
+        self._admission = Admission(self._engine, advice, config.server.max_client_requests)
         self._recorder = self._make_recorder()
         self._retuner = self._make_retuner(kept)
         self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s)
@@ -261,6 +264,7 @@ class Daemon:
         assert info is not None
         assert settings is not None
         self._retuner.begin(settings)
+        self._board.begin(settings)
         name = engine.simulate or name_on(info.device, info.model, engine.tensor_parallel, engine.pipeline_parallel)
         self._planner.begin(name, profile_if_any(name))
         for line in introduction(info, settings):
@@ -307,7 +311,6 @@ class Daemon:
         return listeners
 
     def _make_http_server(self, served_model: str) -> HTTPServer:
-        advice = RetryAdvice(self._engine, self._board, self._clock)
         keys_file = self._config.server.http_keys
         server = OpenAIServer(
             self._engine,
@@ -315,7 +318,7 @@ class Daemon:
             self._access,
             APIKeys({}) if keys_file is None else read_keys(keys_file),
             self._availability,
-            Admission(self._engine, advice, self._config.server.max_client_requests),
+            self._admission,
             served_model,
             self._reporter.metrics,
             self._clock,

@@ -67,7 +67,11 @@ class RequestRefused(SarathiError):
 
 
 class QueueFull(RequestRefused):
-    """The request is valid, and the daemon has no room for it now."""
+    """The request is valid, and the daemon has no room for it now; `cause` says in a word of what."""
+
+    def __init__(self, message: str, param: str | None = None, *, cause: str = "queue") -> None:
+        super().__init__(message, param)
+        self.cause = cause
 
 
 class NotReachable(SarathiError):

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 RELATIVE_ERROR = 0.01
@@ -83,6 +83,16 @@ class LatencyHistogram:
         """Return how many samples are at most `seconds` (within 1 %)."""
         last = _bucket_of(seconds)
         return sum(count for bucket, count in self._counts.items() if bucket <= last)
+
+    def num_at_most_each(self, bounds_s: Sequence[float]) -> list[int]:
+        """Return how many samples are at most as long as each of these bounds, which ascend (within 1 %)."""
+        found, seen, left = [], 0, sorted(self._counts, reverse=True)
+        for bound_s in bounds_s:
+            last = _bucket_of(bound_s)
+            while left and left[-1] <= last:
+                seen += self._counts[left.pop()]
+            found.append(seen)
+        return found
 
 
 class LatencyWindow:

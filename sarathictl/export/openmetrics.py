@@ -31,16 +31,16 @@ MAX_MOMENTS = 7200  # a longer recording is told in longer steps
 _STEP_S = 1.0
 _COUNTERS = {
     "sarathid_iterations": "Iterations run.",
-    "sarathid_output_tokens": "Tokens generated.",
+    "sarathid_generation_tokens": "Tokens generated.",
     "sarathid_prefill_tokens": "Prompt tokens computed.",
-    "sarathid_preemptions": "Requests preempted.",
+    "sarathid_num_preemptions": "Requests preempted.",
     "sarathid_requests": "Requests ended.",
     "sarathid_stalls": "Times between tokens above the target.",
 }
 _GAUGES = {
-    "sarathid_requests_running": "Requests that hold blocks.",
-    "sarathid_requests_waiting": "Requests that hold none, preempted ones included.",
-    "sarathid_requests_preempted": "Requests that wait to be resumed.",
+    "sarathid_num_requests_running": "Requests that hold blocks.",
+    "sarathid_num_requests_waiting": "Requests that hold none, preempted ones included.",
+    "sarathid_num_requests_preempted": "Requests that wait to be resumed.",
     "sarathid_kv_blocks_used": "KV cache blocks in use.",
     "sarathid_kv_blocks_free": "KV cache blocks free.",
     "sarathid_token_budget": "Tokens an iteration may take.",
@@ -49,8 +49,8 @@ _GAUGES = {
 }
 _HISTOGRAMS = {
     "sarathid_iteration_seconds": "Duration of an iteration.",
-    "sarathid_tbt_seconds": "Time between two tokens of one request.",
-    "sarathid_ttft_seconds": "Time from arrival to first token.",
+    "sarathid_inter_token_latency_seconds": "Time between two tokens of one request.",
+    "sarathid_time_to_first_token_seconds": "Time from arrival to first token.",
 }
 
 # Each a family of its own, of unknown type: within a histogram, moments come before buckets, and prometheus_client's
@@ -121,20 +121,20 @@ class Tally:
     def _take_iteration(self, stats: IterationStats) -> None:
         for name, count in (
             ("sarathid_iterations", 1),
-            ("sarathid_output_tokens", len(stats.gaps) + len(stats.first_tokens)),
+            ("sarathid_generation_tokens", len(stats.gaps) + len(stats.first_tokens)),
             ("sarathid_prefill_tokens", stats.num_prefill_tokens),
-            ("sarathid_preemptions", len(stats.preempted)),
+            ("sarathid_num_preemptions", len(stats.preempted)),
         ):
             self.values[name, ""] += count
-        self._set("sarathid_requests_running", stats.num_running)
-        self._set("sarathid_requests_waiting", stats.num_waiting)
-        self._set("sarathid_requests_preempted", stats.num_preempted)
+        self._set("sarathid_num_requests_running", stats.num_running)
+        self._set("sarathid_num_requests_waiting", stats.num_waiting)
+        self._set("sarathid_num_requests_preempted", stats.num_preempted)
         self._set("sarathid_kv_blocks_used", stats.num_blocks_used)
         self._set("sarathid_kv_blocks_free", stats.num_blocks_free)
         self._set("sarathid_token_budget", stats.token_budget)
         self.histograms["sarathid_iteration_seconds"].record((stats.duration_s,))
-        self.histograms["sarathid_tbt_seconds"].record(gap.tbt_s for gap in stats.gaps)
-        self.histograms["sarathid_ttft_seconds"].record(first.ttft_s for first in stats.first_tokens)
+        self.histograms["sarathid_inter_token_latency_seconds"].record(gap.tbt_s for gap in stats.gaps)
+        self.histograms["sarathid_time_to_first_token_seconds"].record(first.ttft_s for first in stats.first_tokens)
 
     def _set_settings(self, settings: EngineSettings | None) -> None:
         if settings is not None:

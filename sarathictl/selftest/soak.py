@@ -95,7 +95,7 @@ class Soak:
         """Send all requests and report what became of them and of the daemon."""
         engine = await self._daemon.engine()
         before = await self._daemon.rest()
-        num_preempted = await self._daemon.counter("sarathid_preemptions_total")
+        num_preempted = await self._daemon.counter("sarathid_num_preemptions_total")
         mix = Mix(engine, self._rng)
         retuning = RandomRetuning(self._daemon, engine, random.Random(self._plan.seed + 1), RETUNE_EVERY_S)
         numbers = iter(range(self._plan.num_requests))
@@ -103,7 +103,7 @@ class Soak:
             clients = [self._keep_sending(numbers, mix, before.pid) for _ in range(self._plan.num_at_a_time)]
             await asyncio.gather(*clients)
         after = await self._daemon.rest()
-        num_preempted = await self._daemon.counter("sarathid_preemptions_total") - num_preempted
+        num_preempted = await self._daemon.counter("sarathid_num_preemptions_total") - num_preempted
         return SelfTestReport(
             seed=self._plan.seed,
             checks=(

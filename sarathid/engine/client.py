@@ -249,16 +249,20 @@ class EngineClient:
         that at most twice as many wait.
         """
         if self.info is None:
-            raise QueueFull("the engine is starting; try again in a moment")
+            raise QueueFull("the engine is starting; try again in a moment", cause="starting")
         waiting = [stream for stream in self._streams.values() if stream.is_waiting]
         own = [stream for stream in waiting if stream.request.owner == owner]
         num_owners = len({stream.request.owner for stream in waiting} | {owner})
         if len(waiting) >= self._max_queue_len <= num_owners * len(own):
             raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
         if _num_prompt_tokens(waiting) >= self._max_waiting_tokens <= num_owners * _num_prompt_tokens(own):
-            raise QueueFull(f"prompts of {self._max_waiting_tokens} tokens wait already; try again later")
+            raise QueueFull(
+                f"prompts of {self._max_waiting_tokens} tokens wait already; try again later", cause="tokens"
+            )
         if self._sheds_overload and self._is_overloaded and self._streams:
-            raise QueueFull("the answers under way take all the time that the target allows; try again later")
+            raise QueueFull(
+                "the answers under way take all the time that the target allows; try again later", cause="overload"
+            )
 
     def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams, owner: str) -> None:
         self.check_room(owner)

@@ -18,6 +18,7 @@ class Admission:
         self._advice = advice
         self._max_client_requests = max_client_requests
         self._num_by_client: Counter[str] = Counter()
+        self.num_refused: Counter[str] = Counter()  # by what there was no room in
 
     @contextmanager
     def place(self, client: Client) -> Iterator[None]:
@@ -25,7 +26,8 @@ class Admission:
         self._engine.check_room(client.owner)
         if self._num_by_client[client.label] >= self._max_client_requests:
             raise QueueFull(
-                f"this client has {self._max_client_requests} requests under way; wait for one of them to end"
+                f"this client has {self._max_client_requests} requests under way; wait for one of them to end",
+                cause="client",
             )
         self._num_by_client[client.label] += 1
         try:
@@ -35,6 +37,7 @@ class Admission:
             if not self._num_by_client[client.label]:
                 del self._num_by_client[client.label]
 
-    def retry_after_s(self) -> int:
-        """Return when a client that was refused does best to come back."""
+    def refuse(self, error: QueueFull) -> int:
+        """Count a refusal; return after how many seconds the client does best to come back."""
+        self.num_refused[error.cause] += 1
         return self._advice.seconds()

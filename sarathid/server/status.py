@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 
 from sarathid.clock import Clock
@@ -22,7 +22,8 @@ from sarathid.server.availability import Availability
 from sarathid.server.waiting_line import RUNNING
 from sarathid.tape.key_frame import KeyFrame, row_of
 from sarathid.telemetry.board import Board
-from sarathid.telemetry.prometheus import render
+from sarathid.telemetry.exposition import Family
+from sarathid.telemetry.prometheus import metric_families
 from sarathid.telemetry.publisher import StatsPublisher
 from sarathid.version import __version__
 
@@ -39,6 +40,7 @@ class StatusReporter:
         clock: Clock,
         num_engine_restarts: Callable[[], int],
         recorder_status: Callable[[], RecorderStatus | None] = lambda: None,
+        num_refused: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._engine = engine
         self._board = board
@@ -48,6 +50,7 @@ class StatusReporter:
         self._started_s = clock.now_s()
         self._num_engine_restarts = num_engine_restarts
         self._recorder_status = recorder_status
+        self._num_refused = num_refused
 
     def status(self, role: Role | None = None) -> Status:
         """Return the daemon's state, counters and latencies at this moment, to one who has that role."""
@@ -90,10 +93,7 @@ class StatusReporter:
         num_tokens = self._board.owners.recent(now_s)
         return RequestList(
             requests=found,
-            owners={
-                owner: self._owner_status(owner, found, num_tokens)
-                for owner in dict.fromkeys(request.owner for request in found)
-            },
+            owners=self._owners(found, num_tokens),
         )
 
     def snapshot(self, num_iterations: int, role: Role | None = None) -> Snapshot:
@@ -128,21 +128,27 @@ class StatusReporter:
             requests=tuple(row_of(request, now_s, None) for request in requests),
         )
 
-    def metrics(self) -> str:
-        """Return the body of `/metrics`."""
-        return render(self._board, self.status(), self._publisher.num_dropped)
-
-    def _owner_status(self, owner: str, found: tuple[RequestStatus, ...], num_tokens: Counter[str]) -> OwnerStatus:
-        own = [request.state in RUNNING for request in found if request.owner == owner]
-        total = num_tokens.total()
-        return OwnerStatus(
-            num_running=sum(own),
-            num_waiting=len(own) - sum(own),
-            window_s=self._board.owners.window_s,
-            num_tokens=num_tokens[owner],
-            share=num_tokens[owner] / total if total else None,
-            deficit=self._engine.deficits.get(owner, 0),
+    def metrics(self) -> Iterator[Family]:
+        """Yield what `/metrics` tells."""
+        return metric_families(
+            self._board, self.status(), self.requests().owners, self._num_refused(), self._publisher.num_dropped
         )
+
+    def _owners(self, found: Iterable[RequestStatus], num_tokens: Counter[str]) -> dict[str, OwnerStatus]:
+        num_running = Counter(request.owner for request in found if request.state in RUNNING)
+        num_waiting = Counter(request.owner for request in found if request.state not in RUNNING)
+        total = num_tokens.total()
+        return {
+            owner: OwnerStatus(
+                num_running=num_running[owner],
+                num_waiting=num_waiting[owner],
+                window_s=self._board.owners.window_s,
+                num_tokens=num_tokens[owner],
+                share=num_tokens[owner] / total if total else None,
+                deficit=self._engine.deficits.get(owner, 0),
+            )
+            for owner in num_running | num_waiting
+        }
 
     def _blocks(self) -> tuple[int, int]:
         """Return blocks used and free: of the last iteration, unless nothing has been in flight since."""

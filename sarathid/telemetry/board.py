@@ -1,12 +1,14 @@
 """What the daemon knows of itself at this moment, folded from the records of the stream."""
 
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 
 from sarathid.histogram import LatencyHistogram, LatencyWindow
 from sarathid.protocol.control import MAX_HISTORY, DaemonState, Percentiles, PredictionError
 from sarathid.protocol.requests import FinishReason
+from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
     BudgetBound,
+    EngineSettings,
     Event,
     IterationStats,
     LifeCycle,
@@ -17,8 +19,10 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.telemetry.burn_rate import BurnRates
 from sarathid.telemetry.owner_tally import OwnerTally
 from sarathid.telemetry.recent_figures import RecentFigures
+from sarathid.telemetry.request_figures import RequestFigures
 
 WINDOW_S = 60.0
 MAX_EVENTS = 1024
@@ -29,6 +33,7 @@ class Board:
 
     It is the one place where records are counted: the control socket and `/metrics` both read it. `num_by_bound` counts
     iterations by what kept them from more prefill tokens; `overload` is the one that lasts, None without one.
+    `predicted_s` and `real_s` are of iterations that were predicted, stages of a pipeline go by their numbers.
     """
 
     def __init__(self) -> None:
@@ -39,6 +44,7 @@ class Board:
         self.num_output_tokens = 0
         self.num_prefill_tokens = 0
         self.num_cached_tokens = 0
+        self.num_queried_tokens = 0
         self.num_preemptions = 0
         self.num_finished: Counter[FinishReason] = Counter()
         self.num_stalls: Counter[StallCause] = Counter()
@@ -47,6 +53,14 @@ class Board:
         self.iteration_seconds = LatencyHistogram()
         self.tbt_seconds = LatencyHistogram()
         self.ttft_seconds = LatencyHistogram()
+        self.iteration_tokens = LatencyHistogram()  # of tokens instead of seconds
+        self.predicted_s = 0.0
+        self.real_s = 0.0
+        self.stage_busy_s: defaultdict[int, float] = defaultdict(float)
+        self.stage_bubble_s: defaultdict[int, float] = defaultdict(float)
+        self.requests = RequestFigures()
+        self.burn_rates = BurnRates()
+        self._slo = SLO()
         self.recent = RecentFigures(WINDOW_S)
         self.owners = OwnerTally(WINDOW_S)
 
@@ -54,6 +68,10 @@ class Board:
     def last(self) -> IterationStats | None:
         """The latest iteration, None before the first."""
         return self.iterations[-1] if self.iterations else None
+
+    def begin(self, settings: EngineSettings) -> None:
+        """Take note of the settings that an engine starts with."""
+        self._slo = settings.slo
 
     def observe(self, record: StreamRecord) -> None:
         """Take a record in."""
@@ -65,9 +83,11 @@ class Board:
             case RequestStats():
                 self.finished.append(record)
                 self.num_finished[record.finish_reason] += 1
+                self.requests.observe(record)
             case StallEvent():
                 self.events.append(record)
                 self.num_stalls[record.cause] += len(record.victims)
+                self._count_misses(record)
             case Overload():
                 self.events.append(record)
                 self.overload = record if record.is_overloaded else None
@@ -77,6 +97,7 @@ class Board:
                     self.overload = None
             case SettingsChanged():
                 self.events.append(record)
+                self._slo = record.slo
                 self.overload = None
 
     def tbt(self, now_s: float) -> Percentiles:
@@ -102,12 +123,40 @@ class Board:
         self.num_output_tokens += len(stats.gaps) + len(stats.first_tokens)
         self.num_prefill_tokens += stats.num_prefill_tokens
         self.num_cached_tokens += stats.num_cached_tokens
+        self.num_queried_tokens += sum(
+            [chunk.num_tokens for chunk in stats.chunks if chunk.start == chunk.num_cached_tokens]
+        )
         self.num_preemptions += len(stats.preempted)
         self.iteration_seconds.record(stats.duration_s)
         for gap in stats.gaps:
             self.tbt_seconds.record(gap.tbt_s)
         for first in stats.first_tokens:
             self.ttft_seconds.record(first.ttft_s)
+        self.iteration_tokens.record(stats.num_prefill_tokens + stats.num_decode_tokens)
+        self._observe_times(stats)
+        self._count_events(stats)
+
+    def _observe_times(self, stats: IterationStats) -> None:
+        if stats.predicted_s is not None:
+            self.predicted_s += stats.predicted_s
+            self.real_s += stats.execute_s
+        for number, stage in enumerate(stats.stages):
+            self.stage_busy_s[number] += stage.busy_s
+            self.stage_bubble_s[number] += stage.bubble_s
+
+    def _count_events(self, stats: IterationStats) -> None:
+        if self._slo.tbt_s is not None:
+            self.burn_rates.count("tbt", stats.end_s, len(stats.gaps), 0)
+        if (target_s := self._slo.ttft_s) is not None:
+            num_late = sum([first.ttft_s > target_s for first in stats.first_tokens])
+            self.burn_rates.count("ttft", stats.end_s, len(stats.first_tokens), num_late)
+
+    def _count_misses(self, stall: StallEvent) -> None:
+        """Count the misses among gaps that were counted as events; one between two engines is in no iteration."""
+        num_victims = len(stall.victims)
+        if stall.cause is not StallCause.DELIVERY:
+            is_new = stall.cause is StallCause.RESTART
+            self.burn_rates.count("tbt", stall.time_s, num_victims if is_new else 0, num_victims)
 
 
 def _percentiles(window: LatencyWindow, now_s: float) -> Percentiles:

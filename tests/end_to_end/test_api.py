@@ -154,5 +154,5 @@ def test_metrics_count_what_was_served(daemon: RunningDaemon) -> None:
         wait_until(lambda: "sarathid_iterations_total" in client.get("/metrics").text, "metrics")
         lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#")
 
-    assert float(lines["sarathid_output_tokens_total"]) >= 2
-    assert float(lines["sarathid_ttft_seconds_count"]) >= 1
+    assert float(lines["sarathid_generation_tokens_total"]) >= 2
+    assert float(lines["sarathid_time_to_first_token_seconds_count"]) >= 1

@@ -24,6 +24,7 @@ from sarathid.server.http import HTTPServer, listen_on_loopback
 from sarathid.server.openai.app import OpenAIServer
 from sarathid.server.retry_advice import RetryAdvice
 from sarathid.telemetry.board import Board
+from sarathid.telemetry.exposition import counter, gauge
 from tests.server.byte_tokenizer import make_tokenizer
 from tests.server.scripted_engine import SCRIPT, scripted_engine
 
@@ -77,7 +78,7 @@ async def serve_api(
             availability,
             admission,
             MODEL,
-            lambda: "a_metric 1\n",
+            lambda: [counter("sarathid_iterations", "Iterations.", 1), gauge("sarathid_num_requests_running", "R.", 2)],
             clock,
             random.Random(1),
         )

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ExceptionHandler
 
@@ -49,6 +49,8 @@ from sarathid.server.openai.schema import (
 from sarathid.server.openai.stream import StreamedReply, WholeReply
 from sarathid.server.peer import printable
 from sarathid.server.tokenizer import Tokenizer
+from sarathid.telemetry.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Family, as_openmetrics, as_text
+from sarathid.telemetry.vllm_names import under_vllm_names
 from sarathid.version import __version__
 
 BODY_TIMEOUT_S = 30.0
@@ -56,7 +58,7 @@ MAX_SEED = 2**63 - 1
 
 
 class OpenAIServer:
-    """The endpoints; `render_metrics` gives the body of `/metrics`, `served_model` is the name clients use."""
+    """The endpoints; `metric_families` is what `/metrics` tells, `served_model` is the name clients use."""
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class OpenAIServer:
         availability: Availability,
         admission: Admission,
         served_model: str,
-        render_metrics: Callable[[], str],
+        metric_families: Callable[[], Iterable[Family]],
         clock: Clock,
         seeds: random.Random,
     ) -> None:
@@ -78,7 +80,7 @@ class OpenAIServer:
         self._availability = availability
         self._admission = admission
         self._served_model = served_model
-        self._render_metrics = render_metrics
+        self._metric_families = metric_families
         self._clock = clock
         self._seeds = seeds
         self._grammars = Grammars()
@@ -161,9 +163,19 @@ class OpenAIServer:
             return unavailable(self._availability.reason)
         return JSONResponse({"state": self._availability.state})
 
-    async def metrics(self, _request: Request) -> Response:
-        """Expose the figures for Prometheus."""
-        return PlainTextResponse(self._render_metrics(), media_type="text/plain; version=0.0.4")
+    async def metrics(self, request: Request) -> Response:
+        """Expose the figures for Prometheus, in the format that it asks for; with `names=vllm` by vLLM's names too."""
+        names = request.query_params.get("names", "own")
+        if names not in ("own", "vllm"):
+            raise RequestRefused(
+                f"there are no metrics by the names of {names!r}; ask for names=vllm, or none", "names"
+            )
+        families = list(self._metric_families())
+        if names == "vllm":
+            families += under_vllm_names(families, self._served_model)
+        if "application/openmetrics-text" in request.headers.get("accept", ""):
+            return Response(as_openmetrics(families), media_type=OPENMETRICS_TYPE)
+        return Response(as_text(families), media_type=TEXT_TYPE)
 
     async def openapi(self, _request: Request) -> Response:
         """Describe this API."""
@@ -171,7 +183,8 @@ class OpenAIServer:
 
     async def queue_full(self, _request: Request, error: Exception) -> Response:
         """Answer a request for which there is no room now."""
-        return no_room(str(error), self._admission.retry_after_s())
+        assert isinstance(error, QueueFull)
+        return no_room(str(error), self._admission.refuse(error))
 
     def _model_card(self) -> dict[str, str | int]:
         card: dict[str, str | int] = {

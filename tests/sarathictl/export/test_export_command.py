@@ -115,8 +115,12 @@ def test_metrics_are_what_prometheus_own_parser_reads(tape: Tape, exported: Any)
 
     assert families["sarathid_iterations"].samples[-1].value == len(iterations)
     num_gaps = sum(len(iteration.gaps) for iteration in iterations)
-    buckets = [sample for sample in families["sarathid_tbt_seconds_bucket"].samples if sample.labels["le"] == "+Inf"]
-    assert buckets[-1].value == families["sarathid_tbt_seconds_count"].samples[-1].value == num_gaps
+    buckets = [
+        sample
+        for sample in families["sarathid_inter_token_latency_seconds_bucket"].samples
+        if sample.labels["le"] == "+Inf"
+    ]
+    assert buckets[-1].value == families["sarathid_inter_token_latency_seconds_count"].samples[-1].value == num_gaps
     moments = [float(sample.timestamp) for sample in families["sarathid_iterations"].samples]
     assert moments == sorted(set(moments))
     assert moments[0] == WALL_OFFSET_S + START_S + 1.0

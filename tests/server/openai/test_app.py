@@ -290,13 +290,28 @@ def test_every_reply_has_a_request_id(tmp_path: Path) -> None:
     with_api(tmp_path, use)
 
 
-def test_models_metrics_and_description_are_served(tmp_path: Path) -> None:
+def test_metrics_come_in_the_format_and_by_the_names_that_are_asked_for(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        plain = await api.http.get("/metrics")
+        assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+        assert "\nsarathid_iterations_total 1\n" in plain.text
+        assert "vllm:" not in plain.text
+        accept = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3"}
+        openmetrics = await api.http.get("/metrics?names=vllm", headers=accept)
+        assert openmetrics.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert openmetrics.text.endswith("# EOF\n")
+        assert f'\nvllm:num_requests_running{{model_name="{MODEL}",engine="0"}} 2\n' in openmetrics.text
+        assert_refused(await api.http.get("/metrics?names=tgi"), 400, "names")
+
+    with_api(tmp_path, use)
+
+
+def test_models_and_description_are_served(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         (model,) = (await api.http.get("/v1/models")).json()["data"]
         assert (model["id"], model["max_model_len"]) == (MODEL, MAX_MODEL_LEN)
         assert (await api.http.get(f"/v1/models/{MODEL}")).json() == model
         assert_refused(await api.http.get("/v1/models/gpt-4"), 404)
-        assert (await api.http.get("/metrics")).text == "a_metric 1\n"
         schemas = (await api.http.get("/openapi.json")).json()["components"]["schemas"]
         assert "CompletionRequest" in schemas
 
