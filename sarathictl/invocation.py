@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from sarathictl.ascii_text import ascii_only
-from sarathictl.client.endpoint import Choice, Endpoint
+from sarathictl.client.endpoint import SSH_SCHEME, Choice, Daemon, Endpoint
 from sarathictl.output import Form, print_data, print_json, print_rows, print_words
 from sarathid.errors import NotPermitted
 from sarathid.protocol.roles import Role
@@ -49,6 +49,16 @@ class Invocation:
         from sarathictl.client.control import ControlAsk  # deferred: `--help` needs no socket
 
         return ControlAsk(self.endpoint, timeout_s or self.timeout_s, limit=self.limit)
+
+    @property
+    def daemon(self) -> Daemon:
+        """What the daemon is called: its name in ctl.toml, else its host, else the last part of its directory."""
+        choice = self.choice
+        if choice.context is not None:
+            return Daemon(choice.context, True, choice.color)
+        if choice.addr.startswith(SSH_SCHEME):
+            return Daemon(choice.addr.removeprefix(SSH_SCHEME))
+        return Daemon(self.endpoint.runtime_dir.absolute().name)
 
     @property
     def program(self) -> str:

@@ -82,7 +82,7 @@ def print_json(fields: Mapping[str, Any]) -> None:
 
 
 def print_rows(fields: Mapping[str, Any], form: Form) -> None:
-    """Print the only list of objects among the fields row by row, as JSON or CSV; without one, the fields as a row."""
+    """Print the first list of objects among the fields row by row, as JSON or CSV; without one, the fields as a row."""
     rows = _rows(fields)
     if form is Form.CSV:
         print_data(_as_csv(rows))
@@ -114,9 +114,9 @@ def print_words(text: str) -> None:
 
 
 def _rows(fields: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    lists = [value for value in fields.values() if isinstance(value, list | tuple)]
-    if len(lists) == 1 and all(isinstance(row, Mapping) for row in lists[0]):
-        return lists[0]
+    for value in fields.values():
+        if isinstance(value, list | tuple) and all(isinstance(row, Mapping) for row in value):
+            return value
     return [fields]
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,17 +17,42 @@ MAX_CONTEXTS = 256
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 
 
+class BadgeColor(StrEnum):
+    """In what a daemon's name stands out."""
+
+    RED = "red"
+    YELLOW = "yellow"
+    GREEN = "green"
+    BLUE = "blue"
+    PURPLE = "purple"
+
+
+class Theme(StrEnum):
+    """The sets of colours."""
+
+    DARK = "dark"
+    LIGHT = "light"
+    HIGH_CONTRAST = "high-contrast"
+    ANSI = "ansi"
+
+
 class Context(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One daemon: its address as `--addr` takes it, and whether nothing may be changed there from here."""
+    """One daemon: its address as `--addr` takes it, whether nothing may be changed there from here, and its colour."""
 
     addr: Annotated[str, Meta(min_length=1, max_length=512)]
     read_only: bool = False
+    color: BadgeColor | None = None
 
 
 class ControlFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What `ctl.toml` may hold; `current` is the context that is meant where none is named."""
+    """What `ctl.toml` may hold; `current` is the context that is meant where none is named.
+
+    `theme` and `alerts` are how `top` looks and what it tells of where no flag says so.
+    """
 
     current: str | None = None
+    theme: Theme | None = None
+    alerts: Annotated[tuple[Annotated[str, Meta(max_length=64)], ...], Meta(max_length=16)] = ()
     contexts: Annotated[dict[Annotated[str, Meta(pattern=f"^{_NAME}$")], Context], Meta(max_length=MAX_CONTEXTS)] = {}
 
     def __post_init__(self) -> None:
@@ -44,18 +70,18 @@ class ControlFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         """Return the file with a context more, or another in its place; raises `ConfigError` for a bad name."""
         if not re.fullmatch(_NAME, name):
             raise ConfigError(f"{name!r} is no name for a context; use letters, digits, dots and dashes")
-        return ControlFile(self.current, {**self.contexts, name: context})
+        return msgspec.structs.replace(self, contexts={**self.contexts, name: context})
 
     def without(self, name: str) -> "ControlFile":
         """Return the file without a context."""
         self.context(name)
         rest = {other: context for other, context in self.contexts.items() if other != name}
-        return ControlFile(None if self.current == name else self.current, rest)
+        return msgspec.structs.replace(self, current=None if self.current == name else self.current, contexts=rest)
 
     def using(self, name: str) -> "ControlFile":
         """Return the file with another current context."""
         self.context(name)
-        return ControlFile(name, self.contexts)
+        return msgspec.structs.replace(self, current=name)
 
 
 def control_file_path() -> Path:
@@ -90,16 +116,15 @@ def write_control_file(path: Path, content: ControlFile) -> None:
 
 
 def _as_toml(content: ControlFile) -> str:
-    lines = [] if content.current is None else [f"current = {_quoted(content.current)}", ""]
+    kept = {key: value for key, value in msgspec.to_builtins(content).items() if key != "contexts"}
+    lines = [*_fields(kept), ""] if kept else []
     for name, context in sorted(content.contexts.items()):
         lines += [f"[contexts.{_quoted(name)}]", *_fields(msgspec.to_builtins(context)), ""]
     return "\n".join(lines)
 
 
-def _fields(fields: Mapping[str, str | bool]) -> list[str]:
-    return [
-        f"{key} = {json.dumps(value) if isinstance(value, bool) else _quoted(value)}" for key, value in fields.items()
-    ]
+def _fields(fields: Mapping[str, str | bool | list[str]]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in fields.items()]
 
 
 def _quoted(text: str) -> str:

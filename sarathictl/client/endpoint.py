@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarathictl.client.contexts import ControlFile
+from sarathictl.client.contexts import BadgeColor, ControlFile
 from sarathid.errors import ConfigError, NotPermitted, NotReachable
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_socket_path, runtime_dir
 
@@ -34,11 +34,25 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The address that is meant, what chose it, and whether only reading is wanted there; "" is this machine's own."""
+    """The address that is meant, what chose it, and whether only reading is wanted there; "" is this machine's own.
+
+    `context` and `color` are what ctl.toml calls it, where that chose.
+    """
 
     addr: str
     origin: str
     is_read_only: bool = False
+    context: str | None = None
+    color: BadgeColor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What a daemon is called, and in which colour, where somebody chose one."""
+
+    name: str
+    is_named: bool = False
+    color: BadgeColor | None = None
 
 
 def choose_address(addr: str | None, context: str | None, environment: Mapping[str, str], file: ControlFile) -> Choice:
@@ -63,7 +77,7 @@ def choose_address(addr: str | None, context: str | None, environment: Mapping[s
 
 def _choice_of(context: str, file: ControlFile, origin: str) -> Choice:
     found = file.context(context)
-    return Choice(found.addr, f"{origin} {context}", found.read_only)
+    return Choice(found.addr, f"{origin} {context}", found.read_only, context, found.color)
 
 
 def local_endpoint(addr: str) -> Endpoint:

@@ -69,14 +69,14 @@ class Fleet:
         self.members = tuple(members)
 
     @classmethod
-    def of_file(cls, file: ControlFile, addr: str, endpoint: Endpoint) -> "Fleet":
-        """Return the file's daemons; the one at `endpoint`, whose address is `addr`, is among them or first."""
+    def of_file(cls, file: ControlFile, name: str, addr: str, endpoint: Endpoint) -> "Fleet":
+        """Return the file's daemons; the one at `endpoint`, `name` at the address `addr`, is among them or first."""
         named = [
             Member(name, context.addr, endpoint if context.addr == addr else None)
             for name, context in sorted(file.contexts.items())
         ]
         is_named = any(member.addr == addr for member in named)
-        return cls(named if is_named else [Member("this", addr, endpoint), *named])
+        return cls(named if is_named else [Member(name, addr, endpoint), *named])
 
     def ask(self, timeout_s: float = TIMEOUT_S) -> list[Answer]:
         """Return what each daemon says of itself, in the members' order."""

@@ -19,7 +19,8 @@ class Shell(StrEnum):
 def completion(context: typer.Context, shell: Annotated[Shell, typer.Argument(help="Whose script is wanted.")]) -> None:
     """Print what has bash, zsh or fish complete the command line.
 
-    Commands, options, names of daemons and ids of requests. bash: `source <(sarathictl completion bash)` in ~/.bashrc. zsh: the same in ~/.zshrc, behind `compinit`. fish:
-    `sarathictl completion fish > ~/.config/fish/completions/sarathictl.fish`.
+    Commands, options, names of daemons and ids of requests are completed. For bash, write `source <(sarathictl
+    completion bash)` in ~/.bashrc, for zsh the like in ~/.zshrc, behind `compinit`; for fish, print to
+    ~/.config/fish/completions/sarathictl.fish.
     """
     script_for(context.find_root().command, shell)

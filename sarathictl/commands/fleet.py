@@ -24,7 +24,9 @@ def fleet(context: typer.Context, again: WatchOption = False, json: JsonOption =
     Exit code 8 when one does not answer, is not ready or misses a target.
     """
     invocation = invocation_of(context, is_json=json)
-    asked = Fleet.of_file(read_control_file(control_file_path()), invocation.choice.addr, invocation.endpoint)
+    asked = Fleet.of_file(
+        read_control_file(control_file_path()), invocation.daemon.name, invocation.choice.addr, invocation.endpoint
+    )
     context.call_on_close(asked.close)
     answers: Sequence[Answer] = ()
 

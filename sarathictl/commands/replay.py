@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import msgspec
 import typer
 
+from sarathictl.client.contexts import Theme, control_file_path, read_control_file
 from sarathictl.client.tape_source import TapePair, TapeSource
 from sarathictl.client.what_if import WhatIf
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.output import Form
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.forecast import plan_lines
+from sarathictl.state.opening import Opening
 from sarathictl.state.retuning import read_targets
 from sarathictl.state.twin import Twin
 from sarathid.clock import MonotonicClock
@@ -52,15 +54,16 @@ def replay(
     first how well a simulation tells what did happen.
     """
     invocation = invocation_of(context, is_json=json)
+    opening = Opening(theme=read_control_file(control_file_path()).theme or Theme.DARK)
     what_if = WhatIf(
         budget=budget, policy=policy, slo=None if slo is None else read_targets(slo.split(",")), profile=profile
     )
     if not _is_watched(invocation):
         tell(invocation, what_if.ask(file))
     elif what_if.changes_nothing:
-        play(invocation, file)
+        play(invocation, file, opening)
     else:
-        compare(invocation, file, what_if)
+        compare(invocation, file, what_if, opening)
 
 
 def tell(invocation: Invocation, planned: Planned) -> None:
@@ -68,12 +71,12 @@ def tell(invocation: Invocation, planned: Planned) -> None:
     invocation.answer(msgspec.to_builtins(planned), "\n".join(plan_lines(planned)))
 
 
-def play(invocation: Invocation, path: Path) -> None:
+def play(invocation: Invocation, path: Path, opening: Opening) -> None:
     """Run the console over a recording; raises `ConfigError` when there is none in the file."""
-    make_replay(invocation, Tape.read(path), path.name).run()
+    make_replay(invocation, Tape.read(path), path.name, opening).run()
 
 
-def compare(invocation: Invocation, path: Path, what_if: WhatIf) -> None:
+def compare(invocation: Invocation, path: Path, what_if: WhatIf, opening: Opening) -> None:
     """Run the console over a recording and what would have been under other settings."""
     tape = Tape.read(path)
     invocation.say("simulating what other settings would have given …")
@@ -81,19 +84,26 @@ def compare(invocation: Invocation, path: Path, what_if: WhatIf) -> None:
         other = Path(name) / "twin.srec"
         planned = what_if.ask(path, other)
         twin = Tape.read(other)
-    make_comparison(invocation, tape, path.name, twin, planned).run()
+    make_comparison(invocation, tape, path.name, twin, planned, opening).run()
     tell(invocation, planned)
 
 
-def make_comparison(invocation: Invocation, tape: Tape, name: str, other: Tape, planned: Planned) -> "ConsoleApp":
+def make_comparison(
+    invocation: Invocation, tape: Tape, name: str, other: Tape, planned: Planned, opening: Opening
+) -> "ConsoleApp":
     """Return the console over a recording and its twin, which begin at the moments that their wall clocks say."""
     log = EngineLog(other.header.columns)
     twin = Twin(log=log, behind_s=other.header.wall_offset_s - tape.header.wall_offset_s, planned=planned)
-    return make_replay(invocation, tape, name, twin, TapeSource(other, "what if", log.load))
+    return make_replay(invocation, tape, name, opening, twin, TapeSource(other, "what if", log.load))
 
 
 def make_replay(
-    invocation: Invocation, tape: Tape, name: str, twin: Twin | None = None, twin_source: TapeSource | None = None
+    invocation: Invocation,
+    tape: Tape,
+    name: str,
+    opening: Opening,
+    twin: Twin | None = None,
+    twin_source: TapeSource | None = None,
 ) -> "ConsoleApp":
     """Return the console over a recording."""
     from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
@@ -112,6 +122,7 @@ def make_replay(
         is_ascii=invocation.is_ascii,
         recording=log,
         twin=twin,
+        opening=opening,
     )
 
 

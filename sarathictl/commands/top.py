@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 
 from sarathictl.client.alert_command import AlertCommand
-from sarathictl.client.contexts import control_file_path, read_control_file
+from sarathictl.client.contexts import ControlFile, Theme, control_file_path, read_control_file
 from sarathictl.client.daemon_clock import clock_of
 from sarathictl.client.endpoint import SSH_SCHEME, check_reachable
 from sarathictl.client.fleet import Fleet
@@ -25,6 +25,8 @@ from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.state.alerts import AlertWatch, read_rules
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.opening import DEFAULT_RATE_HZ, RATES_HZ, Opening, View
+from sarathictl.state.request_order import read_filter
 from sarathictl.state.sentences import stall_sentence
 from sarathictl.tui.alerts import Alerts
 from sarathictl.tui.renderables.colors import COLORS
@@ -50,6 +52,13 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Print one picture and end.")] = False,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Write one picture as SVG and end.")] = None,
     size: Annotated[str, typer.Option(metavar="COLUMNSxLINES", help="How large one picture is.")] = "",
+    view: Annotated[View, typer.Option(help="Which screen comes up.", case_sensitive=False)] = View.LIVE,
+    rate: Annotated[
+        float, typer.Option(metavar="HZ", min=RATES_HZ[0], max=RATES_HZ[-1], help="Pictures a second.")
+    ] = DEFAULT_RATE_HZ,
+    filter_: Annotated[
+        str, typer.Option("--filter", metavar="WORDS", help="List these requests alone, as `requests --filter`.")
+    ] = "",
     replay: Annotated[Path | None, typer.Option(metavar="FILE", help="Show a recording, as `replay` does.")] = None,
     alert: Annotated[
         list[str] | None,
@@ -63,12 +72,15 @@ def top(
 ) -> None:
     """Watch iterations, stalls and requests live."""
     invocation = invocation_of(context, is_json=json)
+    read_filter(filter_)
+    file = read_control_file(control_file_path())
+    opening = Opening(view=view, rate_hz=rate, filter_text=filter_, theme=file.theme or Theme.DARK)
     if replay is not None:
         from sarathictl.commands.replay import play  # deferred: few want it
 
-        play(invocation, replay)
+        play(invocation, replay, opening)
     elif svg is not None:
-        _write_svg(invocation, svg, _read_size(size or "120x36"))
+        _write_svg(invocation, svg, _read_size(size or "120x36"), opening)
     elif once or invocation.is_json:
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
     elif not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
@@ -76,26 +88,32 @@ def top(
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
     else:
         command = None if on_alert is None else AlertCommand(on_alert)
-        _watch(invocation, Alerts(AlertWatch(read_rules(alert or ())), rings=ring, command=command))
+        alerts = Alerts(AlertWatch(read_rules(alert or file.alerts)), rings=ring, command=command)
+        _watch(invocation, file, opening, alerts)
 
 
-def _watch(invocation: Invocation, alerts: Alerts) -> None:
+def _watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: Alerts) -> None:
     """Run the console; the stream fetches its snapshot while Textual is being imported."""
     check_reachable(invocation.endpoint.control)
     is_remote = invocation.choice.addr.startswith(SSH_SCHEME)
     clock = clock_of(invocation.ask()) if is_remote else MonotonicClock()
     stream = StatsStream(invocation.endpoint, clock=clock)
     stream.start()
-    fleet = Fleet.of_file(read_control_file(control_file_path()), invocation.choice.addr, invocation.endpoint)
+    fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
     try:
-        _make_app(invocation, stream, clock, fleet, alerts).run()
+        _make_app(invocation, stream, clock, opening, fleet, alerts).run()
     finally:
         stream.close()
         fleet.close()
 
 
 def _make_app(
-    invocation: Invocation, source: "Source", clock: Clock, fleet: Fleet | None = None, alerts: Alerts | None = None
+    invocation: Invocation,
+    source: "Source",
+    clock: Clock,
+    opening: Opening,
+    fleet: Fleet | None = None,
+    alerts: Alerts | None = None,
 ) -> "ConsoleApp":
     from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
 
@@ -112,15 +130,19 @@ def _make_app(
         ask_fleet=None if fleet is None else fleet.ask,
         limit=invocation.limit,
         program=invocation.program,
+        daemon=invocation.daemon,
         alerts=alerts,
+        opening=opening,
     )
 
 
-def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int]) -> None:
+def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int], opening: Opening) -> None:
     still = _still(invocation)
-    app = _make_app(invocation, still, VirtualClock(still.time_s))
+    app = _make_app(invocation, still, VirtualClock(still.time_s), opening)
 
     async def export(pilot: "Pilot[object]") -> None:
+        await pilot.pause()
+        await app.workers.wait_for_complete()
         await pilot.pause()
         path.write_text(app.export_screenshot())
         app.exit()

@@ -81,6 +81,11 @@ class EngineState:
         return self._settings.revision if self._settings else None
 
     @property
+    def num_in_flight(self) -> int:
+        """How many requests the daemon holds."""
+        return sum(self._counts)
+
+    @property
     def target_s(self) -> float | None:
         """The TBT target in force, None without one."""
         return (self._settings.slo if self._settings else SLO()).tbt_s

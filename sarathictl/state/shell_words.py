@@ -4,7 +4,17 @@ import shlex
 from collections.abc import Iterator
 
 from sarathictl import units
-from sarathid.protocol.control import Cancel, ChangeRequest, ControlRequest, Keep, SetBudget, SetPolicy, SetSLO, Undo
+from sarathid.protocol.control import (
+    Cancel,
+    ChangeRequest,
+    ControlRequest,
+    Drain,
+    Keep,
+    SetBudget,
+    SetPolicy,
+    SetSLO,
+    Undo,
+)
 from sarathid.protocol.slo import SLOChange
 
 
@@ -21,6 +31,8 @@ def command_of(op: ControlRequest) -> str:
             words = ["undo", *([] if op.revision is None else [str(op.revision)])]
         case Keep():
             words = ["keep", *([] if op.revision is None else [str(op.revision)])]
+        case Drain():
+            words = ["drain"]
         case Cancel():
             words = ["cancel", str(op.request_id)]
         case _:

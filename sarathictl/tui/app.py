@@ -7,19 +7,26 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from textual.app import App
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+from textual.command import Provider
+from textual.filter import LineFilter
 
+from sarathictl.client.endpoint import Daemon
 from sarathictl.client.fleet import Answer
 from sarathictl.client.recording import TapeFile
 from sarathictl.client.stats_stream import Link, LinkState, Received
+from sarathictl.keymap import Place
 from sarathictl.state.alerts import Alert, AlertWatch
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
+from sarathictl.state.opening import Opening, View, next_rate_hz
 from sarathictl.state.playhead import Playhead
 from sarathictl.state.twin import Twin
 from sarathictl.tui.alerts import Alerts
+from sarathictl.tui.ascii_filter import AsciiFilter
 from sarathictl.tui.ask import Ask
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.desk import Desk
 from sarathictl.tui.messages import CommandAsked
 from sarathictl.tui.numbered_screens import make_screen
@@ -27,7 +34,7 @@ from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
 from sarathictl.tui.screens.help import HelpScreen
-from sarathictl.tui.screens.live import LiveScreen
+from sarathictl.tui.screens.listing_screen import ListingScreen
 from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.themes import THEMES
 from sarathictl.tui.widgets.requests import RequestsPanel
@@ -38,6 +45,7 @@ from sarathid.protocol.control import (
     AuditTrail,
     Cancel,
     ChangeRequest,
+    Drain,
     GetAudit,
     GetHistory,
     History,
@@ -47,17 +55,23 @@ from sarathid.protocol.control import (
 from sarathid.protocol.roles import Role
 from sarathid.tape.tape import SUFFIX, TapeHeader
 
-RATES_HZ = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
-DEFAULT_RATE_HZ = 4.0
 FLEET_EVERY_S = 2.0
 NEEDS = {
     "retune": ChangeRequest.needs,
     "undo": ChangeRequest.needs,
     "keep": Keep.needs,
     "cancel_request": Cancel.needs,
+    "drain": Drain.needs,
 }
 
-_ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "record"})
+_ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "drain", "record"})
+
+
+def find_provider() -> type[Provider]:
+    """Return what fills the palette."""
+    from sarathictl.tui.palette import KeyProvider  # deferred: few open it
+
+    return KeyProvider
 
 
 class Source(Protocol):
@@ -78,49 +92,10 @@ class ConsoleApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "sarathictl top"
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {find_provider}
     HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (60, "-narrow"), (100, "-broad"), (160, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall"), (50, "-high")]  # noqa: RUF012
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("question_mark", "help", "help", key_display="?"),
-        Binding("1", "view('live')", "screens", key_display="1-7"),
-        Binding("2", "view('requests')", "requests", show=False),
-        Binding("3", "view('stalls')", "stalls", show=False),
-        Binding("4", "view('latency')", "latency", show=False),
-        Binding("5", "view('tuning')", "tuning", show=False),
-        Binding("6", "view('fleet')", "fleet", show=False),
-        Binding("7", "view('events')", "events", show=False),
-        Binding("8", "compare", "compare", show=False),
-        Binding("space", "pause", "pause"),
-        Binding("left", "step(-1)", "step back", show=False),
-        Binding("right", "step(1)", "step on", show=False),
-        Binding("shift+left", "shift(-1)", "a second back", show=False),
-        Binding("shift+right", "shift(1)", "a second on", show=False),
-        Binding("home", "go_to_start", "oldest", show=False),
-        Binding("end", "go_to_end", "now", show=False),
-        Binding("n", "go_to_stall(1)", "next stall", show=False),
-        Binding("N", "go_to_stall(-1)", "stall before", show=False),
-        Binding("right_curly_bracket", "go_to_change(1)", "next change", show=False),
-        Binding("left_curly_bracket", "go_to_change(-1)", "change before", show=False),
-        Binding("greater_than_sign", "change_speed(1)", "play faster", show=False),
-        Binding("less_than_sign", "change_speed(-1)", "play slower", show=False),
-        Binding("a", "mark_loop", "loop", show=False),
-        Binding("r", "record", "record", show=False),
-        Binding("b", "retune('budget')", "budget"),
-        Binding("p", "retune('policy')", "policy", show=False),
-        Binding("o", "retune('slo')", "SLO"),
-        Binding("w", "why", "why"),
-        Binding("k", "keep", "keep", show=False),
-        Binding("u", "undo", "undo", show=False),
-        Binding("K", "cancel_request", "cancel", key_display="K"),
-        Binding("y", "copy", "copy as command", show=False),
-        Binding("e", "export", "export", show=False),
-        Binding("t", "next_theme", "theme", show=False),
-        Binding("plus,equals_sign", "change_rate(1)", "faster", show=False),
-        Binding("minus", "change_rate(-1)", "slower", show=False),
-        Binding("q", "quit", "quit"),
-        Binding("ctrl+c", "quit", "quit", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.EVERYWHERE, Place.TIME, Place.CHANGES)
 
     def __init__(
         self,
@@ -137,8 +112,10 @@ class ConsoleApp(App[None]):
         recording: EngineLog | None = None,
         limit: Role = Role.ADMIN,
         program: str = "sarathictl",
+        daemon: Daemon | None = None,
         alerts: Alerts | None = None,
         twin: Twin | None = None,
+        opening: Opening | None = None,
     ) -> None:
         """Show what `source` says; with a `recording`, which it reads, that is played and nothing can be changed.
 
@@ -156,6 +133,8 @@ class ConsoleApp(App[None]):
         self._limit = limit
         self._role: Role | None = None
         self._program = program
+        self._daemon = daemon
+        self._opening = opening or Opening()
         self._alerts = alerts or Alerts(AlertWatch())
         self._records = recording or EngineLog()
         self._is_recording = recording is not None
@@ -163,16 +142,16 @@ class ConsoleApp(App[None]):
         self._saving: TapeFile | None = None
         self._history = KnownHistory()
         self._twin = twin
-        self._current: ViewScreen = LiveScreen()
-        self._rate_hz = DEFAULT_RATE_HZ
+        self._current = make_screen(self._opening.view)
+        self._rate_hz = self._opening.rate_hz
         self._shown: tuple[int | None, LinkState, bool] | None = None
-        self.set_class(is_ascii, "-ascii")
+        self._ascii_filters = (AsciiFilter(),) if is_ascii else ()
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = "dark" if has_color else "ansi"
+        self.theme = self._opening.theme if has_color else "ansi"
 
     async def on_mount(self) -> None:
-        self.install_screen(self._current, "live")
+        self._install(self._current, self._opening.view)
         await self.push_screen(self._current)
         if self._twin is not None:
             self.action_compare()
@@ -183,7 +162,11 @@ class ConsoleApp(App[None]):
     def look(self) -> Look:
         """The pencils in the theme's colours."""
         look = make_look(COLORS[self.theme]) if self._has_color else PLAIN_LOOK
-        return replace(look, is_ascii=self.has_class("-ascii"))
+        return replace(look, is_ascii=bool(self._ascii_filters))
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Return what every line goes through on its way to the terminal."""
+        return (*super().get_line_filters(), *self._ascii_filters)
 
     def tick(self) -> None:
         """Take in what has come and show it."""
@@ -266,7 +249,7 @@ class ConsoleApp(App[None]):
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
         if not self.is_screen_installed(name):
-            self.install_screen(make_screen(name), name)
+            self._install(make_screen(View(name)), name)
         self._change_to(name)
 
     def _change_to(self, name: str) -> None:
@@ -276,6 +259,11 @@ class ConsoleApp(App[None]):
             self._current = screen
             self.switch_screen(screen)
             self._tell_current()
+
+    def _install(self, screen: ViewScreen, name: str) -> None:
+        self.install_screen(screen, name)
+        if self._opening.filter_text and isinstance(screen, ListingScreen):
+            screen.filter_by(self._opening.filter_text)
 
     def action_retune(self, what: str) -> None:
         self._desk.retune(what, self._records.state.view(self._clock.now_s()))
@@ -297,6 +285,10 @@ class ConsoleApp(App[None]):
 
     def action_cancel_request(self) -> None:
         self._desk.cancel(self._current.marked_request)
+
+    def action_drain(self) -> None:
+        name = self._daemon.name if self._daemon else "this daemon"
+        self._desk.drain(name, self._records.state.num_in_flight)
 
     def action_copy(self) -> None:
         """Put the command that prints what the screen shows into the terminal's clipboard."""
@@ -320,8 +312,7 @@ class ConsoleApp(App[None]):
         self.call_after_refresh(self._show, is_urgent=True)
 
     def action_change_rate(self, step: int) -> None:
-        index = min(max(RATES_HZ.index(self._rate_hz) + step, 0), len(RATES_HZ) - 1)
-        self._rate_hz = RATES_HZ[index]
+        self._rate_hz = next_rate_hz(self._rate_hz, step)
         self._ticker.stop()
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self._show()
@@ -406,6 +397,7 @@ class ConsoleApp(App[None]):
             saved_s=None if self._saving is None else now_s - self._saving.start_s,
             role=self._role if self._role is not None or self._limit is Role.ADMIN else self._limit,
             alerts=self._look_for_alerts(view, now_s),
+            daemon=self._daemon,
         )
         news = (self._records.state.revision, link.state, self._playhead.is_live)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)

@@ -23,6 +23,8 @@ from sarathid.protocol.control import (
     Cancel,
     Cancelled,
     ControlRequest,
+    Drain,
+    Draining,
     ExplainBudget,
     ExplainRequest,
     Keep,
@@ -112,6 +114,18 @@ class Desk:
                 self.request(op, Cancelled, lambda _: self._say(words), "not cancelled")
 
         self._app.push_screen(ConfirmScreen(question, command_of(op)), act)
+
+    def drain(self, name: str, num_in_flight: int) -> None:
+        """Ask for a daemon's name, and have it finish and stop."""
+        from sarathictl.tui.screens.drain import DrainScreen  # deferred: it would hold the first picture up
+
+        op = Drain()
+
+        def act(is_sure: bool | None) -> None:
+            if is_sure:
+                self.request(op, Draining, lambda _: self._say(f"{name} drains"), "not drained")
+
+        self._app.push_screen(DrainScreen(name, num_in_flight, command_of(op)), act)
 
     def explain_budget(self) -> None:
         """Show why the budget is what it is."""

@@ -2,21 +2,22 @@
 
 from importlib import import_module
 
+from sarathictl.state.opening import View
 from sarathictl.tui.screens.view_screen import ViewScreen
 
 SCREENS = {
-    "live": "LiveScreen",
-    "requests": "RequestsScreen",
-    "stalls": "StallsScreen",
-    "latency": "LatencyScreen",
-    "tuning": "TuningScreen",
-    "fleet": "FleetScreen",
-    "events": "EventsScreen",
+    View.LIVE: "LiveScreen",
+    View.REQUESTS: "RequestsScreen",
+    View.STALLS: "StallsScreen",
+    View.LATENCY: "LatencyScreen",
+    View.TUNING: "TuningScreen",
+    View.FLEET: "FleetScreen",
+    View.EVENTS: "EventsScreen",
 }
 
 
-def make_screen(name: str) -> ViewScreen:
+def make_screen(view: View) -> ViewScreen:
     """Return a new screen; its module under `screens` has its name."""
-    screen = getattr(import_module(f"sarathictl.tui.screens.{name}"), SCREENS[name])()
+    screen = getattr(import_module(f"sarathictl.tui.screens.{view}"), SCREENS[view])()
     assert isinstance(screen, ViewScreen)
     return screen

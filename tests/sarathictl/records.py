@@ -142,7 +142,7 @@ class PaperRequest:
 class PaperEngine:
     """Schedules decodes first, then chunks under the budget; prefill-first runs whole prompts alone.
 
-    An iteration takes 20 ms, 0.5 ms a decode and 1.2 ms a prefill token.
+    An iteration takes 20 ms, 0.5 ms a decode and 1.2 ms a prefill token, all of it times `pace`.
     """
 
     def __init__(
@@ -152,10 +152,12 @@ class PaperEngine:
         num_streams: int = 8,
         prompt_every_s: float = 4.0,
         start_s: float = START_S,
+        pace: float = 1.0,
     ) -> None:
         self.settings = settings or make_settings()
         self.now_s = start_s
         self._prompt_every_s = prompt_every_s
+        self._pace = pace
         self._next_prompt_s = start_s + 1.0
         self._sequence_number = 0
         self._next_id = 1
@@ -184,7 +186,7 @@ class PaperEngine:
             num_decode_tokens=len(decodes),
             chunks=tuple(prefill),
         )
-        execute_s = 0.02 + 0.0005 * len(decodes) + 0.0012 * sum(chunk.length for chunk in prefill)
+        execute_s = self._pace * (0.02 + 0.0005 * len(decodes) + 0.0012 * sum(chunk.length for chunk in prefill))
         self.now_s += execute_s + 0.001
         gaps = self._emit_gaps(decodes)
         first = self._finish_prefills(chunks)

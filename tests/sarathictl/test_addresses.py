@@ -51,10 +51,10 @@ def _write_program(path: Path, lines: str) -> None:
 def test_flags_come_before_the_environment_and_that_before_the_file() -> None:
     environment = {"SARATHID_RUNTIME_DIR": "/run/env"}
     assert choose_address("/run/flag", "far", environment, FILE) == Choice("/run/flag", "--addr")
-    assert choose_address(None, "far", environment, FILE) == Choice("ssh://far", "--context far", True)
+    assert choose_address(None, "far", environment, FILE) == Choice("ssh://far", "--context far", True, "far")
     assert choose_address(None, None, {"SARATHID_CONTEXT": "far", **environment}, FILE).addr == "ssh://far"
     assert choose_address(None, None, environment, FILE) == Choice("/run/env", "$SARATHID_RUNTIME_DIR")
-    assert choose_address(None, None, {}, FILE) == Choice("/run/near", "ctl.toml near")
+    assert choose_address(None, None, {}, FILE) == Choice("/run/near", "ctl.toml near", context="near")
     assert choose_address(None, None, {}, ControlFile()) == Choice("", "default")
 
 
@@ -150,5 +150,5 @@ def test_the_fleet_is_asked_at_once_and_each_answers_or_says_why_not(daemon: Stu
 
 def test_the_fleet_holds_the_daemon_that_is_meant_once() -> None:
     here = local_endpoint("/run/here")
-    assert [member.name for member in Fleet.of_file(FILE, "/run/here", here).members] == ["this", "far", "near"]
-    assert [member.name for member in Fleet.of_file(FILE, "/run/near", here).members] == ["far", "near"]
+    assert [member.name for member in Fleet.of_file(FILE, "here", "/run/here", here).members] == ["here", "far", "near"]
+    assert [member.name for member in Fleet.of_file(FILE, "here", "/run/near", here).members] == ["far", "near"]

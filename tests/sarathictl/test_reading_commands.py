@@ -67,7 +67,6 @@ COMMANDS = [
     "why",
     "why 17",
     "doctor",
-    "context list",
     "ls --state waiting",
     "cancel --client web --dry-run",
     "-o csv requests",
@@ -105,7 +104,8 @@ def make_full_snapshot() -> Snapshot:
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubDaemon]:
     monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0)
     monkeypatch.setenv("SARATHID_CONFIG", str(tmp_path / "ctl.toml"))
-    (tmp_path / "ctl.toml").write_text('[contexts.prod-1]\naddr = "/nowhere"\nread_only = true\n')
+    known = f'contexts.here.addr = "{tmp_path}"\ncontexts.prod-1 = {{ addr = "/nowhere", read_only = true }}\n'
+    (tmp_path / "ctl.toml").write_text(known)
     waiting = make_request_status(18, RequestState.WAITING)
     entry = AuditEntry(time_s=1.0, event=AuditEvent.CHANGED, by="0/17/bash", revision=make_revision(2))
     answers: dict[type[ControlRequest], Callable[[Any], Any]] = {

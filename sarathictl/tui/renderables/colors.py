@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from sarathictl.client.contexts import BadgeColor
+
 # Okabe and Ito, "Color universal design" (2008): told apart by every kind of colour vision.
 _OKABE_ITO = {
     "decode": "#009e73",
@@ -12,6 +14,15 @@ _OKABE_ITO = {
     "preempted": "#e69f00",
     "on-alarm": "#ffffff",
     "on-notice": "#000000",
+}
+
+# On black or white ground all the same: a name in one of them is written in black.
+BADGES: Mapping[BadgeColor, str] = {
+    BadgeColor.RED: "#ff5f5f",
+    BadgeColor.YELLOW: "#f0e442",
+    BadgeColor.GREEN: "#00c08b",
+    BadgeColor.BLUE: "#56b4e9",
+    BadgeColor.PURPLE: "#cc79a7",
 }
 
 COLORS: Mapping[str, Mapping[str, str]] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from sarathictl import units
+from sarathictl.client.endpoint import Daemon
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.alerts import Alert
 from sarathictl.state.engine_view import EngineView, LatencyFigures
@@ -28,7 +29,8 @@ class Watch:
 
     `paused_s` is the moment on hold while others go on, `saved_s` for how long records have been saved to a file, both
     None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch. `role` is what
-    may be done from here, None while the daemon has not said; `alerts` are what is above its threshold now.
+    may be done from here, None while the daemon has not said; `alerts` are what is above its threshold now, `daemon` is
+    what it is called.
     """
 
     link: Link
@@ -40,6 +42,7 @@ class Watch:
     saved_s: float | None = None
     role: Role | None = None
     alerts: tuple[Alert, ...] = ()
+    daemon: Daemon | None = None
 
 
 def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
@@ -52,7 +55,7 @@ def draw_header(view: EngineView, watch: Watch, width: int, look: Look) -> Text:
             *_role(watch, width, look),
         ]
     )
-    left = as_many_as_fit(list(_identity(view, look)), width - right.cell_len)
+    left = as_many_as_fit([*_name(watch, look), *_identity(view, look)], width - right.cell_len)
     return spread(left, right, width)
 
 
@@ -92,6 +95,13 @@ def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Tex
     if view.attainment is not None and view.slo.tbt_s is not None:
         pieces += [(" │ in time ", look.plain), (units.share(view.attainment), look.strong)]
     return line([*pieces, (" │ ", look.plain), (f"{view.output_rate:.0f} tok/s", look.strong)])
+
+
+def _name(watch: Watch, look: Look) -> Iterator[Text]:
+    """Yield the name that somebody gave the daemon, in its colour."""
+    if watch.daemon is not None and watch.daemon.is_named:
+        color = watch.daemon.color
+        yield line([(f" {watch.daemon.name} ", look.strong if color is None else look.badge(color))])
 
 
 def _identity(view: EngineView, look: Look) -> Iterator[Text]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from rich.style import Style
 
+from sarathictl.client.contexts import BadgeColor
+from sarathictl.tui.renderables.colors import BADGES
 from sarathid.protocol.control import RequestState
 
 _NONE = Style()
@@ -40,6 +42,10 @@ class Look:
     plain: Style = _NONE
     strong: Style = _BOLD
     is_ascii: bool = False
+
+    def badge(self, color: BadgeColor) -> Style:
+        """Return how a name in a colour of its own is written."""
+        return self.notice if self.notice.color is None else Style(color="#000000", bgcolor=BADGES[color], bold=True)
 
     def state_style(self, state: RequestState) -> Style:
         """Return how the state of a request is written."""

@@ -3,9 +3,11 @@
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
+from sarathictl.keymap import Place
 from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.screens.view_screen import ViewScreen
 from sarathictl.tui.widgets.compared_tapes import NamedTapePanel, WhatIfPanel
 from sarathid.protocol.plan import Planned
@@ -15,10 +17,7 @@ class CompareScreen(ViewScreen):
     """Shows both tapes over the same time, and the figures of the whole recording."""
 
     CSS_PATH = "compare.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("z", "zoom(1)", "zoom", show=False),
-        Binding("Z", "zoom(-1)", "zoom in", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.TAPE)
 
     def __init__(self, planned: Planned) -> None:
         self._observed = NamedTapePanel("OBSERVED", id="observed")

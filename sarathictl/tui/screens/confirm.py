@@ -3,11 +3,13 @@
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from sarathictl.keymap import Place
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.messages import CommandAsked
 
 
@@ -15,11 +17,7 @@ class ConfirmScreen(ModalScreen[bool]):
     """Ends with True only when `y` is pressed; `command` does the same from a shell."""
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "yes"),
-        Binding("n,escape,enter,q", "answer(False)", "no"),
-        Binding("ctrl+y", "copy", "copy as command"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.QUESTION)
 
     def __init__(self, question: str, command: str) -> None:
         super().__init__()

@@ -4,13 +4,14 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from sarathictl.keymap import Place
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.explanation import draw_explanation
-from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import StallEvent
 
@@ -21,10 +22,7 @@ class ExplainScreen(ModalScreen[bool]):
     """Takes a gap apart into its causes; ends with True when somebody wants it prevented."""
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q", "dismiss(False)", "close"),
-        Binding("f", "dismiss(True)", "fix"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.STALL)
 
     def __init__(self, stall: StallEvent, look: Look) -> None:
         super().__init__()
@@ -42,4 +40,4 @@ class ExplainScreen(ModalScreen[bool]):
             dialog.border_subtitle = f"{fix}esc closes"
             width = min(WIDTH, self.app.size.width - 6)
             lines = draw_explanation(self._stall, width, self._look)
-            yield Static(Text("\n").join(map(in_ascii, lines) if self._look.is_ascii else lines))
+            yield Static(Text("\n").join(lines))

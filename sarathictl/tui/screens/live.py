@@ -3,35 +3,30 @@
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Container
 
+from sarathictl.keymap import Place
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.screens.explain import ExplainScreen
-from sarathictl.tui.screens.view_screen import ViewScreen
+from sarathictl.tui.screens.listing_screen import ListingScreen
 from sarathictl.tui.widgets.engine import EnginePanel
-from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel, WhyPanel
 from sarathictl.tui.widgets.tape import TapePanel
-from sarathid.tape.request_table import RequestRow
 
 
-class LiveScreen(ViewScreen):
+class LiveScreen(ListingScreen):
     """Shows what runs now, and explains the marked stall where there is room for it."""
 
     AUTO_FOCUS = "#stalls"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "switch_axis", "axis", show=False),
-        Binding("z", "zoom(1)", "zoom", show=False),
-        Binding("Z", "zoom(-1)", "zoom in", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.LIVE, Place.TAPE, Place.REQUESTS)
 
     def __init__(self) -> None:
         self._tape = TapePanel(id="tape")
         self._stalls = StallsPanel(id="stalls")
         self._why = WhyPanel(id="why")
         self._engine = EnginePanel(id="engine")
-        self._requests = RequestsPanel(id="requests")
-        super().__init__(moving=(self._tape,), figures=(self._stalls, self._why, self._engine, self._requests))
+        super().__init__("requests", moving=(self._tape,), figures=(self._stalls, self._why, self._engine))
 
     def compose_panels(self) -> ComposeResult:
         yield self._tape
@@ -40,11 +35,8 @@ class LiveScreen(ViewScreen):
             yield self._why
             yield self._engine
         yield self.change
-        yield self._requests
-
-    @property
-    def marked_request(self) -> RequestRow | None:
-        return self._requests.marked
+        yield self.filter
+        yield self.table
 
     def show_figures(self) -> None:
         super().show_figures()

@@ -5,17 +5,18 @@ from typing import ClassVar
 import msgspec
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Grid, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 from textual.worker import get_current_worker
 
-from sarathictl.ascii_text import ascii_only
+from sarathictl.keymap import Place
 from sarathictl.state.change_form import ChangeForm, Terms, candidate_of_change
 from sarathictl.state.retuning import describe_change
 from sarathictl.state.shell_words import command_of
 from sarathictl.tui.ask import Ask
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.messages import CommandAsked
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.widgets.forecast import ForecastTable
@@ -35,10 +36,7 @@ class RetuneScreen(ModalScreen[str | None]):
     """
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss(None)", "close"),
-        Binding("ctrl+y", "copy", "copy as command", priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.CHANGE)
 
     def __init__(self, form: ChangeForm, ask: Ask, ask_plan: Ask, look: Look) -> None:
         super().__init__()
@@ -57,10 +55,8 @@ class RetuneScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="dialog", can_focus=False) as dialog:
             dialog.border_title = self._form.title
-            dialog.border_subtitle = self._written(
-                "enter applies · tab next field · ^y copies the command · esc closes"
-            )
-            yield Label(self._written(self._form.facts), markup=False)
+            dialog.border_subtitle = "enter applies · tab next field · ^y copies the command · esc closes"
+            yield Label(self._form.facts, markup=False)
             with Grid(id="fields"):
                 yield from (Label("new"), self._value, self._note)
                 yield from (Label("taken back after"), self._confirm, Label("unless kept"))
@@ -81,7 +77,7 @@ class RetuneScreen(ModalScreen[str | None]):
             op = None
         self._forecast.want(None if op is None else candidate_of_change(op))
         words = self._form.note(changed.value) if self._form.note else ""
-        self._note.update(self._written(words or (_STEP_KEYS if self._form.step else "")))
+        self._note.update(words or (_STEP_KEYS if self._form.step else ""))
 
     def on_input_submitted(self) -> None:
         asked = self._asked()
@@ -134,10 +130,7 @@ class RetuneScreen(ModalScreen[str | None]):
             self.dismiss(describe_change(self._accepted))
 
     def _say(self, words: str) -> None:
-        self.query_one("#answer", Label).update(self._written(words))
-
-    def _written(self, words: str) -> str:
-        return ascii_only(words) if self._look.is_ascii else words
+        self.query_one("#answer", Label).update(words)
 
 
 def _value_input(form: ChangeForm) -> Input:

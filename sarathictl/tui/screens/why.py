@@ -6,15 +6,16 @@ from typing import ClassVar
 from rich.text import Text
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
+from sarathictl.keymap import Place
 from sarathictl.state.facts import Fact
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.facts import draw_facts
-from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import Look
 from sarathid.errors import SarathiError
 
@@ -26,10 +27,7 @@ class WhyScreen(ModalScreen[None]):
     """Shows what `ask()`, called in a worker, answers."""
 
     CSS_PATH = "dialog.tcss"
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,enter,q", "dismiss", "close"),
-        Binding("w", "ask", "ask again"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.REASONS)
 
     def __init__(self, title: str, ask: Callable[[], Iterable[Fact]], look: Look) -> None:
         super().__init__()
@@ -58,4 +56,4 @@ class WhyScreen(ModalScreen[None]):
 
     def _show(self, facts: list[Fact]) -> None:
         lines = draw_facts(facts, min(WIDTH, self.app.size.width - _MARGIN), self._look)
-        self.query_one("#facts", Static).update(Text("\n").join(map(in_ascii, lines) if self._look.is_ascii else lines))
+        self.query_one("#facts", Static).update(Text("\n").join(lines))

@@ -11,7 +11,7 @@ from textual.worker import get_current_worker
 
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.renderables.forecast import draw_forecast
-from sarathictl.tui.renderables.line import in_ascii, line
+from sarathictl.tui.renderables.line import line
 from sarathictl.tui.renderables.look import Look
 from sarathid.errors import SarathiError
 from sarathid.protocol.changes import Figures
@@ -73,7 +73,7 @@ class ForecastTable(Static):
     def _draw(self) -> None:
         if width := self.size.width:
             lines = self._lines(width)
-            self.update(Text("\n").join(map(in_ascii, lines) if self._look.is_ascii else lines))
+            self.update(Text("\n").join(lines))
 
     def _lines(self, width: int) -> Sequence[Text]:
         if self._wanted is None:

@@ -4,10 +4,12 @@ from collections import Counter
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 
+from sarathictl.keymap import Place
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.happenings import Happening, Kind, newest_first
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.happenings import draw_happenings
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import title
@@ -18,14 +20,7 @@ from sarathictl.tui.widgets.panel import Panel
 class HappeningsPanel(Panel, can_focus=True):
     """Shows the newest; once moved, it stays where it is while newer ones come."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "newer", show=False),
-        Binding("down", "move(1)", "older", show=False),
-        Binding("pageup", "move(-10)", "newer", show=False),
-        Binding("pagedown", "move(10)", "older", show=False),
-        Binding("home", "let_go", "newest", show=False),
-        Binding("s", "next_kind", "kind"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.EVENT_LIST)
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)

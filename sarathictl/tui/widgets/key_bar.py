@@ -5,13 +5,15 @@ from textual.reactive import reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
+from sarathictl.keymap import LINE
 from sarathictl.tui.renderables.keys import Key, draw_keys
-from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import PLAIN_LOOK, Look
 
 
 class KeyBar(Widget):
     """Shows the bindings of the screen and of what has the focus, as they change."""
+
+    auto_links = False  # keys have a colour of their own
 
     look: reactive[Look] = reactive(PLAIN_LOOK)
 
@@ -19,10 +21,13 @@ class KeyBar(Widget):
         self.screen.bindings_updated_signal.subscribe(self, self._follow)
 
     def render(self) -> Text:
-        shown = (active.binding for active in self.screen.active_bindings.values() if active.binding.show)
-        keys = [Key(self.app.get_key_display(binding), binding.description, binding.action) for binding in shown]
-        text = draw_keys(keys, self.size.width, self.look)
-        return in_ascii(text) if self.look.is_ascii else text
+        shown = {active.binding.action: active.binding for active in self.screen.active_bindings.values()}
+        keys = [
+            Key(*(words or (self.app.get_key_display(binding), binding.description)), action)
+            for action, words in LINE.items()
+            if (binding := shown.get(action)) is not None
+        ]
+        return draw_keys(keys, self.size.width, self.look)
 
     def _follow(self, screen: Screen[object]) -> None:
         del screen

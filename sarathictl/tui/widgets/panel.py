@@ -10,7 +10,6 @@ from textual.widget import Widget
 
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.header import Watch
-from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import Look
 
 
@@ -39,10 +38,10 @@ class Panel(Widget):
         if self._shown is None or not width or not height:
             return
         view, watch, look = self._shown
-        self._put_title(self.title_of(view, look), look)
+        self._put_title(self.title_of(view, look))
         lines = self.draw(view, watch, width, height, look)
         style = self.rich_style
-        self._put([self._strip_of(in_ascii(text) if look.is_ascii else text, width, style) for text in lines])
+        self._put([self._strip_of(text, width, style) for text in lines])
 
     def title_of(self, view: EngineView, look: Look) -> Text:
         """Return what the border says; empty for a panel without one."""
@@ -59,10 +58,10 @@ class Panel(Widget):
     def render_line(self, y: int) -> Strip:
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
 
-    def _put_title(self, title: Text, look: Look) -> None:
-        written = in_ascii(title) if look.is_ascii else title
+    def _put_title(self, title: Text) -> None:
+        written = title
         if title and not self.styles.border_left[0]:
-            written = Text.assemble(" ", written, " ")  # a rule without corners leaves no room of its own
+            written = Text.assemble(" ", title, " ")  # a rule without corners leaves no room of its own
         if written != self._title:
             self._title = written
             self.border_title = written

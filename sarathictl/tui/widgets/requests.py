@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
+from sarathictl.keymap import Place
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_order import RequestOrder, SortKey
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.renderables.requests import draw_requests, requests_title
@@ -19,11 +21,7 @@ from sarathid.tape.request_table import RequestRow
 class RequestsPanel(Panel, can_focus=True):
     """Shows what the daemon holds, oldest first."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "older", show=False),
-        Binding("down", "move(1)", "newer", show=False),
-        Binding("enter", "explain", "explain", key_display="enter"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.REQUEST_LIST)
 
     class Explained(Message):
         """Somebody wants to know why a request waits or stalled."""

@@ -3,10 +3,12 @@
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
+from sarathictl.keymap import Place
 from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import fit, line, title
@@ -19,13 +21,7 @@ from sarathid.protocol.stats import StallEvent
 class StallsPanel(Panel, can_focus=True):
     """Shows the newest stalls; a marked one stays marked while newer ones come."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", "newer", show=False),
-        Binding("down", "move(1)", "older", show=False),
-        Binding("escape", "let_go", "newest", show=False),
-        Binding("enter", "explain", "explain", key_display="enter"),
-        Binding("f", "fix", "fix"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.STALL_LIST)
 
     class Marked(Message):
         """Another stall is marked."""

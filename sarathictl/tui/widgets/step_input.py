@@ -3,21 +3,17 @@
 from collections.abc import Callable
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.widgets import Input
+
+from sarathictl.keymap import Place
+from sarathictl.tui.bindings import bindings_at
 
 
 class StepInput(Input):
     """Holds a token budget; `step` returns the one that is so many tiles and tokens further than a text."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "step(-1, 0)", "one tile less", show=False),
-        Binding("right", "step(1, 0)", "one tile more", show=False),
-        Binding("shift+left", "step(0, -1)", "one token less", show=False),
-        Binding("shift+right", "step(0, 1)", "one token more", show=False),
-        Binding("a", "write('auto')", "auto", show=False, priority=True),
-        Binding("p", "write('profiled')", "profiled", show=False, priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.VALUE)
 
     def __init__(self, value: str, step: Callable[[str, int, int], str], *, id: str | None = None) -> None:
         super().__init__(value, id=id, compact=True, restrict=r"\d*|auto|profiled")

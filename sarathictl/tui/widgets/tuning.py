@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.message import Message
 
+from sarathictl.keymap import Place
 from sarathictl.state.engine_view import EngineView
+from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import title
 from sarathictl.tui.renderables.look import Look
@@ -19,11 +21,7 @@ from sarathid.protocol.revisions import AuditEntry, Revision
 class RevisionsPanel(Panel, can_focus=True):
     """Shows every change, newest first."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(1)", "newer", show=False),
-        Binding("down", "move(-1)", "older", show=False),
-        Binding("home", "let_go", "newest", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_at(Place.CHANGE_LIST)
 
     class Marked(Message):
         """Another revision is marked."""

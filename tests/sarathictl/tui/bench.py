@@ -12,7 +12,7 @@ from sarathictl.tui.app import ConsoleApp
 from sarathictl.tui.widgets.panel import Panel
 from sarathid.clock import VirtualClock
 from sarathid.errors import SarathiError
-from sarathid.protocol.control import AuditTrail, Cancelled, GetHistory, History, Kept, Retuned
+from sarathid.protocol.control import AuditTrail, Cancelled, Draining, GetHistory, History, Kept, Retuned
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.revisions import Revision
 from sarathid.protocol.stats import EngineSettings, SettingsChanged, StallEvent
@@ -58,6 +58,8 @@ class Operator:
             return make_planned()
         if reply_type is Kept:
             return Kept(revision=2)
+        if reply_type is Draining:
+            return Draining(num_in_flight=9, timeout_s=30.0)
         if reply_type is Cancelled:
             return Cancelled(request_id=op.request_id)
         return Retuned(old=make_settings(256), new=make_settings(64, revision=2), iteration=400)

@@ -11,7 +11,7 @@ from sarathid.clock import VirtualClock
 from sarathid.protocol.roles import Role
 from tests.sarathictl.records import START_S, make_settings, make_snapshot
 from tests.sarathictl.tui.bench import Bench, Operator, PostedSource, until
-from tests.sarathictl.tui.test_snapshots import screen_text
+from tests.sarathictl.tui.screen_text import screen_text
 
 pytestmark = pytest.mark.usefixtures("utc")
 

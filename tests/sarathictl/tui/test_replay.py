@@ -7,22 +7,22 @@ from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.widgets.compared_tapes import NamedTapePanel
 from tests.sarathictl.records import START_S
 from tests.sarathictl.tui.replayed import BEHIND_S, Replayed
-from tests.sarathictl.tui.test_snapshots import SIZES, check_golden, screen_text
+from tests.sarathictl.tui.screen_text import screen_text
+from tests.sarathictl.tui.test_snapshots import SIZES, check_golden
 
 pytestmark = pytest.mark.usefixtures("utc")
 
 
 @pytest.mark.parametrize(("width", "height"), SIZES)
-@pytest.mark.parametrize("has_twin", [False, True])
-async def test_a_recording_at_its_first_stall(has_twin: bool, width: int, height: int) -> None:
-    replayed = Replayed(has_twin=has_twin)
+async def test_a_recording_beside_its_twin_at_its_first_stall(width: int, height: int) -> None:
+    replayed = Replayed(has_twin=True)
     async with replayed.app.run_test(size=(width, height)) as pilot:
         await replayed.until_read(pilot)
         await pilot.press("n", "right", "right")
         await pilot.pause()
         text = screen_text(replayed.app)
     assert all(len(line) <= width for line in text.splitlines())
-    check_golden(f"{'compare' if has_twin else 'replay'}-{width}x{height}", text)
+    check_golden(f"compare-{width}x{height}.txt", text)
 
 
 async def test_a_recording_is_played_as_fast_as_is_wanted_and_again_between_two_moments() -> None:
@@ -46,7 +46,7 @@ async def test_nothing_of_a_recording_can_be_changed_or_asked() -> None:
     replayed = Replayed()
     async with replayed.app.run_test(size=(120, 36)) as pilot:
         await replayed.until_read(pilot)
-        for action in ("retune", "why", "keep", "undo", "cancel_request", "record", "compare"):
+        for action in ("retune", "why", "keep", "undo", "cancel_request", "record", "drain", "compare"):
             assert replayed.app.check_action(action, ()) is False
         await pilot.press("b", "8")
         assert isinstance(replayed.app.screen, LiveScreen)
