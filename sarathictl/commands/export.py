@@ -1,7 +1,8 @@
-"""`sarathictl export`: what was recorded, in the forms that other tools read."""
+"""`sarathictl export`: what was recorded, in the forms that other tools read, and what these need to show it."""
 
 import sys
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import IO, Annotated, TypeAlias
 
@@ -39,7 +40,7 @@ export = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_hel
 
 @export.callback()
 def _export_command() -> None:
-    """Print what was recorded in the forms that other tools read.
+    """Print what was recorded in the forms that other tools read, and what these need for metrics.
 
     No prompt and no answer is in it.
     """
@@ -88,6 +89,22 @@ def openmetrics(
     """Write the daemon's metrics second by second, for Prometheus to take in later."""
     hint = "promtool tsdb create-blocks-from openmetrics reads it"
     _export(invocation_of(context), file, last, out, names, write_openmetrics, hint)
+
+
+@export.command()
+def grafana(context: typer.Context) -> None:
+    """Print a dashboard for Grafana, on the metrics that Prometheus has of any number of daemons."""
+    invocation_of(context).print(_stored("grafana.json"))
+
+
+@export.command("prometheus-rules")
+def prometheus_rules(context: typer.Context) -> None:
+    """Print rules for Prometheus that alert when targets are missed, engines are lost or requests are refused."""
+    invocation_of(context).print(_stored("prometheus_rules.yml"))
+
+
+def _stored(name: str) -> str:
+    return files("sarathictl.export").joinpath(name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def _export(
