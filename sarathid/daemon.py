@@ -151,13 +151,14 @@ class Daemon:
         """Serve until told to stop, and return the process's exit code.
 
         SIGTERM, SIGINT or the `drain` operation begin a drain; SIGINT during one ends it at once. SIGHUP has the
-        configuration read again.
+        configuration read again; SIGCONT says that what was late while the process was stopped is nobody's doing.
         Raises `EngineFailed` when the engine can't be kept running.
         """
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.drain)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
+        loop.add_signal_handler(signal.SIGCONT, self._engine.go_on)
         log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
         tasks = [
             asyncio.create_task(self._supervisor.run()),

@@ -13,6 +13,7 @@ import msgspec
 
 from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
+from sarathid.engine.pause_watch import watch_pauses
 from sarathid.engine.starvation import Starvation
 from sarathid.errors import EngineFailed, SarathiError
 from sarathid.executor.cpu_threads import engine_environment
@@ -118,6 +119,7 @@ class EngineSupervisor:
         arguments = (*self._command, "--endpoint", os.fspath(self._endpoint), "--generation", str(self.num_restarts))
         environment = engine_environment(self._config.num_threads) | os.environ
         process = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, start_new_session=True, env=environment)
+        watch_pauses(process.pid, self._client.engine_pauses)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._config) + b"\n")
         return process

@@ -25,7 +25,10 @@ _HINTS = {
     StallCause.GARBAGE_COLLECTION: "`sarathictl record --last 10m --out FILE` keeps it for a report",
     StallCause.OVERHEAD: "look at what else runs on the engine's cores",
     StallCause.DECODE: "fewer answers at a time (--max-num-seqs), or a looser target",
-    StallCause.DELIVERY: "look at what else runs beside the daemon, and at clients that read slowly",
+    StallCause.ENGINE_PAUSE: "ask who stopped the engine's process (SIGSTOP, a debugger)",
+    StallCause.EVENT_LOOP: "look at what else runs beside the daemon",
+    StallCause.DAEMON_PAUSE: "ask who stopped the daemon (SIGSTOP, ^Z)",
+    StallCause.SLOW_READER: "have that client read as fast as it is sent to",
     StallCause.RESTART: "`sarathictl events --type engine` says why",
     StallCause.UNEXPLAINED: "`sarathictl record --last 10m --out FILE` keeps it for a report",
 }

@@ -9,8 +9,11 @@ _CAUSES = {
     StallCause.GARBAGE_COLLECTION: "garbage collection",
     StallCause.OVERHEAD: "the engine's own overhead",
     StallCause.DECODE: "the decode batch alone",
-    StallCause.DELIVERY: "delivery to the client, not the engine",
+    StallCause.ENGINE_PAUSE: "the engine was stopped",
     StallCause.RESTART: "another engine had to start",
+    StallCause.EVENT_LOOP: "the daemon was slow to pass it on",
+    StallCause.DAEMON_PAUSE: "the daemon was stopped",
+    StallCause.SLOW_READER: "its client read too slowly",
     StallCause.UNEXPLAINED: "unexplained",
 }
 

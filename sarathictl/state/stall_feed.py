@@ -4,7 +4,7 @@ from collections import deque
 
 import msgspec
 
-from sarathid.protocol.stats import StallCause, StallEvent, TokenGap
+from sarathid.protocol.stats import StallEvent, TokenGap
 
 MAX_STALLS = 512
 SAME_MOMENT_S = 0.25
@@ -34,7 +34,7 @@ class StallFeed:
 
 
 def _is_same_delay(before: StallEvent, stall: StallEvent) -> bool:
-    is_delivery = before.cause is stall.cause is StallCause.DELIVERY
+    is_delivery = before.is_delivery and stall.is_delivery and before.cause is stall.cause
     return is_delivery and 0.0 <= stall.time_s - before.time_s <= SAME_MOMENT_S
 
 

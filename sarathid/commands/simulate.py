@@ -150,10 +150,10 @@ def simulate(
     timed = _timed(requests, rate)
     with ExitStack() as files:
         writers = [] if csv_file is None else [_csv(csv_file, files)]
-        if trace_file is not None:
-            writers.append(_trace(trace_file, files, timed.requests))
 
         def begin(core: EngineCore, engine: EngineInfo) -> None:
+            if trace_file is not None:
+                writers.append(_trace(trace_file, files, timed.requests, core, engine))
             if record is not None:
                 writers.append(_recording(record, files, timed.requests, record_from, core, engine))
 
@@ -186,10 +186,12 @@ def _csv(path: Path, files: ExitStack) -> Callable[[StepOutput], None]:
     return lambda output: writer.writerows(csv_row(stats) for stats in output.finished)
 
 
-def _trace(path: Path, files: ExitStack, requests: Sequence[PlannedRequest]) -> Callable[[StepOutput], None]:
+def _trace(
+    path: Path, files: ExitStack, requests: Sequence[PlannedRequest], core: EngineCore, engine: EngineInfo
+) -> Callable[[StepOutput], None]:
     writer = TraceWriter(files.enter_context(_opened(path, "wb")))
     files.callback(writer.close)
-    return _each_record(writer.add, requests)
+    return _each_record(writer.add, StepRecords(requests, core, engine))
 
 
 def _recording(
@@ -203,14 +205,10 @@ def _recording(
     file = files.enter_context(_opened(path, "wb"))
     recording = SimulatedRecording(file, wall_start_s, engine, lambda: core.settings)
     files.callback(recording.close)
-    return _each_record(recording.add, requests)
+    return _each_record(recording.add, StepRecords(requests, core, engine))
 
 
-def _each_record(
-    add: Callable[[StreamRecord], None], requests: Sequence[PlannedRequest]
-) -> Callable[[StepOutput], None]:
-    records = StepRecords(requests)
-
+def _each_record(add: Callable[[StreamRecord], None], records: StepRecords) -> Callable[[StepOutput], None]:
     def write(output: StepOutput) -> None:
         for record in records.of(output):
             add(record)

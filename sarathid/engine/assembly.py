@@ -97,7 +97,7 @@ def build_core(
             corrected,
             forecast,
         ),
-        StatsRecorder(found.isolated_decode_s),
+        StatsRecorder(),
         clock,
         corrected,
         forecast,

@@ -27,7 +27,6 @@ from sarathid.protocol.stats import (
     IterationStats,
     RequestArrival,
     SettingsChanged,
-    StallCause,
     StallEvent,
     StreamRecord,
     TokenGap,
@@ -48,6 +47,10 @@ from sarathid.protocol.step import (
 )
 from sarathid.scheduler.prefill_order import REQUESTS_PER_PRIORITY
 from sarathid.slo.controller import BudgetBounds, check_change
+from sarathid.telemetry.delivery import Delivery
+from sarathid.telemetry.pauses import Pauses
+from sarathid.telemetry.span import Span
+from sarathid.telemetry.stalls import StallFinder
 from sarathid.telemetry.timeline import refused_stats
 
 MAX_ENGINES_LOST = 3  # fewer than the restarts that the daemon allows, so that one request can't end it
@@ -79,6 +82,8 @@ class EngineClient:
         self._is_overloaded = False
         self._streams: dict[int, TokenStream] = {}
         self._observers: list[Observer] = []
+        self._stalls = StallFinder()
+        self._heard_s = time.monotonic()
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
@@ -92,6 +97,19 @@ class EngineClient:
     def num_in_flight(self) -> int:
         """Requests that have not ended or whose client has not got the end yet."""
         return len(self._streams)
+
+    @property
+    def _tbt_target_s(self) -> float | None:
+        return None if self.settings is None else self.settings.slo.tbt_s
+
+    @property
+    def engine_pauses(self) -> Pauses:
+        """When the engine's process was stopped, which its owner notes."""
+        return self._stalls.engine_pauses
+
+    def go_on(self) -> None:
+        """Note that this process goes on after it was stopped, no sooner than it heard of the engine last."""
+        self._stalls.daemon_pauses.add(Span(self._heard_s, time.monotonic()))
 
     def subscribe(self, observer: Observer) -> None:
         """Call `observer` with every record from now on, on the event loop."""
@@ -300,6 +318,7 @@ class EngineClient:
 
     def _take(self, message: EngineMessage) -> None:
         self.silence.heard(message)
+        self._heard_s = time.monotonic()
         match message:
             case IterationScheduled(chunks=chunks):
                 for chunk in chunks:
@@ -322,7 +341,7 @@ class EngineClient:
         for prompt in output.prompt_logprobs:
             if stream := self._streams.get(prompt.request_id):
                 stream.push_prompt(prompt)
-        generated_s = _generated_s(output.stats)
+        generated_s = time.monotonic() if output.stats is None else output.stats.tokens_s
         restart_gaps: list[TokenGap] = []
         for delta in output.deltas:
             stream = self._streams.get(delta.request_id)
@@ -330,9 +349,7 @@ class EngineClient:
                 restart_gaps.append(TokenGap(delta.request_id, gap_s))
         if output.stats is not None:
             self._publish(output.stats)
-        for stall in (*output.stalls, *self._restart_stalls(restart_gaps, generated_s)):
-            self._count_stalls(stall)
-            self._publish(stall)
+            self._tell_stalls(output.stats, restart_gaps)
         if output.overload is not None:
             self._is_overloaded = output.overload.is_overloaded
             self._publish(output.overload)
@@ -343,22 +360,11 @@ class EngineClient:
                 stream.stats = stats
                 self._finish_if_over(stream)
 
-    def _restart_stalls(self, gaps: list[TokenGap], time_s: float) -> tuple[StallEvent, ...]:
-        """Return the stall, if any is long enough, of the waits for this engine to take an earlier one's place."""
-        target_s = None if self.settings is None else self.settings.slo.tbt_s
-        if target_s is None or not (victims := [gap for gap in gaps if gap.tbt_s > target_s]):
-            return ()
-        victims.sort(key=lambda gap: gap.tbt_s, reverse=True)
-        return (
-            StallEvent(
-                iteration=self._next_iteration - 1,
-                time_s=time_s,
-                target_s=target_s,
-                victims=tuple(victims),
-                cause=StallCause.RESTART,
-                parts={StallCause.RESTART: victims[0].tbt_s},
-            ),
-        )
+    def _tell_stalls(self, stats: IterationStats, restart_gaps: list[TokenGap]) -> None:
+        assert self.info is not None, "an engine says what it is before it has an iteration"
+        gaps = (*stats.gaps, *restart_gaps)
+        for stall in self._stalls.of_iteration(stats, gaps, self._tbt_target_s, self.info.isolated_decode_s):
+            self._tell_stall(stall)
 
     def _mirror(self, stats: IterationStats) -> None:
         self._next_iteration = stats.sequence_number + 1
@@ -375,10 +381,11 @@ class EngineClient:
             if stream := self._streams.get(first.request_id):
                 stream.mark_first_token(first.ttft_s)
 
-    def _count_stalls(self, stall: StallEvent) -> None:
+    def _tell_stall(self, stall: StallEvent) -> None:
         for victim in stall.victims:
             if stream := self._streams.get(victim.request_id):
                 stream.num_stalls += 1
+        self._publish(stall)
 
     def _take_settings(self, applied: SettingsApplied) -> None:
         self.settings = applied.new
@@ -449,21 +456,10 @@ class EngineClient:
                 stream.deadline.cancel()
             self._publish(stream.final_stats(stream.stats))
 
-    def _on_delivery(self, stream: TokenStream, delivered_gap_s: float, generated_gap_s: float) -> None:
-        target_s = None if self.settings is None else self.settings.slo.tbt_s
-        if target_s is None or delivered_gap_s <= target_s or generated_gap_s > target_s:
-            return
-        stream.num_stalls += 1
-        self._publish(
-            StallEvent(
-                iteration=self._next_iteration - 1,
-                time_s=time.monotonic(),
-                target_s=target_s,
-                victims=(TokenGap(stream.request_id, delivered_gap_s),),
-                cause=StallCause.DELIVERY,
-                parts={StallCause.DELIVERY: delivered_gap_s},
-            )
-        )
+    def _on_delivery(self, stream: TokenStream, delivery: Delivery) -> None:
+        target_s = self._tbt_target_s
+        if target_s is not None and (stall := self._stalls.of_delivery(delivery, target_s)) is not None:
+            self._tell_stall(stall)
 
     def _disconnect(self) -> None:
         self.is_ready = False
@@ -471,6 +467,7 @@ class EngineClient:
         self.deficits = {}
         self._outbox = asyncio.Queue()
         self._changes.refuse_all()
+        self._stalls.lose_engine()
         for stream in self._streams.values():
             stream.mark_restarted()
         if self._socket is not None:
@@ -480,7 +477,3 @@ class EngineClient:
 
 def _num_prompt_tokens(streams: Iterable[TokenStream]) -> int:
     return sum([len(stream.prompt_token_ids) for stream in streams])
-
-
-def _generated_s(stats: IterationStats | None) -> float:
-    return time.monotonic() if stats is None else stats.start_s + stats.schedule_s + stats.execute_s

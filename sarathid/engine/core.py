@@ -191,15 +191,13 @@ class EngineCore:
             self._scheduler,
             predicted_decode_s,
         )
-        num_late = sum([len(stall.victims) for stall in recorded.stalls])
-        overload = self._controller.observe(recorded.stats, launched.features.without_chunks(), num_late)
+        overload = self._controller.observe(recorded.stats, launched.features.without_chunks(), recorded.num_late)
         self._busy_since_s = timing.updated_s
         if not self.has_work:
             self._rest()
         return StepOutput(
             deltas=deltas,
             stats=recorded.stats,
-            stalls=recorded.stalls,
             overload=overload,
             finished=recorded.finished,
             prompt_logprobs=output.drawn.prompt_logprobs,

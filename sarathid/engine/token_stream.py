@@ -1,6 +1,7 @@
 """One request as the server sees it: its tokens as they come, and when they reached the client."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import ChunkStats, RequestStats
 from sarathid.protocol.step import TokenDelta
+from sarathid.telemetry.delivery import Delivery
 
 
 class StreamTiming(NamedTuple):
@@ -21,6 +23,13 @@ class StreamTiming(NamedTuple):
     tbt_p50_s: float | None
     tbt_max_s: float | None
     num_stalls: int
+
+
+class _Made(NamedTuple):
+    """A delta, and when the engine made it."""
+
+    delta: TokenDelta
+    time_s: float
 
 
 class TokenStream:
@@ -34,8 +43,10 @@ class TokenStream:
         self,
         request: Request,
         on_close: Callable[["TokenStream", FinishReason], None],
-        on_delivery: Callable[["TokenStream", float, float], None],
+        on_delivery: Callable[["TokenStream", Delivery], None],
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`on_delivery` hears of every token but the first that was written, `now_s` tells when one was read."""
         self.request = request
         self.output_token_ids: list[int] = []
         self.prompt_logprobs: list[TokenLogprobs] = []  # of the prompt's tokens from the second on
@@ -49,7 +60,8 @@ class TokenStream:
         self.num_engines_lost = 0  # since its last token, while they worked on it
         self._on_close = on_close
         self._on_delivery = on_delivery
-        self._deltas: asyncio.Queue[tuple[TokenDelta, float]] = asyncio.Queue()
+        self._now_s = now_s
+        self._deltas: asyncio.Queue[_Made] = asyncio.Queue()
         self._state = RequestState.WAITING
         self._num_computed_tokens = 0
         self._num_cached_tokens: int | None = None  # None until it first starts
@@ -60,9 +72,11 @@ class TokenStream:
         self._generated_s: float | None = None
         self._is_resumed = False
         self._is_at_work = False
-        self._read_generated_s = 0.0
+        self._awaited_s = 0.0
+        self._read_s = 0.0
+        self._read: _Made | None = None  # the newest that was read, and the one before it
+        self._read_before: _Made | None = None
         self._delivered_s: float | None = None
-        self._delivered_generated_s = 0.0
         self._delivered_gaps = LatencyHistogram()
         self._gaps = LatencyHistogram()
 
@@ -91,19 +105,30 @@ class TokenStream:
     async def __aiter__(self) -> AsyncIterator[TokenDelta]:
         """Yield deltas up to the one that has a finish reason."""
         while True:
-            delta, self._read_generated_s = await self._deltas.get()
-            yield delta
-            if delta.finish_reason is not None:
+            self._awaited_s = self._now_s()
+            self._read_before, self._read = self._read, await self._deltas.get()
+            self._read_s = self._now_s()
+            yield self._read.delta
+            if self._read.delta.finish_reason is not None:
                 return
 
     def mark_delivered(self, now_s: float) -> None:
         """Note that the text of the deltas read so far was written to the client's socket."""
         if self._delivered_s is not None:
-            delivered_gap_s = now_s - self._delivered_s
-            self._delivered_gaps.record(delivered_gap_s)
-            self._on_delivery(self, delivered_gap_s, self._read_generated_s - self._delivered_generated_s)
+            self._delivered_gaps.record(now_s - self._delivered_s)
+        if self._read is not None and self._read_before is not None and self._read.delta.token_id is not None:
+            self._on_delivery(
+                self,
+                Delivery(
+                    request_id=self.request_id,
+                    awaited_s=self._awaited_s,
+                    generated_s=self._read.time_s,
+                    tbt_s=self._read.time_s - self._read_before.time_s,
+                    read_s=self._read_s,
+                    written_s=now_s,
+                ),
+            )
         self._delivered_s = now_s
-        self._delivered_generated_s = self._read_generated_s
 
     def close(self, finish_reason: FinishReason = FinishReason.CANCELLED) -> None:
         """End the request for that reason if the engine has not ended it; its record is published once."""
@@ -126,7 +151,7 @@ class TokenStream:
             self._num_computed_tokens = len(self.prompt_token_ids) + len(self.output_token_ids) - 1
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
-        self._deltas.put_nowait((delta, generated_s))
+        self._deltas.put_nowait(_Made(delta, generated_s))
         return gap_s
 
     def push_prompt(self, prompt: PromptLogprobs) -> None:

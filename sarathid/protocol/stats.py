@@ -251,19 +251,23 @@ class StallCause(StrEnum):
 
     PREFILL = "prefill"
     PREEMPTION = "preemption"
-    GARBAGE_COLLECTION = "garbage-collection"
-    OVERHEAD = "overhead"
+    GARBAGE_COLLECTION = "garbage-collection"  # of the engine's process
+    OVERHEAD = "overhead"  # the engine between iterations: taking commands, scheduling, telling
     DECODE = "decode"
-    DELIVERY = "delivery"
+    ENGINE_PAUSE = "engine-pause"  # its process was stopped
     RESTART = "restart"
+    EVENT_LOOP = "event-loop"  # the daemon was slow to pass a token on
+    DAEMON_PAUSE = "daemon-pause"
+    SLOW_READER = "slow-reader"  # the client did not read what was written to it
     UNEXPLAINED = "unexplained"
 
 
 class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
-    """The TBTs above the target that ended in one iteration, and why.
+    """The TBTs above the target that ended in one iteration, for one cause, and what they were made of.
 
     `victims` are worst first. `parts` splits the worst gap into seconds by cause; they add up to it.
-    `chunk` is the prefill chunk that cost most of the gap, None where none ran in it.
+    `chunk` is the prefill chunk that cost most of the gap, None where none ran in it. A stall `is_delivery` where the
+    gap lies between tokens that were written to a client, each of which the engine may have made in time.
     """
 
     iteration: int
@@ -274,6 +278,7 @@ class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
     parts: dict[StallCause, float]
     chunk: ChunkStats | None = None
     chunk_iteration: int | None = None
+    is_delivery: bool = False
 
     @property
     def worst_gap_s(self) -> float:

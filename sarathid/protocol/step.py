@@ -14,7 +14,6 @@ from sarathid.protocol.stats import (
     IterationStats,
     Overload,
     RequestStats,
-    StallEvent,
 )
 
 
@@ -36,7 +35,6 @@ class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
 
     deltas: tuple[TokenDelta, ...]
     stats: IterationStats | None = None
-    stalls: tuple[StallEvent, ...] = ()
     overload: Overload | None = None
     finished: tuple[RequestStats, ...] = ()
     prompt_logprobs: tuple[PromptLogprobs, ...] = ()

@@ -4,15 +4,20 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import starmap
 
-from sarathid.protocol.stats import RequestArrival, StreamRecord
+from sarathid.engine.core import EngineCore
+from sarathid.protocol.stats import EngineInfo, RequestArrival, StreamRecord
 from sarathid.protocol.step import StepOutput
+from sarathid.telemetry.stalls import StallFinder
 from sarathid.workload import PlannedRequest
 
 
 class StepRecords:
-    """Makes records of what steps gave, and of the requests that came until then; those are counted from 0."""
+    """Makes records of what a core's steps gave, and of the requests that came until then; those are counted from 0."""
 
-    def __init__(self, requests: Sequence[PlannedRequest]) -> None:
+    def __init__(self, requests: Sequence[PlannedRequest], core: EngineCore, engine: EngineInfo) -> None:
+        self._core = core
+        self._isolated_decode_s = engine.isolated_decode_s
+        self._stalls = StallFinder()
         self._arrivals = deque(starmap(_arrival, enumerate(requests)))
 
     def of(self, output: StepOutput) -> Iterator[StreamRecord]:
@@ -21,7 +26,8 @@ class StepRecords:
             while self._arrivals and self._arrivals[0].arrival_s <= output.stats.end_s:
                 yield self._arrivals.popleft()
             yield output.stats
-        yield from output.stalls
+            target_s = self._core.settings.slo.tbt_s
+            yield from self._stalls.of_iteration(output.stats, output.stats.gaps, target_s, self._isolated_decode_s)
         if output.overload is not None:
             yield output.overload
         yield from output.finished

@@ -1,7 +1,7 @@
 """How requests were served lately: latencies and rates over a sliding window."""
 
 from sarathid.histogram import LatencyWindow
-from sarathid.protocol.stats import IterationStats, StallCause, StallEvent, StreamRecord
+from sarathid.protocol.stats import IterationStats, StallEvent, StreamRecord
 from sarathid.slo.guard import Metric
 
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "max": 1.0}
@@ -31,7 +31,7 @@ class RecentFigures:
             case StallEvent():
                 for victim in record.victims:
                     self._stalls.add(record.time_s, victim.tbt_s)
-                    if record.cause is not StallCause.DELIVERY:
+                    if not record.is_delivery:
                         self.late.add(record.time_s, victim.tbt_s)
 
     def by_metric(self, now_s: float) -> dict[Metric, float]:

@@ -1,4 +1,4 @@
-"""Turns what an iteration did into its record, its stalls and the records of the requests it ended."""
+"""Turns what an iteration did into its record and the records of the requests it ended."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,6 @@ from sarathid.protocol.stats import (
     IterationScheduled,
     IterationStats,
     RequestStats,
-    StallEvent,
     TokenGap,
 )
 from sarathid.protocol.step import TokenDelta
@@ -18,7 +17,6 @@ from sarathid.scheduler.batch import ScheduledBatch
 from sarathid.scheduler.scheduler import Scheduler
 from sarathid.scheduler.sequence import Sequence
 from sarathid.telemetry.bubbles import BubbleMeter
-from sarathid.telemetry.stalls import StallFinder
 from sarathid.telemetry.timeline import RequestTimeline
 
 
@@ -41,19 +39,18 @@ class IterationTiming:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What one iteration is remembered by."""
+    """What one iteration is remembered by; `num_late` of its tokens came later than the target allows."""
 
     stats: IterationStats
-    stalls: tuple[StallEvent, ...]
+    num_late: int
     finished: tuple[RequestStats, ...]
 
 
 class StatsRecorder:
     """Holds the timeline of every unfinished request."""
 
-    def __init__(self, isolated_decode_s: float) -> None:
+    def __init__(self) -> None:
         self._timelines: dict[int, RequestTimeline] = {}
-        self._stall_finder = StallFinder(isolated_decode_s)
         self._bubbles = BubbleMeter()
 
     def track(self, sequence: Sequence) -> None:
@@ -110,18 +107,21 @@ class StatsRecorder:
             blocked_by=scheduled.blocked_by,
             stages=self._bubbles.observe(timing.stages, timing.work_since_s),
         )
-        stall = self._stall_finder.observe(stats, settings.slo.tbt_s)
-        for victim in stall.victims if stall else ():
-            self._timelines[victim.request_id].num_stalls += 1
         return Recorded(
             stats=stats,
-            stalls=(stall,) if stall else (),
+            num_late=self._mark_late(gaps, settings.slo.tbt_s),
             finished=tuple(
                 self.finish(delta.request_id, delta.finish_reason, timing.collected_s)
                 for delta in ended
                 if delta.finish_reason is not None
             ),
         )
+
+    def _mark_late(self, gaps: tuple[TokenGap, ...], target_s: float | None) -> int:
+        late = () if target_s is None else [gap for gap in gaps if gap.tbt_s > target_s]
+        for gap in late:
+            self._timelines[gap.request_id].num_stalls += 1
+        return len(late)
 
     def _mark_tokens(
         self, deltas: tuple[TokenDelta, ...], now_s: float

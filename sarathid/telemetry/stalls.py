@@ -1,100 +1,101 @@
-"""Says what a TBT above the target was made of: arithmetic over the iterations that it spans."""
+"""Says what each TBT above the target was made of: arithmetic over what happened in it, in whichever process."""
 
-from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 
-from sarathid.protocol.stats import ChunkStats, IterationStats, StallCause, StallEvent, TokenGap
-
-_NUM_ITERATIONS_KEPT = 512
-_UNEXPLAINED_FACTOR = 3.0
+from sarathid.protocol.stats import IterationStats, StallCause, StallEvent, TokenGap
+from sarathid.telemetry.delivery import Delivery
+from sarathid.telemetry.parts import add, main_cause
+from sarathid.telemetry.pauses import Pauses
+from sarathid.telemetry.span import Span
+from sarathid.telemetry.time_account import Account, TimeAccount
 
 
 class StallFinder:
-    """Remembers recent iterations; explains the worst gap of each iteration that has stalls.
+    """Finds stalls where tokens are made and where they are written to clients; splits the worst gap of each by cause.
 
-    `isolated_decode_s` stands in for the cost of the decodes until the cost model knows it. An
-    iteration that took over three times what was predicted leaves the excess unexplained.
+    `engine_pauses` and `daemon_pauses` say when the processes were stopped.
     """
 
-    def __init__(self, isolated_decode_s: float) -> None:
-        self._isolated_decode_s = isolated_decode_s
-        self._recent: deque[IterationStats] = deque(maxlen=_NUM_ITERATIONS_KEPT)
+    def __init__(self) -> None:
+        self._account = TimeAccount()
+        self.daemon_pauses = Pauses()
 
-    def observe(self, stats: IterationStats, target_s: float | None) -> StallEvent | None:
-        """Remember an iteration; return its stalls as one event, worst victim first, or None."""
-        self._recent.append(stats)
-        if target_s is None:
-            return None
-        victims = sorted((gap for gap in stats.gaps if gap.tbt_s > target_s), key=lambda gap: gap.tbt_s, reverse=True)
-        return self._explain(stats, tuple(victims), target_s) if victims else None
+    @property
+    def engine_pauses(self) -> Pauses:
+        return self._account.pauses
 
-    def _explain(self, stats: IterationStats, victims: tuple[TokenGap, ...], target_s: float) -> StallEvent:
-        worst = victims[0]
-        spanned = tuple(self._spanned_by(worst.tbt_s))
-        parts = self._parts(spanned, worst)
-        culprit = max(spanned, key=self._prefill_s)
-        cause = max(parts, key=lambda part: parts[part])
-        return StallEvent(
-            iteration=stats.sequence_number,
-            time_s=stats.end_s,
-            target_s=target_s,
-            victims=victims,
-            cause=cause,
-            parts=parts,
-            chunk=_longest_chunk(culprit),
-            chunk_iteration=culprit.sequence_number if culprit.chunks else None,
+    def lose_engine(self) -> None:
+        """Note that the engine is gone; what its requests wait from now on is the restart's."""
+        self._account.lose_engine()
+
+    def of_iteration(
+        self, stats: IterationStats, gaps: Iterable[TokenGap], target_s: float | None, isolated_decode_s: float
+    ) -> tuple[StallEvent, ...]:
+        """Return the stalls that ended with an iteration, an event for each cause, the worst first.
+
+        `gaps` are those between the tokens that it gave and the ones before, which another engine may have made.
+        """
+        self._account.observe(stats, isolated_decode_s)
+        late = () if target_s is None else tuple(gap for gap in gaps if gap.tbt_s > target_s)
+        if target_s is None or not late:
+            return ()
+        by_cause: dict[StallCause, list[tuple[TokenGap, Account]]] = {}
+        for gap in sorted(late, key=lambda gap: -gap.tbt_s):
+            account = self._account.of(Span(stats.tokens_s - gap.tbt_s, stats.tokens_s), gap.request_id)
+            by_cause.setdefault(main_cause(account.parts), []).append((gap, account))
+        return tuple(
+            _event(stats.sequence_number, stats.end_s, target_s, tuple(gap for gap, _ in victims), victims[0][1])
+            for victims in by_cause.values()
         )
 
-    def _spanned_by(self, gap_s: float) -> Iterator[IterationStats]:
-        """Yield the iterations that began within the last `gap_s` seconds, newest first."""
-        newest = self._recent[-1]
-        began_s = newest.start_s + newest.schedule_s + newest.execute_s - gap_s
-        yield newest
-        for stats in list(self._recent)[-2::-1]:
-            if stats.start_s + stats.schedule_s + stats.execute_s <= began_s + 1e-9:
-                return
-            yield stats
+    def of_delivery(self, delivery: Delivery, target_s: float) -> StallEvent | None:
+        """Return the stall that a delivery ended, None where there is none or it was told of as the engine's."""
+        was_told = delivery.tbt_s > target_s and delivery.late_s <= target_s
+        if delivery.gap_s <= target_s or was_told:
+            return None
+        account = self._account.of(delivery.generating, delivery.request_id)
+        add(account.parts, self._parts_of_way(delivery))
+        return _event(
+            self._account.newest_iteration(delivery.generated_s),
+            delivery.written_s,
+            target_s,
+            (TokenGap(delivery.request_id, delivery.gap_s),),
+            account,
+            is_delivery=True,
+        )
 
-    def _parts(self, spanned: tuple[IterationStats, ...], worst: TokenGap) -> dict[StallCause, float]:
-        was_preempted = any(worst.request_id in stats.preempted for stats in spanned)
-        parts: defaultdict[StallCause, float] = defaultdict(float)
-        for stats in spanned:
-            compute_s = _compute_s(stats)
-            unexplained_s = self._unexplained_s(stats)
-            prefill_s = max(0.0, self._prefill_s(stats) - unexplained_s)
-            decode_s = max(0.0, compute_s - unexplained_s - prefill_s)
-            parts[StallCause.GARBAGE_COLLECTION] += stats.gc_s
-            parts[StallCause.UNEXPLAINED] += unexplained_s
-            parts[StallCause.PREEMPTION if was_preempted else StallCause.PREFILL] += prefill_s
-            parts[StallCause.PREEMPTION if was_preempted else StallCause.DECODE] += decode_s
-        parts[StallCause.OVERHEAD] = max(0.0, worst.tbt_s - sum(parts.values()))
-        return {cause: seconds for cause, seconds in parts.items() if seconds > 0.0}
-
-    def _prefill_s(self, stats: IterationStats) -> float:
-        return max(0.0, _compute_s(stats) - self._expected_decode_s(stats)) if stats.chunks else 0.0
-
-    def _expected_decode_s(self, stats: IterationStats) -> float:
-        if stats.num_decode_tokens == 0:
-            return 0.0
-        if stats.predicted_decode_s is not None:
-            return stats.predicted_decode_s
-        return self._isolated_decode_s
-
-    def _unexplained_s(self, stats: IterationStats) -> float:
-        expected_s = stats.predicted_s
-        if expected_s is None:
-            if stats.chunks:
-                return 0.0
-            expected_s = self._isolated_decode_s
-        excess_s = _compute_s(stats) - expected_s
-        return excess_s if excess_s > (_UNEXPLAINED_FACTOR - 1.0) * expected_s else 0.0
+    def _parts_of_way(self, delivery: Delivery) -> dict[StallCause, float]:
+        """Return what a token's way took, by cause; nothing is passed on by who is stopped."""
+        waiting, writing = delivery.waiting, delivery.writing
+        engine_s = self.engine_pauses.seconds_within(waiting)
+        daemon_s = min(waiting.seconds - engine_s, self.daemon_pauses.seconds_within(waiting))
+        writing_paused_s = self.daemon_pauses.seconds_within(writing)
+        return {
+            StallCause.ENGINE_PAUSE: engine_s,
+            StallCause.DAEMON_PAUSE: daemon_s + writing_paused_s,
+            StallCause.EVENT_LOOP: waiting.seconds - engine_s - daemon_s,
+            StallCause.SLOW_READER: writing.seconds - writing_paused_s,
+        }
 
 
-def _compute_s(stats: IterationStats) -> float:
-    """Return the time in which the executor ran; what the host could not hold of a collection fell into it."""
-    gc_in_execute_s = max(0.0, stats.gc_s - stats.schedule_s - stats.idle_s)
-    return max(0.0, stats.execute_s - gc_in_execute_s)
-
-
-def _longest_chunk(stats: IterationStats) -> ChunkStats | None:
-    return max(stats.chunks, key=lambda chunk: chunk.length, default=None)
+def _event(
+    iteration: int,
+    time_s: float,
+    target_s: float,
+    victims: tuple[TokenGap, ...],
+    account: Account,
+    *,
+    is_delivery: bool = False,
+) -> StallEvent:
+    culprit = account.culprit
+    return StallEvent(
+        iteration=iteration,
+        time_s=time_s,
+        target_s=target_s,
+        victims=victims,
+        cause=main_cause(account.parts),
+        parts={cause: seconds for cause, seconds in account.parts.items() if seconds > 0.0},
+        chunk=None if culprit is None else culprit.chunk,
+        chunk_iteration=None if culprit is None else culprit.sequence_number,
+        is_delivery=is_delivery,
+    )

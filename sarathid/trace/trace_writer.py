@@ -10,7 +10,6 @@ from sarathid.protocol.stats import (
     RequestArrival,
     RequestStats,
     SettingsChanged,
-    StallCause,
     StallEvent,
     StreamRecord,
 )
@@ -32,7 +31,6 @@ _COUNTERS = {
     "requests running": "requests",
     "requests waiting": "requests",
 }
-_OUTSIDE = (StallCause.DELIVERY, StallCause.RESTART)  # stalls that no iteration ends
 
 
 class TraceWriter:
@@ -50,7 +48,7 @@ class TraceWriter:
         }
         self._requests = RequestLanes(self._file)
         self._ahead: deque[Told] = deque()
-        self._stalls: dict[int, tuple[StallEvent, range]] = {}
+        self._stalls: defaultdict[int, list[tuple[StallEvent, range]]] = defaultdict(list)
         self._arrows: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
         self._num_arrows = 0
         self._newest_written: int | None = None
@@ -74,8 +72,8 @@ class TraceWriter:
         """Draw an arrow from each victim of a stall to the chunk that cost most of it."""
         arrows = range(self._num_arrows + 1, self._num_arrows + 1 + len(stall.victims))
         self._num_arrows += len(stall.victims)
-        if stall.cause not in _OUTSIDE:
-            self._stalls[stall.iteration] = stall, arrows
+        if not stall.is_delivery:
+            self._stalls[stall.iteration].append((stall, arrows))
         if stall.chunk is not None and stall.chunk_iteration is not None and self._is_ahead(stall.chunk_iteration):
             self._arrows[stall.chunk_iteration, stall.chunk.request_id] += arrows
 
@@ -94,7 +92,7 @@ class TraceWriter:
                 self._requests.arrive(record)
             case RequestStats():
                 self._requests.end(record)
-            case StallEvent() if record.cause in _OUTSIDE:
+            case StallEvent() if record.is_delivery:
                 for victim in record.victims:
                     self._requests.stall(record, victim, record.time_s, 0)
             case _:
@@ -165,8 +163,7 @@ class TraceWriter:
         self._requests.preempt(stats.preempted, stats.start_s)
         for chunk in stats.chunks:
             self._requests.compute(stats, chunk, self._arrows.pop((stats.sequence_number, chunk.request_id), ()))
-        stall, arrows = self._stalls.pop(stats.sequence_number, (None, range(0)))
-        if stall is not None:
+        for stall, arrows in self._stalls.pop(stats.sequence_number, ()):
             for victim, arrow in zip(stall.victims, arrows, strict=True):
                 self._requests.stall(stall, victim, stats.tokens_s, arrow)
         with_token = [first.request_id for first in stats.first_tokens] + [gap.request_id for gap in stats.gaps]

@@ -25,15 +25,16 @@ def recorded(
 ) -> Tape:
     """Return the recording of the first `until_s` seconds."""
     file = io.BytesIO()
-    recordings: list[SimulatedRecording] = []
-    records = StepRecords(requests)
+    recordings: list[tuple[SimulatedRecording, StepRecords]] = []
 
     def begin(core: EngineCore, engine: EngineInfo) -> None:
-        recordings.append(SimulatedRecording(file, WALL_START_S, engine, lambda: core.settings))
+        recording = SimulatedRecording(file, WALL_START_S, engine, lambda: core.settings)
+        recordings.append((recording, StepRecords(requests, core, engine)))
 
     def write(output: StepOutput) -> None:
+        ((recording, records),) = recordings
         for record in records.of(output):
-            recordings[0].add(record)
+            recording.add(record)
 
     simulate(
         find_profile(PROFILE),
@@ -44,5 +45,6 @@ def recorded(
         on_start=begin,
         on_step=write,
     )
-    recordings[0].close()
+    ((recording, _),) = recordings
+    recording.close()
     return Tape.of(file.getvalue(), "simulated")

@@ -71,12 +71,12 @@ def test_percentiles_are_of_the_last_minute() -> None:
 
 def test_stalls_are_counted_by_victim_and_cause_and_ends_by_reason() -> None:
     board = Board()
-    for record in (make_stall(StallCause.PREFILL, 3), make_stall(StallCause.DELIVERY, 1)):
+    for record in (make_stall(StallCause.PREFILL, 3), make_stall(StallCause.SLOW_READER, 1)):
         board.observe(record)
     for reason in (FinishReason.STOP, FinishReason.CANCELLED, FinishReason.STOP):
         board.observe(make_ended(reason))
 
-    assert board.num_stalls == {StallCause.PREFILL: 3, StallCause.DELIVERY: 1}
+    assert board.num_stalls == {StallCause.PREFILL: 3, StallCause.SLOW_READER: 1}
     assert board.num_finished == {FinishReason.STOP: 2, FinishReason.CANCELLED: 1}
     assert len(board.events) == 2
 

@@ -11,10 +11,10 @@ CHUNK = ChunkStats(request_id=31, start=0, length=1000, num_tokens=4000)
 
 
 def stall_of(*iterations: IterationStats) -> StallEvent:
-    finder = StallFinder(isolated_decode_s=0.03)
-    stalls = [finder.observe(stats, TARGET_S) for stats in iterations]
-    assert stalls[-1] is not None
-    return stalls[-1]
+    finder = StallFinder()
+    stalls = [finder.of_iteration(stats, stats.gaps, TARGET_S, 0.03) for stats in iterations]
+    (stall,) = stalls[-1]
+    return stall
 
 
 def beside_decodes() -> IterationStats:

@@ -41,8 +41,9 @@ def test_stalls_count_by_victim() -> None:
 
 def test_only_what_the_engine_made_too_late_is_late() -> None:
     recent = observed()
-    for cause in (StallCause.PREFILL, StallCause.DELIVERY):
-        recent.observe(msgspec.structs.replace(make_stall(cause, 5), time_s=99.0))
+    for is_delivery in (False, True):
+        stall = make_stall(StallCause.ENGINE_PAUSE, 5)
+        recent.observe(msgspec.structs.replace(stall, time_s=99.0, is_delivery=is_delivery))
 
     assert recent.late.count(now_s=100.0) == 5
 

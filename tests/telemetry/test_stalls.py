@@ -1,46 +1,68 @@
 import pytest
 
-from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent, TokenGap
+from sarathid.protocol.stats import ChunkStats, IterationStats, StallCause, StallEvent, TokenGap
+from sarathid.telemetry.delivery import Delivery
+from sarathid.telemetry.span import Span
 from sarathid.telemetry.stalls import StallFinder
 from tests.factories import Engine, make_iteration, make_request
 
 TARGET_S = 0.1
+DECODE_S = 0.03
 CHUNK = ChunkStats(request_id=31, start=0, length=2007, num_tokens=7211)
 
 
+def observe(finder: StallFinder, *iterations: IterationStats, gaps: tuple[TokenGap, ...] = ()) -> list[StallEvent]:
+    """Return the stalls that ended with the last of some iterations; of the gaps `gaps` were behind other engines."""
+    stalls: tuple[StallEvent, ...] = ()
+    for stats in iterations:
+        stalls = finder.of_iteration(stats, (*stats.gaps, *gaps), TARGET_S, DECODE_S)
+    return list(stalls)
+
+
+def seconds_of(stall: StallEvent) -> dict[StallCause, float]:
+    """Return the parts of a stall that are not rounding, having seen that they add up to its gap."""
+    assert sum(stall.parts.values()) == pytest.approx(stall.worst_gap_s)
+    return {cause: round(seconds, 6) for cause, seconds in stall.parts.items() if seconds > 1e-6}
+
+
 def test_a_gap_within_the_target_is_no_stall() -> None:
-    finder = StallFinder(isolated_decode_s=0.03)
-    assert finder.observe(make_iteration(gaps=(TokenGap(1, 0.1),)), TARGET_S) is None
-    assert finder.observe(make_iteration(gaps=(TokenGap(1, 9.0),)), None) is None
+    finder = StallFinder()
+    stats = make_iteration(gaps=(TokenGap(1, 0.1),))
+    assert observe(finder, stats) == []
+    assert finder.of_iteration(make_iteration(gaps=(TokenGap(1, 9.0),)), (TokenGap(1, 9.0),), None, DECODE_S) == ()
 
 
 def test_a_chunk_beside_the_decodes_is_named_as_the_cause() -> None:
-    finder = StallFinder(isolated_decode_s=0.03)
-    stall = finder.observe(
-        make_iteration(7, execute_s=0.4, chunks=(CHUNK,), gaps=(TokenGap(1, 0.35), TokenGap(2, 0.4))), TARGET_S
-    )
-    assert stall is not None
+    before = make_iteration(6, start_s=0.0, execute_s=0.03)
+    stats = make_iteration(7, start_s=0.03, execute_s=0.4, chunks=(CHUNK,), gaps=(TokenGap(1, 0.35), TokenGap(2, 0.4)))
+    (stall,) = observe(StallFinder(), before, stats)
     assert (stall.cause, stall.chunk, stall.chunk_iteration) == (StallCause.PREFILL, CHUNK, 7)
     assert [victim.request_id for victim in stall.victims] == [2, 1]
-    assert stall.parts == pytest.approx({StallCause.PREFILL: 0.37, StallCause.DECODE: 0.03})
+    assert seconds_of(stall) == {StallCause.PREFILL: 0.37, StallCause.DECODE: 0.03}
 
 
 def test_iterations_without_the_victim_count_too() -> None:
-    finder = StallFinder(isolated_decode_s=0.03)
     whole_prompt = make_iteration(5, start_s=0.0, execute_s=3.0, num_decode_tokens=0, chunks=(CHUNK,))
-    assert finder.observe(whole_prompt, TARGET_S) is None
-    stall = finder.observe(make_iteration(6, start_s=3.0, execute_s=0.03, gaps=(TokenGap(1, 3.03),)), TARGET_S)
-    assert stall is not None
+    after = make_iteration(6, start_s=3.0, execute_s=0.03, gaps=(TokenGap(1, 3.03),))
+    (stall,) = observe(StallFinder(), whole_prompt, after)
     assert (stall.cause, stall.chunk_iteration) == (StallCause.PREFILL, 5)
-    assert stall.parts[StallCause.PREFILL] == pytest.approx(3.0)
+    assert seconds_of(stall) == {StallCause.PREFILL: 3.0, StallCause.DECODE: 0.03}
 
 
 def test_iterations_before_the_gap_do_not_count() -> None:
-    finder = StallFinder(isolated_decode_s=0.15)
-    finder.observe(make_iteration(1, start_s=0.0, execute_s=3.0, chunks=(CHUNK,)), TARGET_S)
-    stall = finder.observe(make_iteration(2, start_s=3.0, execute_s=0.15, gaps=(TokenGap(1, 0.15),)), TARGET_S)
-    assert stall is not None
+    before = make_iteration(1, start_s=0.0, execute_s=3.0, chunks=(CHUNK,))
+    after = make_iteration(2, start_s=3.0, execute_s=0.15, gaps=(TokenGap(1, 0.15),), predicted_s=0.14)
+    (stall,) = observe(StallFinder(), before, after)
     assert (stall.cause, stall.chunk) == (StallCause.DECODE, None)
+
+
+def test_batches_that_overlap_in_a_pipeline_are_counted_once() -> None:
+    first = make_iteration(1, start_s=0.0, execute_s=0.2, predicted_s=0.2)
+    second = make_iteration(2, start_s=0.1, execute_s=0.3, chunks=(CHUNK,), predicted_s=0.3, predicted_decode_s=0.15)
+    third = make_iteration(3, start_s=0.2, execute_s=0.25, gaps=(TokenGap(1, 0.25),), predicted_s=0.25)
+    (stall,) = observe(StallFinder(), first, second, third)
+    assert seconds_of(stall) == {StallCause.PREFILL: 0.15, StallCause.DECODE: 0.1}
+    assert stall.chunk_iteration == 2
 
 
 @pytest.mark.parametrize(
@@ -55,20 +77,109 @@ def test_iterations_before_the_gap_do_not_count() -> None:
     ],
 )
 def test_the_largest_part_is_the_cause_and_all_parts_add_up(where: dict[str, float], cause: StallCause) -> None:
-    finder = StallFinder(isolated_decode_s=0.03)
-    stall = finder.observe(make_iteration(gaps=(TokenGap(1, 0.33),), **where), TARGET_S)  # type: ignore[arg-type]
-    assert stall is not None
+    stats = make_iteration(start_s=1.0, gaps=(TokenGap(1, 0.33),), **where)  # type: ignore[arg-type]
+    (stall,) = observe(StallFinder(), stats)
     assert stall.cause is cause
-    assert sum(stall.parts.values()) == pytest.approx(0.33)
+    assert seconds_of(stall)[cause] == pytest.approx(0.3, abs=0.03)
+
+
+def test_what_the_engine_was_stopped_for_is_no_cost_of_its_batch() -> None:
+    finder = StallFinder()
+    finder.engine_pauses.add(Span(0.02, 0.32))
+    stats = make_iteration(execute_s=0.45, chunks=(CHUNK,), gaps=(TokenGap(1, 0.45),), predicted_s=0.15)
+    (stall,) = observe(finder, stats)
+    assert seconds_of(stall) == {StallCause.ENGINE_PAUSE: 0.3, StallCause.DECODE: 0.03, StallCause.PREFILL: 0.12}
+
+
+def test_the_restart_and_the_stop_before_it_are_told_apart() -> None:
+    finder = StallFinder()
+    observe(finder, make_iteration(4, start_s=0.0, execute_s=0.03))
+    finder.engine_pauses.begin(1.03)
+    finder.lose_engine()
+    finder.engine_pauses.end(6.03)
+    again = make_iteration(5, start_s=9.0, execute_s=0.03, num_decode_tokens=0, chunks=(CHUNK,))
+    (stall,) = observe(finder, again, gaps=(TokenGap(1, 9.0),))
+    assert seconds_of(stall) == {StallCause.ENGINE_PAUSE: 5.0, StallCause.RESTART: 4.0}
+
+
+def test_requests_that_waited_for_different_reasons_are_told_of_apart() -> None:
+    finder = StallFinder()
+    observe(
+        finder,
+        make_iteration(1, start_s=0.0, execute_s=0.03),
+        make_iteration(2, start_s=0.03, execute_s=0.03, preempted=(9,)),
+        make_iteration(3, start_s=0.06, execute_s=0.03),
+    )
+    last = make_iteration(
+        4, start_s=0.09, execute_s=0.2, chunks=(CHUNK,), gaps=(TokenGap(1, 0.2), TokenGap(9, 0.26), TokenGap(2, 0.2))
+    )
+    preempted, *others = observe(finder, last)
+    assert (preempted.cause, preempted.victims) == (StallCause.PREEMPTION, (TokenGap(9, 0.26),))
+    assert [(stall.cause, stall.victims) for stall in others] == [
+        (StallCause.PREFILL, (TokenGap(1, 0.2), TokenGap(2, 0.2)))
+    ]
+
+
+def test_what_is_not_remembered_is_unexplained() -> None:
+    (stall,) = observe(StallFinder(), make_iteration(7, start_s=5.0, execute_s=0.03, gaps=(TokenGap(1, 5.03),)))
+    assert seconds_of(stall) == {StallCause.UNEXPLAINED: 5.0, StallCause.DECODE: 0.03}
 
 
 def test_a_preempted_request_stalls_because_of_its_preemption() -> None:
     engine = Engine(num_blocks=6, block_size=2, max_model_len=12, token_budget=64, slo_tbt="20ms")
     for i in (1, 2):
         engine.add(make_request(i, num_prompt_tokens=5, max_tokens=6))
-    stalls: list[StallEvent] = []
-    while engine.core.has_work:
-        output = engine.core.step()
-        assert output is not None
-        stalls.extend(output.stalls)
+    engine.run()
+    finder = StallFinder()
+    stalls = [stall for stats in engine.iterations for stall in finder.of_iteration(stats, stats.gaps, 0.02, 0.01)]
     assert [(stall.cause, stall.victims[0].request_id) for stall in stalls] == [(StallCause.PREEMPTION, 2)]
+
+
+def deliver(finder: StallFinder, **moments: float) -> StallEvent | None:
+    """Deliver request 1 a token that was awaited from 0.03 s on, made and written at once, but for `moments`."""
+    generated_s = moments.pop("generated_s", 0.06)
+    read_s = moments.pop("read_s", generated_s)
+    written_s = moments.pop("written_s", read_s)
+    tbt_s = generated_s - 0.03
+    return finder.of_delivery(Delivery(1, 0.03, generated_s, tbt_s, read_s, written_s), TARGET_S)
+
+
+def served() -> StallFinder:
+    """Return what observed two iterations, with tokens at 0.03 and 0.06 s."""
+    finder = StallFinder()
+    observe(finder, *(make_iteration(i, start_s=0.03 * i, execute_s=0.03) for i in (0, 1)))
+    return finder
+
+
+def test_a_gap_is_the_engines_up_to_the_token_and_its_ways_from_there_on() -> None:
+    assert deliver(served(), read_s=0.12) is None
+    stall = deliver(served(), read_s=0.46, written_s=0.56)
+    assert stall is not None
+    assert (stall.is_delivery, stall.iteration, stall.victims) == (True, 1, (TokenGap(1, stall.worst_gap_s),))
+    assert seconds_of(stall) == {StallCause.EVENT_LOOP: 0.4, StallCause.SLOW_READER: 0.1, StallCause.DECODE: 0.03}
+
+
+def test_a_token_that_was_there_before_its_client_had_the_last_one_is_not_the_engines() -> None:
+    finder = served()
+    stall = finder.of_delivery(Delivery(1, 5.0, 0.06, 0.03, 5.0, 7.0), TARGET_S)
+    assert stall is not None
+    assert seconds_of(stall) == {StallCause.SLOW_READER: 2.0}
+
+
+@pytest.mark.parametrize(("who", "cause"), [("engine", StallCause.ENGINE_PAUSE), ("daemon", StallCause.DAEMON_PAUSE)])
+def test_who_was_stopped_is_why_a_token_was_passed_on_late(who: str, cause: StallCause) -> None:
+    finder = served()
+    pauses = finder.engine_pauses if who == "engine" else finder.daemon_pauses
+    pauses.add(Span(0.05, 0.4))
+    stall = deliver(finder, read_s=0.41)
+    assert stall is not None
+    assert stall.cause is cause
+    assert seconds_of(stall)[cause] == pytest.approx(0.34 + (0.01 if who == "engine" else 0.0))
+
+
+def test_a_gap_that_was_told_of_when_its_token_was_made_is_not_told_again() -> None:
+    finder = served()
+    assert deliver(finder, generated_s=0.33, read_s=0.35) is None
+    again = deliver(finder, generated_s=0.33, read_s=0.63)
+    assert again is not None
+    assert again.cause is StallCause.EVENT_LOOP or again.parts[StallCause.EVENT_LOOP] == pytest.approx(0.3)

@@ -64,10 +64,11 @@ def make_stall(iteration: int, time_s: float, *victims: TokenGap, chunk: ChunkSt
         time_s=time_s,
         target_s=0.1,
         victims=victims,
-        cause=StallCause.PREFILL if chunk else StallCause.DELIVERY,
+        cause=StallCause.PREFILL if chunk else StallCause.EVENT_LOOP,
         parts={},
         chunk=chunk,
         chunk_iteration=iteration if chunk else None,
+        is_delivery=chunk is None,
     )
 
 
@@ -141,6 +142,21 @@ def test_a_request_that_was_preempted_shows_it_and_its_stall_is_a_moment() -> No
         (0, "decode", 2500, 2500),
         (1, "stall 2000 ms", 2500, 2500),
     ]
+
+
+def test_stalls_that_end_with_one_iteration_for_different_causes_are_all_shown() -> None:
+    slow, slower = TokenGap(1, 0.4), TokenGap(2, 0.5)
+    first_tokens = tuple(FirstToken(victim.request_id, 0.5) for victim in (slow, slower))
+    trace = traced(
+        [
+            make_iteration(1, start_s=0.0, execute_s=0.5, first_tokens=first_tokens),
+            make_iteration(2, start_s=0.5, execute_s=0.5, gaps=(slow, slower)),
+            msgspec.structs.replace(make_stall(2, 1.0, slower), is_delivery=False),
+            msgspec.structs.replace(make_stall(2, 1.0, slow), is_delivery=False),
+        ]
+    )
+
+    assert [len(trace.named(f"stall {victim.tbt_s * 1e3:.0f} ms")) for victim in (slow, slower)] == [1, 1]
 
 
 def test_a_late_delivery_is_a_moment_in_the_lane_of_its_request() -> None:

@@ -4,7 +4,7 @@ from sarathictl.state.stall_feed import MAX_STALLS, StallFeed
 from sarathid.protocol.stats import StallCause, StallEvent, TokenGap
 
 
-def make_stall(request_id: int, gap_s: float, time_s: float, cause: StallCause = StallCause.DELIVERY) -> StallEvent:
+def make_stall(request_id: int, gap_s: float, time_s: float, cause: StallCause = StallCause.EVENT_LOOP) -> StallEvent:
     return StallEvent(
         iteration=7,
         time_s=time_s,
@@ -12,6 +12,7 @@ def make_stall(request_id: int, gap_s: float, time_s: float, cause: StallCause =
         victims=(TokenGap(request_id, gap_s),),
         cause=cause,
         parts={cause: gap_s},
+        is_delivery=cause is StallCause.EVENT_LOOP,
     )
 
 
@@ -26,7 +27,7 @@ def test_late_deliveries_of_one_moment_are_one_stall_with_its_victims_worst_firs
     feed = feed_of(make_stall(1, 0.2, 10.0), make_stall(2, 0.4, 10.1), make_stall(3, 0.3, 10.2))
     (stall,) = feed.newest_first
     assert stall.victims == (TokenGap(2, 0.4), TokenGap(3, 0.3), TokenGap(1, 0.2))
-    assert (stall.worst_gap_s, stall.parts) == (0.4, {StallCause.DELIVERY: 0.4})
+    assert (stall.worst_gap_s, stall.parts) == (0.4, {StallCause.EVENT_LOOP: 0.4})
 
 
 def test_a_request_that_waits_twice_in_one_moment_is_told_once_with_its_longer_wait() -> None:

@@ -1,0 +1,84 @@
+"""What the engine's time went to, by cause, over any stretch of the recent past."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sarathid.protocol.stats import IterationStats, StallCause
+from sarathid.telemetry.iteration_span import IterationSpan
+from sarathid.telemetry.parts import Parts, add
+from sarathid.telemetry.pauses import Pauses
+from sarathid.telemetry.span import Span
+
+NUM_ITERATIONS_KEPT = 4096
+NUM_LOSSES_KEPT = 64
+_ROUNDING_S = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The seconds of each cause, which add up to the span's; `culprit` is the iteration whose prefill took most."""
+
+    parts: Parts
+    culprit: IterationSpan | None
+
+
+class TimeAccount:
+    """Remembers iterations, the losses of engines, and when the engine's process was stopped."""
+
+    def __init__(self) -> None:
+        self.pauses = Pauses()
+        self._iterations: deque[IterationSpan] = deque(maxlen=NUM_ITERATIONS_KEPT)
+        self._lost_s: deque[float] = deque(maxlen=NUM_LOSSES_KEPT)
+        self._newest: IterationStats | None = None
+
+    def observe(self, stats: IterationStats, isolated_decode_s: float) -> None:
+        """Take an iteration in; `isolated_decode_s` is what its decodes cost where there is no prediction."""
+        self._iterations.append(IterationSpan.of(stats, self._newest, isolated_decode_s))
+        self._newest = stats
+
+    def lose_engine(self) -> None:
+        """Note that the engine is gone: its last iteration is followed by nothing until another one has its place."""
+        if self._newest is not None:
+            self._lost_s.append(self._newest.tokens_s)
+            self._newest = None
+
+    def newest_iteration(self, time_s: float) -> int:
+        """Return the number of the last iteration whose tokens came by `time_s`, 0 where none is known."""
+        return next((each.sequence_number for each in reversed(self._iterations) if each.whole.until_s <= time_s), 0)
+
+    def of(self, span: Span, request_id: int) -> Account:
+        """Return what `span`, in which a request waited for its next token, went to.
+
+        From where the engine was lost all of it is the restart's, and from where the request was preempted all
+        computing is the preemption's: it was others' turn, or done again. What is not remembered is unexplained.
+        """
+        parts, culprit, most_prefill_s = Parts(float), None, 0.0
+        lost_s = next((each_s for each_s in self._lost_s if span.from_s - _ROUNDING_S <= each_s < span.until_s), None)
+        if lost_s is not None:
+            add(parts, self._restart(Span(lost_s, span.until_s)))
+            span = Span(min(span.from_s, lost_s), lost_s)
+        spanned = tuple(self._spanned_by(span))
+        preempted_s = min((each.host.from_s for each in spanned if request_id in each.preempted), default=span.until_s)
+        for each in spanned:
+            found = each.parts_within(span, self.pauses)
+            if found[StallCause.PREFILL] > most_prefill_s:
+                culprit, most_prefill_s = each, found[StallCause.PREFILL]
+            if each.host.from_s >= preempted_s:
+                found[StallCause.PREEMPTION] += found.pop(StallCause.PREFILL) + found.pop(StallCause.DECODE)
+            add(parts, found)
+        remembered_s = sum(each.whole.within(span).seconds for each in spanned)
+        parts[StallCause.UNEXPLAINED] += max(0.0, span.seconds - remembered_s)
+        return Account(parts, culprit)
+
+    def _restart(self, span: Span) -> dict[StallCause, float]:
+        paused_s = self.pauses.seconds_within(span)
+        return {StallCause.ENGINE_PAUSE: paused_s, StallCause.RESTART: span.seconds - paused_s}
+
+    def _spanned_by(self, span: Span) -> Iterator[IterationSpan]:
+        """Yield the iterations that have a part of `span`, newest first."""
+        for each in reversed(self._iterations):
+            if each.whole.until_s <= span.from_s:
+                return
+            if each.whole.within(span).seconds > 0.0:
+                yield each
