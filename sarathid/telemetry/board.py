@@ -154,7 +154,7 @@ class Board:
     def _count_misses(self, stall: StallEvent) -> None:
         """Count the misses among gaps that were counted as events; one between two engines is in no iteration."""
         num_victims = len(stall.victims)
-        if stall.cause is not StallCause.DELIVERY:
+        if not stall.is_delivery:
             is_new = stall.cause is StallCause.RESTART
             self.burn_rates.count("tbt", stall.time_s, num_victims if is_new else 0, num_victims)
 

@@ -1,5 +1,6 @@
 """Burn rates over several windows."""
 
+import msgspec
 import pytest
 
 from sarathid.protocol.slo import SLO
@@ -54,7 +55,7 @@ def test_a_board_counts_against_the_targets_that_are_in_force() -> None:
     board.observe(SettingsChanged(time_s=0.0, iteration=1, revision=1, token_budget=64, policy="stall-free", slo=slo))
     board.observe(make_iteration(1, gaps=(TokenGap(1, 0.5), TokenGap(3, 0.01)), first_tokens=(FirstToken(2, 9.0),)))
     board.observe(make_stall(StallCause.PREFILL, 1))
-    board.observe(make_stall(StallCause.DELIVERY, 1))
+    board.observe(msgspec.structs.replace(make_stall(StallCause.EVENT_LOOP, 1), is_delivery=True))
     board.observe(make_stall(StallCause.RESTART, 1))
 
     assert board.burn_rates.num_events == {"tbt": 3, "ttft": 1}
