@@ -47,6 +47,7 @@ COMMANDS = {
     "record": "Save the iteration log to a file: what was, or from now on.",
     "replay": "Play a recording as it happened, or beside what would have been.",
     "export": "Print what was recorded in the forms that other tools read.",
+    "support-bundle": "Gather what somebody needs who is asked for help.",
     "cancel": "End requests now.",
     "drain": "Take nothing new, finish what runs, then stop the daemon.",
     "generate": "Complete a prompt, streaming the text.",

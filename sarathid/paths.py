@@ -48,6 +48,11 @@ def profile_dir() -> Path:
     return _xdg("XDG_DATA_HOME", ".local/share") / "profiles"
 
 
+def daemon_config_path() -> Path:
+    """Return where the daemon's configuration is looked for when none is named."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "sarathid.toml"
+
+
 def _xdg(variable: str, fallback: str) -> Path:
     base = os.environ.get(variable)
     return (Path(base) if base else Path.home() / fallback) / "sarathid"

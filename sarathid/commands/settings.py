@@ -1,7 +1,6 @@
 """The settings of `sarathid serve` and where each one comes from: flag, environment, file, default."""
 
 import math
-import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -177,12 +176,6 @@ def to_config(settings: list[Effective]) -> DaemonConfig:
     return config
 
 
-def default_file() -> Path:
-    """Return where the configuration file lies unless somebody names another."""
-    base = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(base) if base else Path.home() / ".config") / "sarathid" / "sarathid.toml"
-
-
 def _effective(
     setting: Setting, flags: Mapping[str, str | None], environment: Mapping[str, str], in_file: Mapping[str, str]
 ) -> Effective:
@@ -216,9 +209,9 @@ def _default(setting: Setting) -> Any:
 
 def _file_texts(file: Path | None) -> Iterator[tuple[str, str]]:
     """Yield each setting's name and text from the file's `[engine]` and `[server]` tables."""
-    if file is None and not default_file().exists():
+    if file is None and not paths.daemon_config_path().exists():
         return
-    path = file or default_file()
+    path = file or paths.daemon_config_path()
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
