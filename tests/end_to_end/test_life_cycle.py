@@ -14,6 +14,7 @@ import pytest
 
 from sarathid.protocol.control import DaemonState, Drain, Draining
 from sarathid.protocol.stats import LifeCycle
+from tests.end_to_end.process_ends import Ends
 from tests.end_to_end.running_daemon import (
     RunningDaemon,
     first_of,
@@ -146,18 +147,19 @@ def test_a_killed_daemon_takes_its_engine_along_and_its_sockets_are_taken_over(t
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 def test_a_daemon_that_is_killed_twenty_times_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     for _ in range(20):
         with serving(tmp_path / "run") as daemon:
             clients = start_clients(daemon, 2, max_tokens=5000)
-            children = psutil.Process(daemon.process.pid).children(recursive=True)
+            children = Ends(child.pid for child in psutil.Process(daemon.process.pid).children(recursive=True))
             daemon.process.kill()
             daemon.process.wait()
-            _gone, alive = psutil.wait_procs(children, 2)
+            missing = children.missing_after(2.0)
             for client in clients:
                 client.join()
-            assert children
-            assert not alive
+            assert children.pids
+            assert not missing
 
 
 def test_streams_go_on_identically_when_the_engine_is_stopped(daemon: RunningDaemon) -> None:
