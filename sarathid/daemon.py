@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import random
@@ -154,6 +155,8 @@ class Daemon:
         configuration read again; SIGCONT says that what was late while the process was stopped is nobody's doing.
         Raises `EngineFailed` when the engine can't be kept running.
         """
+        gc.collect()
+        gc.freeze()  # what was loaded stays: no collection has to pass over it
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.drain)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)

@@ -13,7 +13,8 @@ from sarathid.protocol.stats import EngineInfo, EngineSettings, StreamRecord
 from sarathid.server.rehearsal import Simulate, replay
 from sarathid.server.scenario import Scenario
 from sarathid.slo.revisions import Retuning
-from sarathid.telemetry.recent_load import PastRequest, RecentLoad
+from sarathid.telemetry.past_requests import PastRequest
+from sarathid.telemetry.recent_load import RecentLoad
 
 MAX_CONCURRENT_PLANS = 4
 

@@ -18,7 +18,8 @@ from sarathid.server.scenario import Scenario
 from sarathid.tape.key_frame import KeyFrame
 from sarathid.tape.request_table import RequestTable
 from sarathid.tape.tape import Tape
-from sarathid.telemetry.recent_load import PastRequest, RecentLoad
+from sarathid.telemetry.past_requests import PastRequest
+from sarathid.telemetry.recent_load import RecentLoad
 
 
 @dataclass(frozen=True, slots=True)

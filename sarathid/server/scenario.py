@@ -14,7 +14,8 @@ from sarathid.protocol.stats import EngineInfo, EngineSettings
 from sarathid.request_list import FORMATS
 from sarathid.server.fitted_pace import fit_pace
 from sarathid.simulator.timed_change import form_of
-from sarathid.telemetry.recent_load import PastRequest, Span
+from sarathid.telemetry.past_requests import PastRequest
+from sarathid.telemetry.recent_load import Span
 from sarathid.workload import PlannedRequest
 
 MAX_LEAD_S = 120.0

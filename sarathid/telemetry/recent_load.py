@@ -1,6 +1,7 @@
 """What came in lately and how it was served: all that a replay needs, in bounded memory."""
 
 import math
+from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -10,47 +11,13 @@ from sarathid.protocol.changes import Figures
 from sarathid.protocol.control import MAX_PLAN_S
 from sarathid.protocol.stats import EngineSettings, IterationStats, RequestStats, SettingsChanged, StreamRecord
 from sarathid.telemetry.iteration_features import FeatureReader
+from sarathid.telemetry.past_requests import PastRequest, PastRequests
 from sarathid.telemetry.service_tally import ServiceTally
 
 SLICE_S = 5.0
 _MAX_REQUESTS = 1 << 15
 _MAX_SETTINGS = 1 << 10
 _MAX_FACTORS = 32  # of a regime in a slice
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRequest:
-    """A request as it came and went, in monotonic seconds; one that has not ended ends at infinity.
-
-    The `num_prompt_tokens` are those that had to be computed.
-    """
-
-    arrival_s: float
-    first_token_s: float | None
-    ended_s: float
-    num_prompt_tokens: int
-    num_output_tokens: int
-
-    @classmethod
-    def unfinished(
-        cls,
-        *,
-        arrival_s: float,
-        ttft_s: float | None,
-        num_prompt_tokens: int,
-        num_cached_tokens: int,
-        max_tokens: int | None,
-        max_model_len: int,
-    ) -> "PastRequest":
-        """Return a request that has not ended, as long as it may become."""
-        room = max_model_len - num_prompt_tokens
-        return cls(
-            arrival_s=arrival_s,
-            first_token_s=None if ttft_s is None else arrival_s + ttft_s,
-            ended_s=math.inf,
-            num_prompt_tokens=num_prompt_tokens - num_cached_tokens,
-            num_output_tokens=max(1, room if max_tokens is None else min(max_tokens, room)),
-        )
 
 
 @dataclass(slots=True)
@@ -62,7 +29,7 @@ class SliceOfLoad:
 
     start_s: float
     tally: ServiceTally = field(default_factory=ServiceTally)
-    factors: dict[Regime, list[float]] = field(default_factory=dict)
+    factors: dict[Regime, "array[float]"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +69,7 @@ class RecentLoad:
 
     def __init__(self) -> None:
         self._slices: deque[SliceOfLoad] = deque(maxlen=math.ceil(MAX_PLAN_S / SLICE_S) + 1)
-        self._ended: deque[PastRequest] = deque(maxlen=_MAX_REQUESTS)
+        self._ended = PastRequests(_MAX_REQUESTS)
         self._settings: deque[tuple[float, EngineSettings]] = deque(maxlen=_MAX_SETTINGS)
         self._cost_model: IterationCostModel | None = None
         self._features = FeatureReader()
@@ -150,8 +117,8 @@ class RecentLoad:
     def _known_since_s(self) -> float:
         """Return from when on every request and every change of the settings is known."""
         since_s = self._since_s
-        if len(self._ended) == _MAX_REQUESTS:
-            since_s = max(since_s, self._ended[0].ended_s)
+        if self._ended.is_full:
+            since_s = max(since_s, self._ended.oldest.ended_s)
         return max(since_s, self._settings[0][0]) if self._settings else since_s
 
     def _start_of_slice(self, time_s: float) -> float:
@@ -176,13 +143,13 @@ class RecentLoad:
             return
         predicted_s = self._cost_model.predict(features)
         taken_s = stats.idle_s + stats.duration_s
-        seen = found.factors.setdefault(Regime.of(features), [])
+        seen = found.factors.setdefault(Regime.of(features), array("d"))
         if predicted_s > 0.0 and taken_s > 0.0 and len(seen) < _MAX_FACTORS:
             seen.append(taken_s / predicted_s)
 
     def _end(self, stats: RequestStats) -> None:
         self._features.forget(stats.request_id)
-        self._ended.append(
+        self._ended.add(
             PastRequest(
                 arrival_s=stats.arrival_s,
                 first_token_s=stats.first_token_s,

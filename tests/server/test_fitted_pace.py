@@ -1,5 +1,7 @@
 """What a device was seen to do is taken apart so that it can be put together again."""
 
+from array import array
+
 import pytest
 
 from sarathid.costmodel.correction import Regime
@@ -10,11 +12,15 @@ from sarathid.telemetry.recent_load import SliceOfLoad
 DECODES, CHUNKS = Regime(True, 0), Regime(True, 7)
 
 
+def doubles(*values: float) -> "array[float]":
+    return array("d", values)
+
+
 def test_kinds_and_times_are_told_apart() -> None:
     """Chunks always take 1.5 times as long as decodes against the profile; from 105 s on all takes twice as long."""
     slices = [
-        SliceOfLoad(100.0, factors={DECODES: [1.0] * 20, CHUNKS: [1.5] * 2}),
-        SliceOfLoad(105.0, factors={DECODES: [2.0] * 4, CHUNKS: [3.0, 3.3]}),
+        SliceOfLoad(100.0, factors={DECODES: doubles(*[1.0] * 20), CHUNKS: doubles(1.5, 1.5)}),
+        SliceOfLoad(105.0, factors={DECODES: doubles(*[2.0] * 4), CHUNKS: doubles(3.0, 3.3)}),
         SliceOfLoad(110.0),
     ]
     correction, pace = fit_pace(slices, start_s=90.0)
@@ -32,7 +38,7 @@ def test_kinds_and_times_are_told_apart() -> None:
 
 
 def test_factors_and_levels_are_around_the_correction() -> None:
-    correction, pace = fit_pace([SliceOfLoad(0.0, factors={DECODES: [1.2, 1.3, 1.4]})], start_s=0.0)
+    correction, pace = fit_pace([SliceOfLoad(0.0, factors={DECODES: doubles(1.2, 1.3, 1.4)})], start_s=0.0)
 
     assert correction == 1.3
     assert pace is not None
@@ -41,4 +47,4 @@ def test_factors_and_levels_are_around_the_correction() -> None:
 
 
 def test_without_an_iteration_the_profile_is_taken_as_it_is() -> None:
-    assert fit_pace([SliceOfLoad(0.0), SliceOfLoad(5.0, factors={DECODES: []})], start_s=0.0) == (1.0, None)
+    assert fit_pace([SliceOfLoad(0.0), SliceOfLoad(5.0, factors={DECODES: doubles()})], start_s=0.0) == (1.0, None)

@@ -12,7 +12,7 @@ from sarathid.protocol.changes import Figures
 from sarathid.protocol.slo import BudgetMode
 from sarathid.server.scenario import Scenario, in_force
 from sarathid.simulator.timed_change import parse_timed_change
-from sarathid.telemetry.recent_load import PastRequest
+from sarathid.telemetry.past_requests import PastRequest
 from sarathid.workload import PlannedRequest
 from sarathid.workload_catalog import load_requests
 from tests.factories import Engine
