@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
@@ -17,6 +18,7 @@ from sarathid.engine.pause_watch import watch_pauses
 from sarathid.engine.starvation import Starvation
 from sarathid.errors import EngineFailed, SarathiError
 from sarathid.executor.cpu_threads import engine_environment
+from sarathid.executor.kept_memory import KeptMemory
 from sarathid.executor.lifeline import how_it_ended
 
 FIRST_BACKOFF_S = 0.1
@@ -34,7 +36,8 @@ class EngineSupervisor:
     """Keeps one engine process alive behind an `EngineClient`.
 
     The engine reads its configuration from standard input, which stays open: its end tells the
-    engine that the daemon is gone. `on_down(reason)` and `on_up()` say when requests have to wait.
+    engine that the daemon is gone. `on_down(reason)` and `on_up()` say when requests have to wait. What an engine that
+    was killed left in its KV cache is there for the next one; what one left that failed by itself is not trusted.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class EngineSupervisor:
         self._on_down = on_down
         self._on_up = on_up
         self._command = command
+        self._kept = KeptMemory.create()
         self._process: Process | None = None
         self._num_restarts_in_a_row = 0
         self._patience = 1
@@ -91,6 +95,7 @@ class EngineSupervisor:
         await self._kill()
         self._client.disconnected()
         await self._client.close()
+        self._kept.close()
 
     async def _start(self) -> None:
         """Start an engine process and wait until it is ready; raises `EngineFailed` when it will not be."""
@@ -116,9 +121,16 @@ class EngineSupervisor:
         return f"the engine {how_it_ended(self._process.returncode)} before it was ready"
 
     async def _spawn(self) -> Process:
-        arguments = (*self._command, "--endpoint", os.fspath(self._endpoint), "--generation", str(self.num_restarts))
-        environment = engine_environment(self._config.num_threads) | os.environ
-        process = await asyncio.create_subprocess_exec(*arguments, stdin=PIPE, start_new_session=True, env=environment)
+        kept = self._kept.descriptor
+        options = {"--endpoint": self._endpoint, "--generation": self.num_restarts, "--kept-memory": kept}
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            *(str(word) for option in options.items() for word in option),
+            stdin=PIPE,
+            pass_fds=(kept,),
+            start_new_session=True,
+            env=engine_environment(self._config.num_threads) | os.environ,
+        )
         watch_pauses(process.pid, self._client.engine_pauses)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._config) + b"\n")
@@ -133,8 +145,10 @@ class EngineSupervisor:
         try:
             await asyncio.wait((talking, ended, hung), return_when=asyncio.FIRST_COMPLETED)
             if talking.done():
+                self._kept.forget()
                 return _words_of(talking)
             if ended.done():
+                self._forget_unless_killed()
                 return f"the engine {how_it_ended(ended.result())}"
             self._patience = min(MAX_PATIENCE, 2 * self._patience)
             return f"the engine {hung.result()}"
@@ -176,7 +190,14 @@ class EngineSupervisor:
             try:
                 return await self._start()
             except EngineFailed as error:
+                self._forget_unless_killed()
                 reason = str(error)
+
+    def _forget_unless_killed(self) -> None:
+        """Let go of what an engine left that nobody killed: it may have written anything anywhere."""
+        assert self._process is not None
+        if self._process.returncode != -signal.SIGKILL:
+            self._kept.forget()
 
     async def _kill(self) -> None:
         process = self._process

@@ -11,6 +11,7 @@ from sarathid.costmodel.predictor import CostModel, OnlineCostModel
 from sarathid.engine.core import EngineCore
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
+from sarathid.kvcache.block_ledger import BlockLedger
 from sarathid.protocol.slo import SLO, mode_of
 from sarathid.protocol.stats import EngineInfo, EngineSettings
 from sarathid.scheduler.micro_batches import MicroBatches
@@ -57,11 +58,12 @@ def build_core(
     gc_total_s: Callable[[], float] = lambda: 0.0,
     cost_model: CostModel | None = None,
     tile: int = 1,
+    ledger: BlockLedger | None = None,
 ) -> EngineCore:
     """Return a core with nothing to do yet; `found` is what `executor.start()` returned.
 
     `cost_model` says what iterations take, to be corrected by what they took; without one, one is learned. `tile` is
-    the number of tokens that the device rounds an iteration up to.
+    the number of tokens that the device rounds an iteration up to, `ledger` tells what lies in the KV cache already.
     """
     corrected = CorrectedCostModel(OnlineCostModel() if cost_model is None else cost_model)
     forecast = PipelineForecast(executor.max_batches_in_flight)
@@ -81,7 +83,7 @@ def build_core(
     )
     return EngineCore(
         executor,
-        Scheduler(limits, find_policy(settings.policy)),
+        Scheduler(limits, find_policy(settings.policy), ledger),
         SLOController(
             settings,
             Circumstances(

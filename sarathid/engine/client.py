@@ -118,6 +118,7 @@ class EngineClient:
     async def connect(self, endpoint: Path) -> None:
         """Listen at `endpoint` for a new engine, wait until it is ready, and give it what is unfinished.
 
+        Whose readers wait for their next tokens come first, in the order in which they arrived, then the others.
         A request over which `MAX_ENGINES_LOST` engines died without a new token ends with an error.
         Raises `EngineFailed` when the engine says that it cannot start.
         """
@@ -136,7 +137,7 @@ class EngineClient:
         self.settings = self.settings or message.settings
         first_iteration = max(self._next_iteration, self._in_force_from)
         self._tell(Resume(first_iteration=first_iteration, settings=self.settings))
-        for stream in tuple(self._streams.values()):
+        for stream in sorted(self._streams.values(), key=_has_nothing_yet):
             if stream.finish_reason is None:
                 self._resume(stream)
         self.is_ready = True
@@ -477,3 +478,7 @@ class EngineClient:
 
 def _num_prompt_tokens(streams: Iterable[TokenStream]) -> int:
     return sum([len(stream.prompt_token_ids) for stream in streams])
+
+
+def _has_nothing_yet(stream: TokenStream) -> bool:
+    return not stream.output_token_ids

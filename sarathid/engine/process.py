@@ -22,6 +22,7 @@ from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
 from sarathid.executor.base import Executor
+from sarathid.executor.kept_memory import KeptMemory
 from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.parallel import ParallelExecutor
 from sarathid.executor.simulated import SimulatedExecutor
@@ -36,6 +37,7 @@ def main() -> int:
     """Serve the daemon until it says stop; returns the process's exit code."""
     parser = argparse.ArgumentParser(prog="sarathid-engine")
     parser.add_argument("--endpoint", type=Path, required=True, help="the daemon's socket for this engine")
+    parser.add_argument("--kept-memory", type=int, help="the descriptor of memory that outlives this process")
     parser.add_argument("--generation", type=int, default=0, help="how many engines the daemon had before")
     arguments = parser.parse_args()
     live_and_die_with_the_parent()
@@ -46,7 +48,7 @@ def main() -> int:
     socket.linger = 1000
     socket.connect(f"ipc://{arguments.endpoint}")
     try:
-        _serve(config, socket)
+        _serve(config, socket, None if arguments.kept_memory is None else KeptMemory(arguments.kept_memory))
     except SarathiError as error:
         send(socket, EngineFault(message=str(error), exit_code=error.exit_code))
         return error.exit_code
@@ -60,9 +62,9 @@ def main() -> int:
     return 0
 
 
-def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
+def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]", kept: KeptMemory | None) -> None:
     meter = GarbageCollectionMeter()
-    executor = _executor(config)
+    executor = _executor(config, kept)
     found = executor.start()
     try:
         name = config.simulate or name_on(found.device, found.model, config.tensor_parallel, config.pipeline_parallel)
@@ -76,6 +78,7 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
             lambda: meter.total_s,
             cost_model=None if profile is None else IterationCostModel(profile),
             tile=tile,
+            ledger=None if kept is None else kept.ledger,
         )
         gc.collect()
         gc.freeze()
@@ -87,7 +90,7 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]") -> None:
         executor.close()
 
 
-def _executor(config: EngineConfig) -> Executor:
+def _executor(config: EngineConfig, kept: KeptMemory | None) -> Executor:
     if config.simulate is not None:
         profile = find_profile(config.simulate)
         block_size = config.block_size or _SIMULATED_BLOCK_SIZE
@@ -104,7 +107,7 @@ def _executor(config: EngineConfig) -> Executor:
     # Deferred: where others compute, or nobody does, this process needs no torch.
     from sarathid.executor.local import LocalExecutor
 
-    return LocalExecutor(config)
+    return LocalExecutor(config, kept if config.prefix_cache else None)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,28 @@ class KVStorage:
 
     The memory is one allocation. On CPU the operating system hands out its pages as blocks are first
     written, and a block holds each head's positions side by side: decodes read contexts of 2,048
-    positions 1.4 times as fast as with the heads of a position side by side, which CUDA kernels want.
+    positions 1.4 times as fast as with the heads of a position side by side, which CUDA kernels want. On CPU it may
+    lie in `room`, of just as many bytes, with what is there already.
     """
 
     def __init__(
-        self, share: ModelShare, num_blocks: int, block_size: int, device: torch.device, dtype: torch.dtype
+        self,
+        share: ModelShare,
+        num_blocks: int,
+        block_size: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        room: memoryview | None = None,
     ) -> None:
         is_head_major = device.type == "cpu"
         num_kv_heads = share.kv_heads.length
         inner = (num_kv_heads, block_size) if is_head_major else (block_size, num_kv_heads)
         shape = (len(share.layers), 2, num_blocks, *inner, share.config.head_dim)
-        values = torch.empty(shape, device=device, dtype=dtype)
+        if room is None:
+            values = torch.empty(shape, device=device, dtype=dtype)
+        else:
+            assert device.type == "cpu", "no other device computes on our memory"
+            values = torch.frombuffer(room, dtype=dtype).view(shape)
         if is_head_major:
             values = values.transpose(3, 4)
         self.num_blocks = num_blocks

@@ -9,7 +9,9 @@ from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.executor.cpu_threads import thread_note, usable_cores
+from sarathid.executor.kept_memory import KeptCache, KeptMemory
 from sarathid.executor.layout import Layout
+from sarathid.executor.memory import KVPlan
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.rank import Rank, dtype_name
 from sarathid.executor.warm_up import isolated_decode_s, shape_for
@@ -18,12 +20,16 @@ from sarathid.scheduler.batch import ScheduledBatch
 
 
 class LocalExecutor:
-    """Runs the model in this process, each batch when it is collected: one stage."""
+    """Runs the model in this process, each batch when it is collected: one stage.
+
+    On CPU the KV cache lies in `kept`, if that is given, with what an engine before has left there.
+    """
 
     max_batches_in_flight = 1
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, kept: KeptMemory | None = None) -> None:
         self._config = config
+        self._kept = kept
         self._clock = MonotonicClock()
         self._submitted: deque[ScheduledBatch] = deque()
         self._runner: ModelRunner | None = None
@@ -39,12 +45,17 @@ class LocalExecutor:
         torch.set_num_threads(num_threads)
         files = resolve(self._config.model)
         rank = Rank(self._config, files)
-        plan = rank.plan_kv_cache(rank.num_affordable_blocks)
-        notes = rank.notes(plan)
-        self._runner = rank.load(plan, num_threads)
-        shape = shape_for(
-            rank.placement.device.type, self._config.max_num_seqs, plan.max_model_len, plan.num_blocks, rank.block_size
-        )
+        kept = self._kept if rank.placement.device.type == "cpu" else None
+        left = None if kept is None else kept.find(rank.mark)
+        plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
+        notes = [*rank.notes(plan), thread_note(num_threads)]
+        room = None if kept is None else kept.open(plan.num_blocks, rank.num_cache_bytes(plan))
+        self._runner = rank.load(plan, num_threads, room=room)
+        if left is not None:
+            notes.append("the KV cache is as the engine before left it")
+        isolated_s = self._isolated_decode_s(rank, plan) if left is None else left.isolated_decode_s
+        if kept is not None and left is None:
+            kept.sign(rank.mark, KeptCache(plan.num_blocks, isolated_s))
         return ExecutorInfo(
             model=files.name,
             device=str(rank.placement.device),
@@ -58,11 +69,18 @@ class LocalExecutor:
             vocab_size=files.config.vocab_size,
             max_model_len=plan.max_model_len,
             eos_token_ids=files.config.eos_token_ids,
-            isolated_decode_s=isolated_decode_s(self._runner.run, shape, rank.block_size),
+            isolated_decode_s=isolated_s,
             num_threads=num_threads,
             sliding_window=files.config.sliding_window,
-            notes=(*notes, thread_note(num_threads)),
+            notes=tuple(notes),
         )
+
+    def _isolated_decode_s(self, rank: Rank, plan: KVPlan) -> float:
+        """Warm up and measure, which overwrites blocks."""
+        shape = shape_for(
+            rank.placement.device.type, self._config.max_num_seqs, plan.max_model_len, plan.num_blocks, rank.block_size
+        )
+        return isolated_decode_s(self.runner.run, shape, rank.block_size)
 
     def submit(self, batch: ScheduledBatch) -> None:
         assert len(self._submitted) < self.max_batches_in_flight

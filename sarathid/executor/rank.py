@@ -9,6 +9,7 @@ from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, sele
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.executor.grammar_masks import GrammarMasks
+from sarathid.executor.kept_memory import mark_of
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.layout import Layout
 from sarathid.executor.load_progress import LoadProgress
@@ -21,6 +22,7 @@ from sarathid.models.model_files import DirectoryFiles, GGUFFiles, resolve
 from sarathid.models.registry import build_model
 from sarathid.models.weights import fill_dummy, load_weights, open_weights
 from sarathid.paths import cache_dir, make_private
+from sarathid.version import __version__
 
 # FlashAttention 2 behind torch's paged attention takes multiples of 256 only.
 _DEFAULT_BLOCK_SIZES = {"cpu": 16, "cuda": 256}
@@ -82,8 +84,23 @@ class Rank:
             self._config.max_model_len,
         )
 
-    def load(self, plan: KVPlan, num_threads: int, group: TensorGroup = ALONE) -> ModelRunner:
-        """Return the share with its weights, and a KV cache of that size."""
+    @property
+    def mark(self) -> bytes:
+        """What a KV cache is marked with that goes with this share, as it is computed here, and with no other."""
+        weights = sorted(self._files.path.iterdir()) if self._files.path.is_dir() else [self._files.path]
+        found = [(path.name, stat.st_size, stat.st_mtime_ns) for path in weights for stat in (path.stat(),)]
+        facts = (self._config.load_format, self._quantization, self.placement.dtype, self.kernels.attention.name)
+        sizes = (self.block_size, self._config.kv_memory_bytes, self._config.max_model_len, self._config.max_num_seqs)
+        return mark_of(__version__, self.share.config, found, *facts, *sizes)
+
+    def num_cache_bytes(self, plan: KVPlan) -> int:
+        """Return what the share's KV cache takes."""
+        return plan.num_blocks * self.block_size * self.share.kv_bytes_per_token(self.placement.dtype.itemsize)
+
+    def load(
+        self, plan: KVPlan, num_threads: int, group: TensorGroup = ALONE, room: memoryview | None = None
+    ) -> ModelRunner:
+        """Return the share with its weights, and a KV cache of that size, in `room` where there is one."""
         placement, kernels = self.placement, self.kernels
         context = LayerContext(placement.device, placement.dtype, kernels.layers, self._quantization, group)
         model = build_model(self.share, plan.max_model_len, context)
@@ -93,7 +110,7 @@ class Rank:
             progress = LoadProgress(self._files.name, placement.num_weight_bytes)
             source, names = open_weights(self._files), checkpoint_names(self.share.config)
             load_weights(model.checkpoint_tensors(), source, num_threads, progress, names)
-        storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, placement.dtype)
+        storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, placement.dtype, room)
         return ModelRunner(model, storage, kernels, placement.device, self._grammars())
 
     def _grammars(self) -> GrammarMasks | None:

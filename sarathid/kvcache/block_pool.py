@@ -1,22 +1,23 @@
 """The blocks of the KV cache as ids with reference counts; the tensors are the executor's."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class BlockPool:
     """Hands out block ids 0 .. num_blocks - 1; a block is free when nobody holds a reference to it.
 
     What lies in a *kept* block may be wanted again: while it is free it is handed out last, the one that was freed
-    first before the others.
+    first before the others. All are free at the start, and `kept` are kept.
     """
 
-    def __init__(self, num_blocks: int) -> None:
+    def __init__(self, num_blocks: int, kept: Collection[int] = ()) -> None:
         assert num_blocks > 0
         self.num_blocks = num_blocks
         self._num_references = [0] * num_blocks
-        self._free = list(range(num_blocks - 1, -1, -1))  # a stack: the block freed last is warm in the cache
-        self._kept: set[int] = set()
-        self._free_kept: dict[int, None] = {}  # in the order in which they were freed
+        self._kept = set(kept)
+        self._free_kept = dict.fromkeys(kept)  # in the order in which they were freed
+        unkept = (block for block in range(num_blocks - 1, -1, -1) if block not in self._kept)
+        self._free = list(unkept)  # a stack: the block freed last is warm in the cache
 
     @property
     def num_free(self) -> int:

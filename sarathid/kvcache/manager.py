@@ -18,7 +18,7 @@ class KVCacheManager:
 
     def __init__(self, num_blocks: int, block_size: int, prefix_cache: PrefixCache | None = None) -> None:
         self.block_size = block_size
-        self._pool = BlockPool(num_blocks)
+        self._pool = BlockPool(num_blocks, kept=() if prefix_cache is None else prefix_cache.blocks)
         self._prefix_cache = prefix_cache
 
     @property

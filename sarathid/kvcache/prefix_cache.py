@@ -5,6 +5,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sarathid.kvcache.block_ledger import NAME_BYTES, BlockLedger
+
 
 class BlockNames:
     """The names of one sequence's full blocks, made when they are first asked for.
@@ -28,7 +30,7 @@ class BlockNames:
         for start in range(len(self._names) * size, num_blocks * size, size):
             before = self._names[-1] if self._names else self._salt
             tokens = array("q", token_ids[start : start + size]).tobytes()
-            self._names.append(hashlib.blake2b(before + tokens, digest_size=32).digest())
+            self._names.append(hashlib.blake2b(before + tokens, digest_size=NAME_BYTES).digest())
         return self._names[:num_blocks]
 
 
@@ -45,13 +47,22 @@ NOTHING_CACHED = CachedPrefix()
 
 
 class PrefixCache:
-    """Full blocks by name, each with a name of its own; who holds them, and until when, is not its business."""
+    """Full blocks by name, each with a name of its own; who holds them, and until when, is not its business.
 
-    def __init__(self, block_size: int, sliding_window: int | None = None) -> None:
+    With a `ledger` it begins with what is entered there, by a process that is gone say, and keeps that up to date.
+    """
+
+    def __init__(self, block_size: int, sliding_window: int | None = None, ledger: BlockLedger | None = None) -> None:
         self._block_size = block_size
         self._sliding_window = sliding_window
-        self._block_of: dict[bytes, int] = {}
-        self._name_of: dict[int, bytes] = {}
+        self._ledger = ledger
+        self._name_of: dict[int, bytes] = {} if ledger is None else dict(ledger)
+        self._block_of = {name: block for block, name in self._name_of.items()}
+
+    @property
+    def blocks(self) -> tuple[int, ...]:
+        """All blocks that have a name."""
+        return tuple(self._name_of)
 
     def find(self, names: Sequence[bytes]) -> CachedPrefix:
         """Return the longest beginning of the blocks of these names that can be gone on from.
@@ -79,6 +90,8 @@ class PrefixCache:
         assert block not in self._name_of
         self._block_of[name] = block
         self._name_of[block] = name
+        if self._ledger is not None:
+            self._ledger.enter(block, name)
         return True
 
     def discard(self, blocks: Iterable[int]) -> None:
@@ -87,6 +100,8 @@ class PrefixCache:
             name = self._name_of.pop(block, None)
             if name is not None:
                 del self._block_of[name]
+                if self._ledger is not None:
+                    self._ledger.erase(block)
 
     def _num_unseen(self, num_blocks: int) -> int:
         """Return how many of the first `num_blocks` blocks no token behind them sees."""

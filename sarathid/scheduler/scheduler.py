@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from sarathid.errors import RequestRefused
+from sarathid.kvcache.block_ledger import BlockLedger
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.kvcache.prefix_cache import PrefixCache
 from sarathid.protocol.logprobs import TokenLogprobs
@@ -48,12 +49,17 @@ class SchedulerLimits:
 
 
 class Scheduler:
-    """Keeps running and waiting sequences; a policy fills each iteration's plan from them."""
+    """Keeps running and waiting sequences; a policy fills each iteration's plan from them.
 
-    def __init__(self, limits: SchedulerLimits, policy: Policy) -> None:
+    The prefix cache, if there is one, begins with the blocks of `ledger`.
+    """
+
+    def __init__(self, limits: SchedulerLimits, policy: Policy, ledger: BlockLedger | None = None) -> None:
         self.limits = limits
         self.policy = policy
-        prefix_cache = PrefixCache(limits.block_size, limits.sliding_window) if limits.has_prefix_cache else None
+        prefix_cache = None
+        if limits.has_prefix_cache:
+            prefix_cache = PrefixCache(limits.block_size, limits.sliding_window, ledger)
         self.kv_cache = KVCacheManager(limits.num_blocks, limits.block_size, prefix_cache)
         self._num_watermark_blocks = int(limits.watermark * limits.num_blocks)
         self._running: list[Sequence] = []

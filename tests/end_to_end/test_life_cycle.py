@@ -191,6 +191,7 @@ def test_streams_go_on_identically_when_the_engine_is_killed(daemon: RunningDaem
 
     texts = [text_of(client) for client in (undisturbed, *clients)]
     assert texts[1:] == [texts[0], texts[0]]
+    assert "the KV cache is as the engine before left it" in daemon.log
     assert daemon.status().num_engine_restarts == num_restarts + 1
 
 

@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from sarathid.kvcache.block_ledger import NAME_BYTES, BlockLedger
 from sarathid.kvcache.block_table import BlockTable
 from sarathid.kvcache.manager import KVCacheManager
 from sarathid.kvcache.prefix_cache import BlockNames, PrefixCache
@@ -30,9 +31,20 @@ class PrefixCacheMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.manager = KVCacheManager(NUM_BLOCKS, BLOCK_SIZE, PrefixCache(BLOCK_SIZE, self.window))
+        self.kept = bytearray(NUM_BLOCKS * NAME_BYTES)
+        self.manager = self.make_manager()
         self.contexts: list[Context] = []
         self.slots: dict[tuple[int, int], tuple[str, tuple[int, ...]]] = {}
+
+    def make_manager(self) -> KVCacheManager:
+        ledger = BlockLedger(memoryview(self.kept))
+        return KVCacheManager(NUM_BLOCKS, BLOCK_SIZE, PrefixCache(BLOCK_SIZE, self.window, ledger))
+
+    @rule()
+    def kill(self) -> None:
+        """Leave nothing but what is written: the slots, and what the ledger says of them."""
+        self.manager = self.make_manager()
+        self.contexts = []
 
     @precondition(lambda self: len(self.contexts) < 4)
     @rule(salt=st.sampled_from(SALTS), token_ids=st.lists(st.integers(0, 1), min_size=1, max_size=9))
@@ -149,6 +161,33 @@ def test_with_a_window_its_blocks_alone_have_to_be_there() -> None:
     assert num_cached(manager, [1, 2, 3, 4, 5]) == 0
     prefix = manager.find_prefix(BlockNames("a", BLOCK_SIZE), [1, 2, 3, 4, 5, 6, 7, 8, 9])
     assert (prefix.num_tokens, prefix.num_forgotten, len(prefix.block_ids)) == (8, 3, 1)
+
+
+def test_what_a_killed_process_had_filled_is_found_by_the_next_and_nothing_else() -> None:
+    kept = memoryview(bytearray(NUM_BLOCKS * NAME_BYTES))
+    first = KVCacheManager(NUM_BLOCKS, BLOCK_SIZE, PrefixCache(BLOCK_SIZE, ledger=BlockLedger(kept)))
+    held = fill(first, [1, 2, 3, 4, 5])
+    first.distrust(fill(first, [6, 7, 8]).table)
+    first.release(fill(first, [9, 9, 9]).table)
+    second = KVCacheManager(NUM_BLOCKS, BLOCK_SIZE, PrefixCache(BLOCK_SIZE, ledger=BlockLedger(kept)))
+
+    assert second.num_free_blocks == NUM_BLOCKS
+    found = second.find_prefix(BlockNames("a", BLOCK_SIZE), [1, 2, 3, 4, 5])
+    assert found.block_ids == held.table.block_ids[:2]
+    assert (num_cached(second, [9, 9, 9]), num_cached(second, [6, 7, 8])) == (2, 0)
+
+
+def test_a_name_that_was_cut_off_is_nobodys() -> None:
+    kept = memoryview(bytearray(NUM_BLOCKS * NAME_BYTES))
+    fill(KVCacheManager(NUM_BLOCKS, BLOCK_SIZE, PrefixCache(BLOCK_SIZE, ledger=BlockLedger(kept))), [1, 2, 3])
+    for place in range(NAME_BYTES // 2, len(kept), NAME_BYTES):
+        kept[place : place + NAME_BYTES // 2] = bytes(NAME_BYTES // 2)
+    second = KVCacheManager(NUM_BLOCKS, BLOCK_SIZE, PrefixCache(BLOCK_SIZE, ledger=BlockLedger(kept)))
+
+    assert num_cached(second, [1, 2, 3]) == 0
+    assert num_cached(second, [1, 2, 3, 4, 5]) == 0
+    fill(second, [1, 2, 3])
+    assert num_cached(second, [1, 2, 3]) == 2
 
 
 def test_without_a_cache_nothing_is_found_or_kept() -> None:

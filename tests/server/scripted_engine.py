@@ -155,6 +155,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", type=Path, required=True)
     parser.add_argument("--generation", type=int, required=True)
+    parser.add_argument("--kept-memory", type=int)
     arguments = parser.parse_args()
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
     match config.model:
