@@ -18,7 +18,8 @@ DEFAULT_MODEL = "smollm2-135m"
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The engine process: model, memory, limits and the settings it starts with.
 
-    `block_size` None is what suits the device, `kv_memory_bytes` None what is free, within reason, and
+    `dtype` and `quantize` together say what weights are kept in; `"auto"` for both is int8 on a CPU that multiplies it
+    in integers. `block_size` None is what suits the device, `kv_memory_bytes` None what is free, within reason, and
     `num_threads` None the cores that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a
     multiple of the isolated decode iteration (`"5x"`). A `token_budget` of `"auto"` follows it. With
     `simulate`, the name of a cost profile, no model runs: the engine takes that profile's time and gives
@@ -29,7 +30,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     device: str = "auto"
     dtype: str = "auto"
     load_format: Literal["auto", "dummy"] = "auto"
-    quantize: Literal["int8", "int4"] | None = None
+    quantize: Literal["auto", "off", "int8", "int4"] = "auto"
     block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_model_len: Annotated[int, Meta(ge=1)] | None = None

@@ -17,7 +17,8 @@ import zmq.asyncio
 
 from sarathid.clock import MonotonicClock, wall_clock_offset_s
 from sarathid.config import DaemonConfig
-from sarathid.costmodel.library import name_on, profile_if_any
+from sarathid.costmodel.cost_profile import profile_name
+from sarathid.costmodel.library import profile_if_any
 from sarathid.engine.client import EngineClient
 from sarathid.exit_codes import ExitCode
 from sarathid.models.model_files import ModelFiles
@@ -269,7 +270,9 @@ class Daemon:
         assert settings is not None
         self._retuner.begin(settings)
         self._board.begin(settings)
-        name = engine.simulate or name_on(info.device, info.model, engine.tensor_parallel, engine.pipeline_parallel)
+        name = engine.simulate or profile_name(
+            info.device, info.model, info.dtype, engine.tensor_parallel, engine.pipeline_parallel
+        )
         self._planner.begin(name, profile_if_any(name))
         for line in introduction(info, settings):
             log.info("%s", line)

@@ -1,8 +1,13 @@
 """Fixtures that every package's tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Models in tests are tiny and engines run beside them: one thread is fastest, and none may spin while it waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from sarathid.config import DEFAULT_MODEL
 from sarathid.models.model_files import resolve

@@ -60,6 +60,15 @@ def select_kernels(attention_backend: str, needs: KernelNeeds) -> Kernels:
     return Kernels(attention, layers, draw, notes)
 
 
+def can_multiply_int8(directory: Path) -> bool:
+    """Return whether 8-bit matrices are multiplied in integers on this CPU, by code compiled into `directory`."""
+    try:
+        CPULayers(directory)
+    except NativeUnavailable:
+        return False
+    return True
+
+
 def _select_attention(name: str, needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
     if name == "auto":
         return _fastest_on_cuda(needs) if needs.device.type == "cuda" else _fastest_on_cpu(needs)

@@ -47,6 +47,7 @@ def measured_profile(
                 pipeline_parallel=config.pipeline_parallel,
                 num_layers=model.num_layers,
                 hidden_bytes_per_token=hidden_bytes,
+                weight_format=info.weight_format,
             ),
             memory=Memory(
                 device_bytes=weight_bytes + kv_cache_bytes,
@@ -77,7 +78,7 @@ def _source(config: EngineConfig, info: ExecutorInfo) -> str:
     threads = f"{info.num_threads} threads"
     if config.tensor_parallel * config.pipeline_parallel > 1:
         threads += f" over the ranks of {info.layout}"
-    return f"measured by sarathid profile on {_machine()}, {threads}, {info.dtype}"
+    return f"measured by sarathid profile on {_machine()}, {threads}"
 
 
 def _derivation(config: EngineConfig, info: ExecutorInfo, num_samples: int) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from sarathid.models.model_files import resolve
 
 app = typer.Typer(help="List, fetch, export and judge models.", no_args_is_help=True)
 
-_QUANTIZATIONS: tuple[Literal["int8", "int4"] | None, ...] = (None, "int8", "int4")
+_QUANTIZATIONS: tuple[Literal["off", "int8", "int4"], ...] = ("off", "int8", "int4")
 _Name = Annotated[str, typer.Argument(help="A name that `sarathid models list` shows.")]
 
 
@@ -73,8 +73,7 @@ def measure_perplexity(
         found = perplexity(executor.runner, token_ids, info.block_size)
         executor.close()
         plain = plain or found
-        name = quantize or info.dtype
-        typer.echo(f"{name}\t{found:.3f}\t{found / plain - 1:+.2%}\t{info.weight_bytes / 1e6:.0f} MB")
+        typer.echo(f"{info.weight_format}\t{found:.3f}\t{found / plain - 1:+.2%}\t{info.weight_bytes / 1e6:.0f} MB")
 
 
 def _say(words: str) -> None:

@@ -11,10 +11,10 @@ from rich.progress import track
 from sarathid.clock import MonotonicClock
 from sarathid.commands.measured_profile import measured_profile
 from sarathid.config import DEFAULT_MODEL, EngineConfig, build
-from sarathid.costmodel.cost_profile import to_toml
+from sarathid.costmodel.cost_profile import profile_name, to_toml
 from sarathid.costmodel.fit import Sample, fit, relative_errors
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.library import find_profile, name_on, profile_path
+from sarathid.costmodel.library import find_profile, profile_path
 from sarathid.engine.assembly import build_core
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
@@ -39,7 +39,7 @@ def profile(
     device: Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="DTYPE", help="auto, float32 or bfloat16.")] = "auto",
     load_format: Annotated[str, typer.Option(metavar="FORMAT", help="auto, or dummy: random weights.")] = "auto",
-    quantize: Annotated[str | None, typer.Option(metavar="KIND", help="int8 or int4 [as the weights are].")] = None,
+    quantize: Annotated[str, typer.Option(metavar="KIND", help="auto, off, int8 or int4.")] = "auto",
     threads: Annotated[int | None, typer.Option(metavar="N", help="Threads that compute [the cores at hand].")] = None,
     tp: Annotated[int, typer.Option(metavar="N", help="Ranks that every layer is cut among.")] = 1,
     pp: Annotated[int, typer.Option(metavar="N", help="Stages that the layers are dealt to.")] = 1,
@@ -130,7 +130,7 @@ def _samples(executor: Executor, info: ExecutorInfo, max_num_seqs: int, max_toke
 
 def _validate(config: EngineConfig, executor: Executor, info: ExecutorInfo, rate_per_s: float) -> None:
     """Serve fresh requests with the real core and compare each iteration's time with the profile's."""
-    name = name_on(info.device, info.model, config.tensor_parallel, config.pipeline_parallel)
+    name = profile_name(info.device, info.model, info.weight_format, config.tensor_parallel, config.pipeline_parallel)
     model = IterationCostModel(find_profile(name))
     clock = MonotonicClock()
     requests = load_requests("sharegpt4", num_requests=_FRESH_NUM_REQUESTS, seed=_FRESH_SEED, scale=_FRESH_SCALE)

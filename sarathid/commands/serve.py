@@ -58,7 +58,9 @@ def serve(
     load_format: Annotated[
         str | None, _option("FORMAT", "auto, or dummy: random weights, to time a model without having it [auto].")
     ] = None,
-    quantize: Annotated[str | None, _option("KIND", "off, int8 or int4: keep weights in fewer bits [off].")] = None,
+    quantize: Annotated[
+        str | None, _option("KIND", "auto, off, int8 or int4: keep weights in fewer bits [auto: int8 on a CPU].")
+    ] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,
     pp: Annotated[str | None, _option("N", "Stages that the layers are dealt to, --tp ranks each [1].")] = None,

@@ -95,19 +95,13 @@ def read_switch(text: str) -> bool:
     return one_of("on", "off", "true", "false")(text.lower()) in ("on", "true")
 
 
-def read_quantization(text: str) -> str | None:
-    """Return a kind of quantization as it is written; None for `off`."""
-    kind = one_of("off", "int8", "int4")(text)
-    return None if kind == "off" else kind
-
-
 SETTINGS = (
     Setting("engine", "model", "model", str),
     Setting("engine", "simulate", "simulate", str),
     Setting("engine", "device", "device", str),
     Setting("engine", "dtype", "dtype", str),
     Setting("engine", "load_format", "load_format", one_of("auto", "dummy")),
-    Setting("engine", "quantize", "quantize", read_quantization),
+    Setting("engine", "quantize", "quantize", one_of("auto", "off", "int8", "int4")),
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "tp", "tensor_parallel", read_count),
     Setting("engine", "pp", "pipeline_parallel", read_count),

@@ -130,7 +130,8 @@ class SendRecv(_Figures, frozen=True, kw_only=True):
 class Shape(_Figures, frozen=True, kw_only=True):
     """What was measured: a model, split over devices in a layer and over stages of layers.
 
-    `hidden_bytes_per_token` is what one token's activations weigh between layers.
+    `hidden_bytes_per_token` is what one token's activations weigh between layers, and `weight_format` what the
+    layers' matrices are kept in.
     """
 
     device: str
@@ -139,6 +140,7 @@ class Shape(_Figures, frozen=True, kw_only=True):
     pipeline_parallel: Count
     num_layers: Count
     hidden_bytes_per_token: Count
+    weight_format: str = "bfloat16"
 
     @property
     def stage_layers(self) -> tuple[int, ...]:
@@ -174,15 +176,28 @@ class CostProfile(_Figures, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """Return `<device>/<model>-tpN`, with `-ppM` where there are stages."""
+        """What it is found by: see `profile_name`."""
         shape = self.shape
-        stages = f"-pp{shape.pipeline_parallel}" if shape.pipeline_parallel > 1 else ""
-        return f"{shape.device}/{shape.model}-tp{shape.tensor_parallel}{stages}"
+        return profile_name(
+            shape.device, shape.model, shape.weight_format, shape.tensor_parallel, shape.pipeline_parallel
+        )
 
     def num_blocks(self, block_size: int, kv_cache_bytes: int | None = None) -> int:
         """Return how many blocks of `block_size` tokens a device's KV cache holds, of its own size or of another."""
         num_bytes = self.memory.kv_cache_bytes if kv_cache_bytes is None else kv_cache_bytes
         return num_bytes // (self.memory.kv_bytes_per_token * block_size)
+
+
+def profile_name(
+    device: str, model: str, weight_format: str, tensor_parallel: int = 1, pipeline_parallel: int = 1
+) -> str:
+    """Return `<device>/<model>-tpN`, with `-<format>` where weights are no 16-bit floats and `-ppM` for stages.
+
+    `device` may have a number, such as `cuda:0`, which is left out.
+    """
+    numbers = "" if weight_format in ("bfloat16", "float16") else f"-{weight_format}"
+    stages = f"-pp{pipeline_parallel}" if pipeline_parallel > 1 else ""
+    return f"{device.partition(':')[0]}/{model}{numbers}-tp{tensor_parallel}{stages}"
 
 
 def parse_profile(text: str | bytes, origin: str | Path) -> CostProfile:

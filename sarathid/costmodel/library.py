@@ -28,12 +28,6 @@ def profile_if_any(name: str) -> CostProfile | None:
     return find_profile(name) if name.endswith(".toml") or name in available() else None
 
 
-def name_on(device: str, model: str, tensor_parallel: int = 1, pipeline_parallel: int = 1) -> str:
-    """Return the name of the profile of a model that runs here, on devices such as `cpu` or `cuda:0`."""
-    stages = f"-pp{pipeline_parallel}" if pipeline_parallel > 1 else ""
-    return f"{device.partition(':')[0]}/{model}-tp{tensor_parallel}{stages}"
-
-
 def available() -> tuple[str, ...]:
     """Return the names of the user's profiles and of those that ship, in alphabetical order."""
     directory = profile_dir()

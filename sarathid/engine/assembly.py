@@ -126,7 +126,7 @@ def engine_info(
         engine_pid=engine_pid,
         model=found.model,
         device=found.device,
-        dtype=found.dtype,
+        dtype=found.weight_format,
         layout=found.layout,
         attention_backend=found.attention_backend,
         num_blocks=found.num_blocks,

@@ -16,8 +16,9 @@ import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
+from sarathid.costmodel.cost_profile import profile_name
 from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.library import find_profile, name_on, profile_if_any
+from sarathid.costmodel.library import find_profile, profile_if_any
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
 from sarathid.errors import SarathiError
@@ -67,7 +68,9 @@ def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]", kept: KeptMemory |
     executor = _executor(config, kept)
     found = executor.start()
     try:
-        name = config.simulate or name_on(found.device, found.model, config.tensor_parallel, config.pipeline_parallel)
+        name = config.simulate or profile_name(
+            found.device, found.model, found.weight_format, config.tensor_parallel, config.pipeline_parallel
+        )
         profile = profile_if_any(name)  # the user's own, else one that ships
         tile = 1 if profile is None else profile.linear.tile
         core = build_core(

@@ -18,6 +18,7 @@ class ExecutorInfo:
     model: str
     device: str
     dtype: str
+    quantization: str | None = None
     layout: str
     attention_backend: str
     num_blocks: int
@@ -31,6 +32,11 @@ class ExecutorInfo:
     num_threads: int
     sliding_window: int | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def weight_format(self) -> str:
+        """What the matrices of the layers are kept in."""
+        return self.quantization or self.dtype
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class LocalExecutor:
             model=files.name,
             device=str(rank.placement.device),
             dtype=dtype_name(rank.placement.dtype),
+            quantization=rank.quantization,
             layout=str(Layout()),
             attention_backend=rank.kernels.attention.name,
             num_blocks=plan.num_blocks,

@@ -76,6 +76,7 @@ class ParallelExecutor:
             model=files.name,
             device=first.device,
             dtype=first.dtype,
+            quantization=first.quantization,
             layout=str(self._layout),
             attention_backend=first.attention_backend,
             num_blocks=first.num_blocks,

@@ -1,10 +1,11 @@
 """One rank: decides where its share of a model runs and by which kernels, and loads it."""
 
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from sarathi_kernels.quantized import Quantization
-from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, select_kernels
+from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, can_multiply_int8, select_kernels
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError, ModelRefused
@@ -15,7 +16,7 @@ from sarathid.executor.layout import Layout
 from sarathid.executor.load_progress import LoadProgress
 from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
 from sarathid.executor.model_runner import ModelRunner
-from sarathid.executor.placement import Placement, checkpoint_names, place
+from sarathid.executor.placement import Placement, checkpoint_names, device_type, place
 from sarathid.models.layers.context import LayerContext
 from sarathid.models.layers.tensor_group import ALONE, TensorGroup
 from sarathid.models.model_files import DirectoryFiles, GGUFFiles, resolve
@@ -40,7 +41,7 @@ class Rank:
         self._config = config
         self._files = files
         self._layout = layout or Layout()
-        self._quantization = None if config.quantize is None else Quantization(config.quantize)
+        self.quantization = _choose_quantization(config)
         self.share = self._layout.share(files.config, index)
         self.placement = self._place(index)
         self.block_size = config.block_size or _DEFAULT_BLOCK_SIZES[self.placement.device.type]
@@ -53,7 +54,7 @@ class Rank:
             dtype=self.placement.dtype,
             head_dim=self.share.config.head_dim,
             block_size=self.block_size,
-            directory=make_private(make_private(cache_dir()) / "kernels"),
+            directory=_kernel_dir(),
         )
         try:
             return select_kernels(self._config.attention_backend, needs)
@@ -102,7 +103,7 @@ class Rank:
     ) -> ModelRunner:
         """Return the share with its weights, and a KV cache of that size, in `room` where there is one."""
         placement, kernels = self.placement, self.kernels
-        context = LayerContext(placement.device, placement.dtype, kernels.layers, self._quantization, group)
+        context = LayerContext(placement.device, placement.dtype, kernels.layers, self.quantization, group)
         model = build_model(self.share, plan.max_model_len, context)
         if self._config.load_format == "dummy":
             fill_dummy(model.checkpoint_tensors())
@@ -128,8 +129,8 @@ class Rank:
         found = [self.placement.note, plan.note, *self.kernels.notes]
         if self._config.load_format == "dummy":
             found.append("the weights are random numbers")
-        if self._quantization is not None:
-            found.append(f"the weights of attention and feed-forward are {self._quantization}")
+        if self.quantization is not None:
+            found.append(f"the weights of attention and feed-forward are {self.quantization}")
         return tuple(note for note in found if note is not None)
 
     @property
@@ -139,7 +140,22 @@ class Rank:
     def _place(self, index: int) -> Placement:
         num_local_ranks = self._layout.num_local_ranks
         local_index = None if num_local_ranks == 1 else index % num_local_ranks
-        return place(self._config.device, self._config.dtype, self._quantization, self.share, local_index)
+        return place(self._config.device, self._config.dtype, self.quantization, self.share, local_index)
+
+
+def _choose_quantization(config: EngineConfig) -> Quantization | None:
+    """Return what weights are kept in; `auto` is int8 on a CPU that multiplies it in integers, if no format is named.
+
+    Sums of integers are exact there: what a request is answered never depends on its batch mates, bit by bit.
+    """
+    if config.quantize != "auto":
+        return None if config.quantize == "off" else Quantization(config.quantize)
+    is_for_cpu = config.dtype == "auto" and device_type(config.device) == "cpu"
+    return Quantization.INT8 if is_for_cpu and can_multiply_int8(_kernel_dir()) else None
+
+
+def _kernel_dir() -> Path:
+    return make_private(make_private(cache_dir()) / "kernels")
 
 
 def dtype_name(dtype: torch.dtype) -> str:

@@ -49,6 +49,7 @@ class RankReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     pid: int
     device: str
     dtype: str
+    quantization: str | None
     attention_backend: str
     num_blocks: int
     block_size: int

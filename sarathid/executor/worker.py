@@ -80,6 +80,7 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
             pid=os.getpid(),
             device=str(device),
             dtype=dtype_name(dtype),
+            quantization=rank.quantization,
             attention_backend=rank.kernels.attention.name,
             num_blocks=plan.num_blocks,
             block_size=rank.block_size,

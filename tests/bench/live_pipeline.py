@@ -9,8 +9,8 @@ import msgspec
 from sarathid.capacity import Objective
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
-from sarathid.costmodel.cost_profile import CostProfile
-from sarathid.costmodel.library import name_on, profile_if_any
+from sarathid.costmodel.cost_profile import CostProfile, profile_name
+from sarathid.costmodel.library import profile_if_any
 from sarathid.engine.assembly import build_core
 from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.parallel import ParallelExecutor
@@ -49,7 +49,14 @@ class LivePipeline:
         """Return the profile of that name, or what there is of the model in this layout."""
         config = self._config
         return profile_if_any(
-            name or name_on(self.info.device, self.info.model, config.tensor_parallel, config.pipeline_parallel)
+            name
+            or profile_name(
+                self.info.device,
+                self.info.model,
+                self.info.weight_format,
+                config.tensor_parallel,
+                config.pipeline_parallel,
+            )
         )
 
     def run(self, policy: str, requests: Sequence[PlannedRequest], give_up_on: Objective | None = None) -> LiveRun:

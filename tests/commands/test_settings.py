@@ -61,7 +61,7 @@ def test_units_are_read(tmp_path: Path) -> None:
         ({"drain_timeout": "soon"}, "--drain-timeout"),
         ({"overload": "drop"}, "--overload: 'drop' is not understood; write one of admit, hold, shed"),
         ({"prefill_order": "random"}, "--prefill-order: .* write one of arrival, shortest-remaining"),
-        ({"quantize": "int2"}, "--quantize: .* write one of off, int8, int4"),
+        ({"quantize": "int2"}, "--quantize: .* write one of auto, off, int8, int4"),
         ({"token_budget": "0"}, "--token-budget: '0' is not understood; write a number of tokens from 1 on"),
         ({"block_size": "0"}, "block_size"),
     ],

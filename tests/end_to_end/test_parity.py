@@ -98,31 +98,49 @@ def judge(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
     assert judge.num_ties <= judge.num_tokens * MAX_TIES_PER_TOKEN
 
 
+@pytest.fixture(scope="module")
+def in_floats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+    """A daemon whose weights are the numbers that transformers has."""
+    with serving(tmp_path_factory.mktemp("floats") / "run", "--dtype", "float32", "--budget", "128") as running:
+        yield running
+
+
 @pytest.mark.parametrize("token_budget", [64, 128, 512, 8192])
 def test_greedy_text_is_that_of_transformers_at_any_budget(
-    daemon: RunningDaemon, judge: Judge, token_budget: int
+    in_floats: RunningDaemon, judge: Judge, token_budget: int
 ) -> None:
     prompts = make_prompts()
     Random(token_budget).shuffle(prompts)
-    daemon.ask(SetBudget(budget=token_budget), Retuned)
-    judge.check(complete_all(daemon, prompts))
-    daemon.ask(SetBudget(budget=128), Retuned)
+    in_floats.ask(SetBudget(budget=token_budget), Retuned)
+    judge.check(complete_all(in_floats, prompts))
+    in_floats.ask(SetBudget(budget=128), Retuned)
 
 
 def test_greedy_text_is_that_of_transformers_without_batch_mates_and_under_another_policy(
-    daemon: RunningDaemon, judge: Judge
+    in_floats: RunningDaemon, judge: Judge
 ) -> None:
-    daemon.ask(SetPolicy(policy="prefill-first"), Retuned)
-    judge.check({prompt: complete(daemon, prompt) for prompt in make_prompts()[::4]})
-    daemon.ask(SetPolicy(policy="stall-free"), Retuned)
+    in_floats.ask(SetPolicy(policy="prefill-first"), Retuned)
+    judge.check({prompt: complete(in_floats, prompt) for prompt in make_prompts()[::4]})
+    in_floats.ask(SetPolicy(policy="stall-free"), Retuned)
 
 
 def test_greedy_text_is_that_of_transformers_through_preemption_and_odd_blocks(judge: Judge, tmp_path: Path) -> None:
-    with serving(
-        tmp_path / "run", "--block-size", "7", "--kv-memory", "30MiB", "--budget", "200", "--max-model-len", "600"
-    ) as daemon:
+    flags = ("--dtype", "float32", "--block-size", "7", "--kv-memory", "30MiB", "--max-model-len", "600")
+    with serving(tmp_path / "run", *flags, "--budget", "200") as daemon:
         judge.check(complete_all(daemon, make_prompts()))
         snapshot = daemon.ask(GetSnapshot(num_iterations=4096), Snapshot)
 
     assert sum(len(stats.preempted) for stats in snapshot.iterations) > 0
     assert snapshot.status.num_blocks_used == 0
+
+
+def test_the_default_numbers_say_the_same_at_any_budget_and_without_batch_mates(daemon: RunningDaemon) -> None:
+    prompts = make_prompts()[::2]
+    together = complete_all(daemon, prompts)
+    daemon.ask(SetBudget(budget=64), Retuned)
+    assert complete_all(daemon, prompts[::-1]) == together
+    daemon.ask(SetBudget(budget=8192), Retuned)
+    assert {prompt: complete(daemon, prompt) for prompt in prompts[::4]} == {
+        prompt: together[prompt] for prompt in prompts[::4]
+    }
+    daemon.ask(SetBudget(budget=128), Retuned)

@@ -25,6 +25,7 @@ def test_blocks_before_the_window_serve_others(tmp_path: Path, backend: str) -> 
     config = EngineConfig(
         model=str(tmp_path),
         device="cpu",
+        dtype="float32",
         num_threads=1,
         block_size=BLOCK_SIZE,
         kv_memory_bytes=16 * BYTES_PER_BLOCK,  # 13 hold one sequence whole

@@ -99,7 +99,7 @@ def test_dummy_weights_run_without_a_file_of_weights(tiny_path: Path, tmp_path: 
 @pytest.mark.parametrize("quantize", ["int8", "int4"])
 def test_quantized_weights_take_less_and_say_so(tmp_path: Path, quantize: str) -> None:
     save_tiny_model(tmp_path, intermediate_size=160)
-    plain, quantized = (LocalExecutor(make_config(tmp_path, quantize=kind)).start() for kind in (None, quantize))
+    plain, quantized = (LocalExecutor(make_config(tmp_path, quantize=kind)).start() for kind in ("off", quantize))
     assert quantized.weight_bytes < plain.weight_bytes
     assert any(f"are {quantize}" in note for note in quantized.notes)
 

@@ -60,6 +60,7 @@ def make_config(path: Path, **changes: Any) -> EngineConfig:
     settings = {
         "model": str(path),
         "device": "cpu",
+        "dtype": "float32",
         "num_threads": 1,
         "block_size": BLOCK_SIZE,
         "kv_memory_bytes": NUM_BLOCKS * BLOCK_SIZE * bytes_per_token,
@@ -159,7 +160,7 @@ def test_a_layout_is_measured_in_itself(group: Group, llama_path: Path) -> None:
     assert [stream.num_tokens for stream in sent] == [1, 16, 32]
 
     profile = measured_profile(config, group.info, model, fit(samples, model.num_layers), samples, sent)
-    assert profile.name == "cpu/llama-tied-tp1-pp2"
+    assert profile.name == "cpu/llama-tied-float32-tp1-pp2"
     assert profile.shape.stage_layers == (2, 1)
     assert (
         profile.num_blocks(BLOCK_SIZE) >= NUM_BLOCKS // 2

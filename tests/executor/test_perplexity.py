@@ -20,7 +20,8 @@ def test_it_is_e_to_the_loss_of_transformers(tmp_path: Path, num_tokens: int) ->
     token_ids = torch.randint(VOCAB_SIZE, (num_tokens,), generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         expected = oracle(token_ids.unsqueeze(0), labels=token_ids.unsqueeze(0)).loss.exp()
-    executor = LocalExecutor(EngineConfig(model=str(tmp_path), device="cpu", num_threads=1, kv_memory_bytes=1 << 20))
+    config = EngineConfig(model=str(tmp_path), device="cpu", dtype="float32", num_threads=1, kv_memory_bytes=1 << 20)
+    executor = LocalExecutor(config)
     info = executor.start()
     assert perplexity(executor.runner, token_ids.tolist(), info.block_size) == pytest.approx(float(expected), rel=1e-4)
 

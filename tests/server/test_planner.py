@@ -20,7 +20,7 @@ from sarathid.server.rehearsal import Simulate
 from tests.factories import make_figures
 from tests.server.scripted_engine import scripted_engine
 
-NAME = "cpu/smollm2-135m-tp1"
+NAME = "cpu/smollm2-135m-float32-tp1"
 
 
 def with_planner(

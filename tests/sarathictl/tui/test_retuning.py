@@ -148,7 +148,7 @@ async def test_f_proposes_the_budget_that_would_have_prevented_the_marked_stall(
         bench.operator.answers = {RequestReasons: make_request_reasons(stalls=(reasons,)), Planned: make_planned()}
         await pilot.press("down", "f")
         await until(pilot, lambda: isinstance(bench.app.screen, RetuneScreen))
-        assert bench.operator.asked == [ExplainRequest(request_id=stall.victims[0].request_id)]
+        assert bench.operator.asked[0] == ExplainRequest(request_id=stall.victims[0].request_id)
         await pilot.press("enter")
         await until(pilot, lambda: any(isinstance(op, SetBudget) for op in bench.operator.asked))
         (op,) = (op for op in bench.operator.asked if isinstance(op, SetBudget))
