@@ -90,7 +90,7 @@ class Rank:
         """What a KV cache is marked with that goes with this share, as it is computed here, and with no other."""
         weights = sorted(self._files.path.iterdir()) if self._files.path.is_dir() else [self._files.path]
         found = [(path.name, stat.st_size, stat.st_mtime_ns) for path in weights for stat in (path.stat(),)]
-        facts = (self._config.load_format, self._quantization, self.placement.dtype, self.kernels.attention.name)
+        facts = (self._config.load_format, self.quantization, self.placement.dtype, self.kernels.attention.name)
         sizes = (self.block_size, self._config.kv_memory_bytes, self._config.max_model_len, self._config.max_num_seqs)
         return mark_of(__version__, self.share.config, found, *facts, *sizes)
 
