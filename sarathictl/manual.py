@@ -34,6 +34,7 @@ _CODES = {
     ExitCode.BAD_ANSWER: "answered, and the answer is bad",
     ExitCode.REVERTED: "applied, and taken back",
     ExitCode.TIMED_OUT: "no answer in time",
+    ExitCode.INTERRUPTED: "interrupted",
     ExitCode.PIPE_CLOSED: "whoever read the output has gone",
 }
 

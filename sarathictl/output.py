@@ -14,7 +14,7 @@ SCHEMA_VERSION = 1
 
 
 class ExitCode(IntEnum):
-    """What `sarathictl` ends with, beside 130 when it is interrupted.
+    """What `sarathictl` ends with.
 
     `PIPE_CLOSED` is what a shell sees of any program whose reader has gone.
     """
@@ -30,6 +30,7 @@ class ExitCode(IntEnum):
     BAD_ANSWER = 8
     REVERTED = 9
     TIMED_OUT = 124
+    INTERRUPTED = 130
     PIPE_CLOSED = 141
 
 

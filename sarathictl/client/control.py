@@ -17,6 +17,7 @@ from sarathid.protocol.control import ControlReply, ControlRequest
 from sarathid.protocol.roles import Role
 
 DEFAULT_TIMEOUT_S = 5.0
+PLAN_TIMEOUT_S = 600.0  # a forecast simulates minutes
 LOOK_EVERY_S = 1.0
 
 Reply = TypeVar("Reply")

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sarathictl.client.contexts import ControlFile
 from sarathictl.client.control import ControlAsk
 from sarathictl.client.endpoint import SSH_SCHEME, Endpoint, local_endpoint
-from sarathictl.client.ssh_bridge import SshBridge, read_ssh_address
 from sarathid.errors import SarathiError
 from sarathid.protocol.control import GetStatus, Status
 from sarathid.protocol.roles import Role
+
+if TYPE_CHECKING:
+    from sarathictl.client.ssh_bridge import SshBridge
 
 TIMEOUT_S = 2.0
 MAX_AT_ONCE = 16
@@ -50,6 +53,8 @@ class Member:
             return self._endpoint
         if not self.addr.startswith(SSH_SCHEME):
             return local_endpoint(self.addr)
+        from sarathictl.client.ssh_bridge import SshBridge, read_ssh_address  # deferred: few daemons are elsewhere
+
         self._bridge = self._bridge or SshBridge(read_ssh_address(self.addr))
         return self._bridge.endpoint
 

@@ -9,10 +9,10 @@ import typer
 from sarathictl import units
 from sarathictl.client.contexts import control_file_path, read_control_file
 from sarathictl.client.fleet import Answer, Fleet
-from sarathictl.commands.status import is_healthy
 from sarathictl.commands.watch import WatchOption, watch
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode, table
+from sarathictl.state.daemon_status import is_healthy
 from sarathictl.state.fleet import FIGURES
 
 _HEADINGS = ("NAME", "STATE", *(figure.heading for figure in FIGURES), "MODEL")

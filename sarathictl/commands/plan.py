@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from sarathictl import units
-from sarathictl.client.control import ControlAsk
+from sarathictl.client.control import PLAN_TIMEOUT_S, ControlAsk
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.output import ExitCode
 from sarathictl.state.forecast import any_holds, plan_lines
@@ -16,8 +16,6 @@ from sarathictl.state.retuning import read_budget_choice, read_targets
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import MAX_CANDIDATES, MAX_PLAN_S, Plan
 from sarathid.protocol.plan import Candidate, Planned
-
-PLAN_TIMEOUT_S = 600.0
 
 
 def plan(

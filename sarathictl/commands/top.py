@@ -1,10 +1,7 @@
 """`sarathictl top`."""
 
-import os
 import re
 import shutil
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,13 +11,9 @@ import typer
 from rich.console import Console
 
 from sarathictl.client.alert_command import AlertCommand
-from sarathictl.client.contexts import ControlFile, Theme, control_file_path, read_control_file
-from sarathictl.client.daemon_clock import clock_of
-from sarathictl.client.endpoint import SSH_SCHEME, check_reachable
-from sarathictl.client.fleet import Fleet
-from sarathictl.client.stats_stream import Link, StatsStream
+from sarathictl.client.contexts import Theme, control_file_path, read_control_file
+from sarathictl.client.stats_stream import Link
 from sarathictl.client.still_source import StillSource
-from sarathictl.commands.plan import PLAN_TIMEOUT_S
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathictl.state.alerts import AlertWatch, read_rules
 from sarathictl.state.engine_log import EngineLog
@@ -34,14 +27,14 @@ from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import PLAIN_LOOK, make_look
-from sarathid.clock import Clock, MonotonicClock, VirtualClock, wall_clock_offset_s
+from sarathictl.watching import can_watch, make_app, watch
+from sarathid.clock import VirtualClock, wall_clock_offset_s
 from sarathid.errors import ConfigError
 from sarathid.histogram import LatencyHistogram
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
-    from sarathictl.tui.app import ConsoleApp, Source
 
 MAX_JSON_SAMPLES = 512
 PATIENCE_S = 5.0
@@ -83,62 +76,18 @@ def top(
         _write_svg(invocation, svg, _read_size(size or "120x36"), opening)
     elif once or invocation.is_json:
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
-    elif not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
-        invocation.say("this is no terminal to draw on; one picture follows")
-        _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
-    else:
+    elif can_watch():
         command = None if on_alert is None else AlertCommand(on_alert)
         alerts = Alerts(AlertWatch(read_rules(alert or file.alerts)), rings=ring, command=command)
-        _watch(invocation, file, opening, alerts)
-
-
-def _watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: Alerts) -> None:
-    """Run the console; the stream fetches its snapshot while Textual is being imported."""
-    check_reachable(invocation.endpoint.control)
-    is_remote = invocation.choice.addr.startswith(SSH_SCHEME)
-    clock = clock_of(invocation.ask()) if is_remote else MonotonicClock()
-    stream = StatsStream(invocation.endpoint, clock=clock)
-    stream.start()
-    fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
-    try:
-        _make_app(invocation, stream, clock, opening, fleet, alerts).run()
-    finally:
-        stream.close()
-        fleet.close()
-
-
-def _make_app(
-    invocation: Invocation,
-    source: "Source",
-    clock: Clock,
-    opening: Opening,
-    fleet: Fleet | None = None,
-    alerts: Alerts | None = None,
-) -> "ConsoleApp":
-    from sarathictl.tui.app import ConsoleApp  # deferred: Textual takes 0.4 CPU seconds
-
-    if not invocation.has_color:
-        os.environ["NO_COLOR"] = "1"  # Textual reads it when an app is built
-    return ConsoleApp(
-        source,
-        invocation.ask(),
-        invocation.ask(max(invocation.timeout_s, PLAN_TIMEOUT_S)),
-        clock=clock,
-        wall_offset_s=time.time() - clock.now_s(),
-        has_color=invocation.has_color,
-        is_ascii=invocation.is_ascii,
-        ask_fleet=None if fleet is None else fleet.ask,
-        limit=invocation.limit,
-        program=invocation.program,
-        daemon=invocation.daemon,
-        alerts=alerts,
-        opening=opening,
-    )
+        watch(invocation, file, opening, alerts)
+    else:
+        invocation.say("this is no terminal to draw on; one picture follows")
+        _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
 
 
 def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int], opening: Opening) -> None:
     still = _still(invocation)
-    app = _make_app(invocation, still, VirtualClock(still.time_s), opening)
+    app = make_app(invocation, still, VirtualClock(still.time_s), opening)
 
     async def export(pilot: "Pilot[object]") -> None:
         await pilot.pause()

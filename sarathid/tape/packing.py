@@ -26,8 +26,9 @@ _MILLIONTHS = 1e6
 
 def packed(value: Any, *, is_in_millionths: bool = False) -> Any:
     """Return a struct, or what one may hold, as MessagePack takes it."""
-    if isinstance(value, float | int) and is_in_millionths:
-        return round(value * _MILLIONTHS)
+    kind = type(value)
+    if kind is float or kind is int:  # most are: the quickest way out comes first
+        return round(value * _MILLIONTHS) if is_in_millionths else value
     if isinstance(value, msgspec.Struct):
         return [
             packed(getattr(value, name), is_in_millionths=in_millionths) for name, in_millionths in _plan(type(value))

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 import typer
 
-from sarathictl.cli import COMMANDS
 from sarathictl.client import control
+from sarathictl.program import COMMANDS
 from sarathid.errors import ControlRefused, NotReachable
 from sarathid.paths import CONTROL_SOCKET
 from sarathid.protocol.control import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sarathictl.cli import COMMANDS
+from sarathictl.program import COMMANDS
 from sarathid.protocol.control import ListRequests, RequestList
 from tests.sarathictl.records import make_request_status
 from tests.sarathictl.stub_daemon import StubDaemon

@@ -58,22 +58,39 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
     """
     last = round(view.now_s / zoom_s) - 1
     first = last - num_columns + 1
-    columns = [IDLE] * num_columns
+    tallest: list[IterationSample | None] = [None] * num_columns
+    num_tokens = [0] * num_columns
+    gaps_s = [0.0] * num_columns
 
-    def cover(start_s: float, end_s: float, column: Column) -> None:
-        for index in range(max(first, round(start_s / zoom_s)), min(last, _last_index(start_s, end_s, zoom_s)) + 1):
-            columns[index - first] = _larger(columns[index - first], column)
+    def covered(start_s: float, end_s: float) -> range:
+        """Return the columns of a span: neighbours share none, and a short span has one."""
+        start = round(start_s / zoom_s)
+        return range(max(first, start) - first, min(last, max(start, round(end_s / zoom_s) - 1)) - first + 1)
+
+    def wait(gap_s: float, end_s: float) -> None:
+        for index in covered(end_s - gap_s, end_s):
+            gaps_s[index] = max(gaps_s[index], gap_s)
 
     end_s = 0.0
     for sample in _ended_since(view.samples, first * zoom_s):
-        cover(_joined(end_s, sample.start_s, zoom_s), sample.end_s, _column(sample, 0.0))
+        tokens = sample.num_decode_tokens + sample.num_prefill_tokens
+        for index in covered(_joined(end_s, sample.start_s, zoom_s), sample.end_s):
+            if tokens > num_tokens[index]:
+                tallest[index], num_tokens[index] = sample, tokens
         if sample.worst_gap_s is not None:
-            cover(sample.end_s - sample.worst_gap_s, sample.end_s, Column(gap_s=sample.worst_gap_s))
+            wait(sample.worst_gap_s, sample.end_s)
         end_s = sample.end_s
-    if view.running is not None:
-        cover(_joined(end_s, view.running.start_s, zoom_s), view.now_s, _running_column(view.running))
     if view.open_gap_s is not None:
-        cover(view.now_s - view.open_gap_s, view.now_s, Column(gap_s=view.open_gap_s))
+        wait(view.open_gap_s, view.now_s)
+    columns = [
+        Column(gap_s=gap_s) if sample is None else _column(sample, gap_s)
+        for sample, gap_s in zip(tallest, gaps_s, strict=True)
+    ]
+    if view.running is not None:
+        running = _running_column(view.running)
+        for index in covered(_joined(end_s, view.running.start_s, zoom_s), view.now_s):
+            if running.num_tokens > num_tokens[index]:
+                columns[index] = replace(running, gap_s=gaps_s[index])
     return columns
 
 
@@ -85,11 +102,6 @@ def _ended_since(samples: Sequence[IterationSample], start_s: float) -> list[Ite
 def _joined(end_s: float, start_s: float, zoom_s: float) -> float:
     """Return where an iteration is drawn from: where the one before ended, if less than a column lies between."""
     return end_s if start_s - end_s < zoom_s else start_s
-
-
-def _last_index(start_s: float, end_s: float, zoom_s: float) -> int:
-    """Return the last column that a span covers: neighbours share none, and a short span has one."""
-    return max(round(start_s / zoom_s), round(end_s / zoom_s) - 1)
 
 
 def _column(sample: IterationSample, gap_s: float) -> Column:
@@ -105,10 +117,3 @@ def _column(sample: IterationSample, gap_s: float) -> Column:
 def _running_column(running: IterationScheduled) -> Column:
     num_prefill_tokens = sum(chunk.length for chunk in running.chunks)
     return Column(running.num_decode_tokens, num_prefill_tokens, running.token_budget, is_running=True)
-
-
-def _larger(one: Column, other: Column) -> Column:
-    """Return the column with more tokens, with the longer gap of the two."""
-    larger = one if one.num_tokens >= other.num_tokens else other
-    gap_s = max(one.gap_s, other.gap_s)
-    return larger if larger.gap_s == gap_s else replace(larger, gap_s=gap_s)
