@@ -78,7 +78,7 @@ def rank_environment(num_threads: int, num_ranks: int, interface: str) -> dict[s
     """Return the variables that one of a node's `num_ranks` ranks must find set when it loads torch."""
     return engine_environment(num_threads, num_ranks) | {
         "GLOO_SOCKET_IFNAME": interface,
-        "NCCL_SOCKET_IFNAME": interface,
+        "NCCL_SOCKET_IFNAME": f"={interface}",  # it takes a bare name for how those that it may use begin
         "TORCH_CPP_LOG_LEVEL": "ERROR",  # it warns of nodes whose addresses have no names
     }
 

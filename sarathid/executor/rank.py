@@ -44,6 +44,8 @@ class Rank:
         self.quantization = _choose_quantization(config)
         self.share = self._layout.share(files.config, index)
         self.placement = self._place(index)
+        if self.placement.device.type == "cuda":
+            torch.cuda.set_device(self.placement.device)  # where kernels run, wherever their tensors are
         self.block_size = config.block_size or _DEFAULT_BLOCK_SIZES[self.placement.device.type]
 
     @cached_property

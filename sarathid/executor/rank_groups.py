@@ -19,7 +19,7 @@ _PATIENCE = timedelta(days=1)  # who is slow and who hangs is for the daemon to 
 def meet(layout: Layout, index: int, meeting: FileMeeting | SocketMeeting, device: torch.device) -> "StageGroup | None":
     """Wait until every rank is there; returns the ranks of this one's stage, None if it has that to itself."""
     dist.init_process_group(
-        _BACKENDS[device.type],
+        backend_of(device),
         store=_store(meeting, layout.num_ranks),
         rank=index,
         world_size=layout.num_ranks,
@@ -31,6 +31,11 @@ def meet(layout: Layout, index: int, meeting: FileMeeting | SocketMeeting, devic
     groups = [dist.new_group(list(ranks), timeout=_PATIENCE) for ranks in stages]
     stage = layout.stage_of(index)
     return StageGroup(groups[stage], stages[stage].index(index), layout.num_parts)
+
+
+def backend_of(device: torch.device) -> str:
+    """Return by what the ranks on such devices talk."""
+    return _BACKENDS[device.type]
 
 
 def least_of_all(value: int, device: torch.device) -> int:

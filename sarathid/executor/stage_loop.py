@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
-import torch
 from torch import Tensor
 
 from sarathid.clock import Clock
@@ -14,6 +13,7 @@ from sarathid.executor.input_batch import InputBatch
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.rank_messages import RankBeat, RankMessage, StageDone
 from sarathid.executor.stage_boundary import StageBoundary
+from sarathid.executor.stopwatch import Stopwatch
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
 
@@ -41,6 +41,7 @@ class StageLoop:
         batches: BatchReader,
         say: Callable[[RankMessage], None],
         clock: Clock,
+        stopwatch: Stopwatch,
         *,
         speaks: bool,
     ) -> None:
@@ -52,6 +53,7 @@ class StageLoop:
         self._batches = batches
         self._say = say
         self._clock = clock
+        self._stopwatch = stopwatch
         self._speaks = speaks
         self._decoder = msgspec.msgpack.Decoder(ScheduledBatch)
         self._arriving: deque[ArrivingBatch] = deque()
@@ -80,7 +82,7 @@ class StageLoop:
 
     def _compute(self, batch: ArrivingBatch) -> None:
         received = None if batch.received is None else batch.received()
-        start_s = self._clock.now_s()
+        self._stopwatch.start()
         hidden = self._runner.forward(batch.inputs, received)
         drawn = Drawn()
         if self._behind is None:
@@ -88,12 +90,5 @@ class StageLoop:
         else:
             self._behind.send(hidden)
         if self._speaks:
-            _finish(hidden)
-            busy_s = self._clock.now_s() - start_s
+            start_s, busy_s = self._stopwatch.stop()
             self._say(StageDone(index=self._index, start_s=start_s, busy_s=busy_s, drawn=drawn))
-
-
-def _finish(hidden: Tensor) -> None:
-    """Wait until a device that works on its own is through."""
-    if hidden.device.type == "cuda":
-        torch.cuda.current_stream(hidden.device).synchronize()

@@ -23,6 +23,7 @@ from sarathid.executor.rank_groups import least_of_all, meet
 from sarathid.executor.rank_messages import RankConfig, RankFault, RankMessage, RankReady
 from sarathid.executor.stage_boundary import StageBoundary
 from sarathid.executor.stage_loop import StageLoop
+from sarathid.executor.stopwatch import Stopwatch
 from sarathid.models.layers.tensor_group import ALONE
 from sarathid.models.model_files import resolve
 from sarathid.protocol.codec import decode, encode
@@ -62,6 +63,7 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
     plan = rank.plan_kv_cache(least_of_all(num_affordable, device))
     runner = rank.load(plan, config.num_threads, group or ALONE)
     boundary = StageBoundary(layout, index, group, files.config.hidden_size, dtype, device)
+    clock = MonotonicClock()
     loop = StageLoop(
         index,
         runner,
@@ -69,7 +71,8 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
         None if rank.share.has_head else boundary,
         BatchReader(config.batches, config.arrivals, sys.stdin.fileno()),
         say,
-        MonotonicClock(),
+        clock,
+        Stopwatch(device, clock),
         speaks=rank.share.is_first_part,
     )
     gc.collect()

@@ -1,5 +1,6 @@
 """A pipeline of ranks on this machine, for the benchmarks that run batches through it."""
 
+import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -8,12 +9,15 @@ import msgspec
 
 from sarathid.capacity import Objective
 from sarathid.clock import MonotonicClock
+from sarathid.commands.measured_profile import measured_profile
 from sarathid.config import EngineConfig
-from sarathid.costmodel.cost_profile import CostProfile, profile_name
-from sarathid.costmodel.library import profile_if_any
+from sarathid.costmodel.cost_profile import CostProfile
+from sarathid.costmodel.fit import Sample, fit
 from sarathid.engine.assembly import build_core
 from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.parallel import ParallelExecutor
+from sarathid.executor.profiler import measurable, measure, measure_sends
+from sarathid.models.model_files import resolve
 from sarathid.protocol.stats import IterationStats
 from sarathid.simulator.measurement import Measurement
 from sarathid.simulator.outlook import Outlook
@@ -24,7 +28,8 @@ from sarathid.workload import PlannedRequest
 
 TOKEN_BUDGET = 64
 MAX_NUM_SEQS = 8
-MAX_MODEL_LEN = 2048
+MAX_MODEL_LEN = 1024
+PROFILED_NUM_TOKENS = 512
 KV_MEMORY_BYTES = 1 << 30
 
 
@@ -45,19 +50,17 @@ class LivePipeline:
         self._config = config
         self._executor = executor
 
-    def profile(self, name: str | None) -> CostProfile | None:
-        """Return the profile of that name, or what there is of the model in this layout."""
-        config = self._config
-        return profile_if_any(
-            name
-            or profile_name(
-                self.info.device,
-                self.info.model,
-                self.info.weight_format,
-                config.tensor_parallel,
-                config.pipeline_parallel,
-            )
-        )
+    def measure(self) -> list[Sample]:
+        """Return what iterations of many shapes take here now, as `sarathid profile` measures them."""
+        shapes = list(measurable(self.info, MAX_NUM_SEQS, PROFILED_NUM_TOKENS))
+        random.Random(0).shuffle(shapes)
+        return [measure(self._executor, self.info, shape, MonotonicClock()) for shape in shapes]
+
+    def profile(self, samples: Sequence[Sample]) -> CostProfile:
+        """Return the cost profile that `sarathid profile` makes of such samples."""
+        model = resolve(self._config.model).config
+        sent = measure_sends(self._executor, self.info, PROFILED_NUM_TOKENS)
+        return measured_profile(self._config, self.info, model, fit(samples, model.num_layers), samples, sent)
 
     def run(self, policy: str, requests: Sequence[PlannedRequest], give_up_on: Objective | None = None) -> LiveRun:
         """Serve requests under a policy until all have ended, or `give_up_on` is out of reach."""

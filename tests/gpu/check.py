@@ -14,6 +14,7 @@ import torch
 from sarathid.config import DEFAULT_MODEL
 from tests.gpu.figures import CONTEXTS, MISTRAL_7B, measure_device, measure_iterations
 from tests.gpu.kernels import check_attention, check_layers_and_draw
+from tests.gpu.layouts import LAYOUTS, check_layout
 from tests.gpu.parity import check_parity
 from tests.gpu.report import Row, Verdict, exit_code, table
 
@@ -45,6 +46,8 @@ def check(device: torch.device, model: str) -> Iterator[Row]:
             yield from check_attention(device, dtype, Path(scratch) / "kernels")
             yield from check_layers_and_draw(device, dtype, Path(scratch) / "kernels")
         yield check_parity(device, 64 if is_gpu else 4, model, Path(scratch) / "exported")
+        for layout in LAYOUTS:
+            yield check_layout(device, layout, Path(scratch) / "tiny")
         speed = measure_device(device, dtypes[-1], (4 << 30) if is_gpu else (64 << 20), 8192 if is_gpu else 256)
         words = f"{speed.bytes_per_s / 1e9:.0f} GB/s, {speed.flops_per_s / 1e12:.2f} Tflop/s in {dtypes[-1]}"
         yield Row("what the device reads and multiplies", Verdict.MEASURED, words)
@@ -56,7 +59,8 @@ def check(device: torch.device, model: str) -> Iterator[Row]:
 
 def without_gpu() -> list[Row]:
     """Return a row for everything that wants a GPU."""
-    whats = (*CHECKS, *(what for what, _ in NOT_BUILT))
+    layouts = (f"greedy tokens over {layout}" for layout in LAYOUTS)
+    whats = (*CHECKS, *layouts, *(what for what, _ in NOT_BUILT))
     return [Row(what, Verdict.NOT_AVAILABLE, "torch finds no CUDA device") for what in whats]
 
 

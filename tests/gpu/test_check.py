@@ -10,9 +10,11 @@ from sarathi_kernels.torch_sdpa import TorchAttention
 from torch import Tensor
 
 from sarathid.config import DEFAULT_MODEL
+from sarathid.executor.layout import Layout
 from tests.gpu import kernels
 from tests.gpu.check import check, without_gpu
 from tests.gpu.kernels import check_attention
+from tests.gpu.layouts import LAYOUTS, check_layout
 from tests.gpu.report import Row, Verdict, exit_code, table
 
 CPU = torch.device("cpu")
@@ -88,8 +90,15 @@ def test_a_backend_that_is_wrong_fails(
     assert [row.verdict for row in check_attention(CPU, torch.float32, kernel_directory)] == [verdict]
 
 
+@pytest.mark.skipif(torch.cuda.device_count() > 1, reason="this machine has GPUs for it")
+def test_a_layout_of_more_ranks_than_gpus_is_not_available(tmp_path: Path) -> None:
+    row = check_layout(torch.device("cuda"), Layout(2), tmp_path)
+    assert row.verdict is Verdict.NOT_AVAILABLE
+    assert "it takes 2 GPUs" in row.words
+
+
 @pytest.mark.long
 def test_all_of_it_runs_small_on_cpu() -> None:
     rows = list(check(CPU, DEFAULT_MODEL))
     assert Verdict.FAILED not in {row.verdict for row in rows}
-    assert sum(row.verdict is Verdict.PASSED for row in rows) == 8
+    assert sum(row.verdict is Verdict.PASSED for row in rows) == 8 + len(LAYOUTS)
