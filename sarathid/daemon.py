@@ -52,6 +52,7 @@ from sarathid.telemetry.flight_recorder import FlightRecorder
 from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
 from sarathid.telemetry.tape_ring import TapeRing
+from sarathid.telemetry.tracing import make_tracer
 
 ENGINE_SOCKET = "engine.sock"
 CANCEL_TIMEOUT_S = 5.0
@@ -147,7 +148,11 @@ class Daemon:
             self._clock,
         )
         simulated = config.engine.simulate
-        self._http = self._make_http_server(files.name if simulated is None else f"simulated {simulated}")
+        served_model = files.name if simulated is None else f"simulated {simulated}"
+        self._tracer = make_tracer(os.environ, served_model)
+        if self._tracer is not None:
+            self._engine.subscribe(self._tracer.observe)
+        self._http = self._make_http_server(served_model)
 
     async def run(self) -> int:
         """Serve until told to stop, and return the process's exit code.
@@ -241,6 +246,8 @@ class Daemon:
         await asyncio.wait((supervising, *others))
         await (self._supervisor.kill() if self._is_interrupted else self._supervisor.stop())
         await self._recorder.flush()
+        if self._tracer is not None:
+            await self._tracer.close()
         self._tokenizer.close()
         self._control.close()
         self._publisher.close()
@@ -330,6 +337,7 @@ class Daemon:
             self._reporter.metrics,
             self._clock,
             random.SystemRandom(),
+            self._tracer,
         )
         return HTTPServer(server.app())
 

@@ -25,6 +25,7 @@ from sarathid.server.openai.app import OpenAIServer
 from sarathid.server.retry_advice import RetryAdvice
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.exposition import counter, gauge
+from sarathid.telemetry.tracing import RequestTracer
 from tests.server.byte_tokenizer import make_tokenizer
 from tests.server.scripted_engine import SCRIPT, scripted_engine
 
@@ -54,6 +55,7 @@ async def serve_api(
     max_client_requests: int = 100,
     is_owner: bool = True,
     grants: Grants = Grants(),  # noqa: B008 (frozen)
+    tracer: RequestTracer | None = None,
 ) -> AsyncIterator[Api]:
     """Serve the API in `directory` until the context is left; unless `is_owner`, to a stranger."""
     socket_path = directory / "api.sock"
@@ -69,6 +71,8 @@ async def serve_api(
         availability.become(DaemonState.READY, "ready")
         clock, board = MonotonicClock(), Board()
         engine.subscribe(board.observe)
+        if tracer is not None:
+            engine.subscribe(tracer.observe)
         admission = Admission(engine, RetryAdvice(engine, board, clock), max_client_requests)
         server = OpenAIServer(
             engine,
@@ -81,6 +85,7 @@ async def serve_api(
             lambda: [counter("sarathid_iterations", "Iterations.", 1), gauge("sarathid_num_requests_running", "R.", 2)],
             clock,
             random.Random(1),
+            tracer,
         )
         http_server = HTTPServer(server.app())
         listener = socket.socket(socket.AF_UNIX)

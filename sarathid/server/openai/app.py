@@ -50,15 +50,22 @@ from sarathid.server.openai.stream import StreamedReply, WholeReply
 from sarathid.server.peer import printable
 from sarathid.server.tokenizer import Tokenizer
 from sarathid.telemetry.exposition import OPENMETRICS_TYPE, TEXT_TYPE, Family, as_openmetrics, as_text
+from sarathid.telemetry.tracing import RequestTracer
 from sarathid.telemetry.vllm_names import under_vllm_names
 from sarathid.version import __version__
 
 BODY_TIMEOUT_S = 30.0
 MAX_SEED = 2**63 - 1
 
+_OPERATIONS = {"/v1/completions": "text_completion", "/v1/chat/completions": "chat"}
+"""What each path is called in traces."""
+
 
 class OpenAIServer:
-    """The endpoints; `metric_families` is what `/metrics` tells, `served_model` is the name clients use."""
+    """The endpoints; `metric_families` is what `/metrics` tells, `served_model` is the name clients use.
+
+    A `tracer` is told of every request, where there is one.
+    """
 
     def __init__(
         self,
@@ -72,6 +79,7 @@ class OpenAIServer:
         metric_families: Callable[[], Iterable[Family]],
         clock: Clock,
         seeds: random.Random,
+        tracer: RequestTracer | None = None,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
@@ -83,6 +91,7 @@ class OpenAIServer:
         self._metric_families = metric_families
         self._clock = clock
         self._seeds = seeds
+        self._tracer = tracer
         self._grammars = Grammars()
         self._created = int(time.time())
 
@@ -236,6 +245,8 @@ class OpenAIServer:
             cache_salt=cache_salt(request, body.cache_salt),
             timeout_s=body.timeout,
         )
+        if self._tracer is not None:
+            self._tracer.begin(stream.request_id, _OPERATIONS[request.url.path], request.headers)
         return Generation(
             stream,
             self._tokenizer.detokenizer(),
