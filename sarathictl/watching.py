@@ -26,7 +26,10 @@ def can_watch() -> bool:
 
 
 def watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: Alerts) -> None:
-    """Run the console; the stream fetches its snapshot while Textual is being imported."""
+    """Run the console; the stream fetches its snapshot while Textual is being imported.
+
+    Ends the process where a signal ended the console, with the code that says so, once the terminal is as it was.
+    """
     check_reachable(invocation.endpoint.control)
     is_remote = invocation.choice.addr.startswith(SSH_SCHEME)
     clock = clock_of(invocation.ask()) if is_remote else MonotonicClock()
@@ -34,10 +37,13 @@ def watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: A
     stream.start()
     fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
     try:
-        make_app(invocation, stream, clock, opening, fleet, alerts).run()
+        app = make_app(invocation, stream, clock, opening, fleet, alerts)
+        app.run()
     finally:
         stream.close()
         fleet.close()
+    if app.return_code:
+        sys.exit(app.return_code)
 
 
 def make_app(

@@ -1,5 +1,7 @@
 """The console: one connection, the state folded from it, and the screens that show it."""
 
+import asyncio
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -151,6 +153,8 @@ class ConsoleApp(App[None]):
         self.theme = self._opening.theme if has_color else "ansi"
 
     async def on_mount(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self._install(self._current, self._opening.view)
         await self.push_screen(self._current)
         if self._twin is not None:
