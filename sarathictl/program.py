@@ -47,6 +47,7 @@ COMMANDS = {
     "selftest": "Put the daemon to the test: malformed frames, killed engines, many requests.",
     "context": "Give daemons names, and choose the one that is meant.",
     "config": "Say what is in force for this call.",
+    "schema": "Print the JSON Schema of what the commands print with --json.",
     "completion": "Print what has bash, zsh or fish complete the command line.",
     "man": "Show the manual of this program, or of one command.",
     "demo": "Serve a small model, freeze its streams with long prompts, then thaw them.",

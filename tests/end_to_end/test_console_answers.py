@@ -1,5 +1,6 @@
 """The console against one daemon that served, stalled and was retuned: what leaves the house, and in which shape."""
 
+import io
 import json
 import os
 import re
@@ -10,10 +11,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
+from sarathictl.answers import ANSWERS, ExportedLine, Failure
+from sarathictl.cli import main
+from sarathid.histogram import LatencyHistogram
 from sarathid.tape.tape import Tape
 from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
 
@@ -109,3 +115,110 @@ def test_an_export_of_the_recorder_has_no_word_of_a_prompt(served: Served, tmp_p
     data = (tmp_path / form).read_bytes()
     assert len(data) > 1000
     assert all(secret not in data for secret in (b"cardamom", KEY.encode(), b"kitchen"))
+
+
+@pytest.fixture
+def ask(served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """What calls `sarathictl` in this process and returns the objects that it printed."""
+    place = served.daemon.runtime_dir.parent
+    monkeypatch.setenv("XDG_STATE_HOME", os.fspath(place / "state"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", os.fspath(place))
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+
+    def call(*arguments: str, runtime_dir: Path = served.daemon.runtime_dir) -> list[dict[str, Any]]:
+        monkeypatch.setattr(sys, "argv", ["sarathictl", "-A", os.fspath(runtime_dir), "--json", *arguments])
+        with pytest.raises(SystemExit):
+            main()
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    return call
+
+
+ASKED = [
+    "top --once",
+    "status",
+    "get",
+    "requests",
+    "stalls",
+    "events",
+    "latency",
+    "kv",
+    "stages",
+    "fleet",
+    "doctor",
+    "why",
+    "why 1",
+    "set-budget 512",
+    "set-policy prefill-first --dry-run",
+    "set-slo tbt=50ms --confirm 1h",
+    "keep",
+    "undo",
+    "history",
+    "audit",
+    "record --last 10m --out NEW/run.srec",
+    "replay NEW/run.srec",
+    "support-bundle --out NEW/help.tar.gz",
+    "cancel --all --dry-run",
+    "cancel --all --yes",
+    "generate hello --max-tokens 3",
+    "context list",
+    "config view",
+    "config path",
+]
+ASKED_FOR_LONG = [
+    "selftest fuzz --frames 20 --yes",
+    "bench interference --policy stall-free --streams 1 --prompt 300 --every 0.5 --seconds 1 --out NEW/bench",
+]
+
+
+def test_what_every_command_prints_is_what_its_schema_says(served: Served, ask: Any, tmp_path: Path) -> None:
+    for words in ASKED:
+        check_answer(ask, words.replace("NEW", os.fspath(tmp_path)))
+    for line in ask("export", "jsonl"):
+        assert line.pop("schema_version") == 1
+        assert conforms(line, ExportedLine), line
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("words", ASKED_FOR_LONG)
+def test_what_measures_and_tries_prints_what_its_schema_says(ask: Any, tmp_path: Path, words: str) -> None:
+    check_answer(ask, words.replace("NEW", os.fspath(tmp_path)))
+
+
+def check_answer(ask: Any, words: str) -> None:
+    """Fail unless a command's answer is of one of its types."""
+    name, *arguments = words.split()
+    (found,) = ask(name, *arguments)
+    assert found.pop("schema_version") == 1
+    assert "error" not in found, (words, found)
+    assert any(conforms(found, type_) for type_ in ANSWERS[name]), f"{words}: {str(found)[:2000]}"
+
+
+def test_a_failure_is_an_object_of_its_own_shape(ask: Any, tmp_path: Path) -> None:
+    for words in (["status"], ["drain", "--yes"], ["why", "1"]):
+        (found,) = ask(*words, runtime_dir=tmp_path)
+        assert found.pop("schema_version") == 1
+        assert conforms(found, Failure)
+        assert found["error"]["code"] == 3
+
+
+class Buckets(LatencyHistogram):
+    """A distribution as an answer has it."""
+
+    told: Any = None
+
+
+def conforms(found: Any, type_: Any) -> bool:
+    """Whether an answer is of a type, with no field more than that has."""
+
+    def read(wanted: type, told: Any) -> Any:
+        assert wanted is LatencyHistogram
+        buckets = Buckets()
+        buckets.told = told
+        return buckets
+
+    try:
+        converted = msgspec.convert(found, type_, dec_hook=read)
+    except msgspec.ValidationError:
+        return False
+    return bool(json.loads(msgspec.json.encode(converted, enc_hook=lambda buckets: buckets.told)) == found)
