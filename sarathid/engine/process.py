@@ -8,7 +8,6 @@ import argparse
 import gc
 import os
 import sys
-import traceback
 from pathlib import Path
 
 import msgspec
@@ -27,6 +26,7 @@ from sarathid.executor.kept_memory import KeptMemory
 from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.parallel import ParallelExecutor
 from sarathid.executor.simulated import SimulatedExecutor
+from sarathid.executor.unexpected import UnexpectedFault
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.telemetry.gc_meter import GarbageCollectionMeter
 
@@ -53,9 +53,10 @@ def main() -> int:
     except SarathiError as error:
         send(socket, EngineFault(message=str(error), exit_code=error.exit_code))
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the daemon is told, whatever it was, and starts another engine
-        traceback.print_exc()
-        send(socket, EngineFault(message=f"{type(error).__name__}: {error}", exit_code=1))
+    except Exception:  # noqa: BLE001 - the daemon is told, whatever it was, and starts another engine
+        fault = UnexpectedFault.caught()
+        sys.stderr.write(fault.for_log)
+        send(socket, EngineFault(message=f"the engine failed: {fault}", exit_code=1))
         return 1
     finally:
         socket.close()

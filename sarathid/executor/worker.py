@@ -7,7 +7,6 @@ import gc
 import os
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 
 import torch
@@ -24,6 +23,7 @@ from sarathid.executor.rank_messages import RankConfig, RankFault, RankMessage, 
 from sarathid.executor.stage_boundary import StageBoundary
 from sarathid.executor.stage_loop import StageLoop
 from sarathid.executor.stopwatch import Stopwatch
+from sarathid.executor.unexpected import UnexpectedFault
 from sarathid.models.layers.tensor_group import ALONE
 from sarathid.models.model_files import resolve
 from sarathid.protocol.codec import decode, encode
@@ -43,9 +43,9 @@ def main() -> int:
     except SarathiError as error:
         say(RankFault(index=config.index, message=str(error), exit_code=error.exit_code))
         return error.exit_code
-    except Exception as error:  # noqa: BLE001 - the engine is told, whatever it was
-        message = f"{type(error).__name__}: {error}"
-        say(RankFault(index=config.index, message=message, exit_code=1, trace=traceback.format_exc()))
+    except Exception:  # noqa: BLE001 - the engine is told, whatever it was
+        fault = UnexpectedFault.caught()
+        say(RankFault(index=config.index, message=str(fault), exit_code=1, trace=fault.for_log))
         return 1
     return 0
 

@@ -45,6 +45,19 @@ def test_loading_it_loads_no_compiler_of_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_nothing_is_written_to_a_models_directory(tiny_path: Path) -> None:
+    def standing() -> dict[str, tuple[int, int, int]]:
+        found = {path: path.stat() for path in (tiny_path, *tiny_path.iterdir())}
+        return {str(path): (stat.st_size, stat.st_mtime_ns, stat.st_mode) for path, stat in found.items()}
+
+    before = standing()
+    executor = LocalExecutor(make_config(tiny_path))
+    executor.start()
+    run_chunk(executor, (5, 6, 7), GREEDY)
+    executor.close()
+    assert standing() == before
+
+
 def test_it_says_what_it_found(tiny_path: Path) -> None:
     executor = LocalExecutor(make_config(tiny_path))
     info = executor.start()

@@ -13,13 +13,15 @@ from sarathid.errors import RequestRefused
 from sarathid.server.openai.schema import ErrorDetail, ErrorReply
 
 RETRY_AFTER_S = 1
+MAX_MESSAGE_CHARS = 1000  # what a client sent is repeated in some, and may be long
 
 log = logging.getLogger(__name__)
 
 
 def error_body(message: str, type_: str, *, param: str | None = None, code: str | None = None) -> bytes:
-    """Return the JSON of an error."""
-    return msgspec.json.encode(ErrorReply(ErrorDetail(message=message, type=type_, param=param, code=code)))
+    """Return the JSON of an error, its words cut where they are too many."""
+    words, name = message[:MAX_MESSAGE_CHARS], None if param is None else param[:MAX_MESSAGE_CHARS]
+    return msgspec.json.encode(ErrorReply(ErrorDetail(message=words, type=type_, param=name, code=code)))
 
 
 def error_response(
@@ -65,9 +67,11 @@ def on_disconnect(_request: Request, _error: Exception) -> Response:
 
 
 def on_unexpected(request: Request, error: Exception) -> Response:
-    """Answer a failure of our own, and log it."""
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error; the daemon's log says more")
+    """Answer a failure of our own, and log it under the request's id."""
+    request_id = request.state.request_id
+    log.error("%s %s failed (%s)", request.method, request.url.path, request_id, exc_info=error)
+    words = f"internal error; the daemon's log says more under {request_id}"
+    return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, words)
 
 
 EXCEPTION_HANDLERS = {

@@ -21,10 +21,14 @@ MAX_STOP_STRINGS = 16
 MAX_MESSAGES = 4096
 MAX_ANSWERS_PER_PROMPT = 8
 MAX_PROMPTS = 128
+MAX_PROMPT_TOKENS = 1 << 20
+MAX_TEXT_PARTS = 1024
 DEFAULT_COMPLETION_TOKENS = 16
 
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+TokenIds: TypeAlias = Annotated[tuple[TokenId, ...], Meta(max_length=MAX_PROMPT_TOKENS)]
+Name: TypeAlias = Annotated[str, Meta(max_length=256)]
 TokenCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
 # Fields of the API that are taken only with the value that changes nothing.
@@ -64,7 +68,7 @@ class JSONSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: Annotated[str, Meta(max_length=64)]
     schema: dict[str, Any] = {}
-    description: str | None = None
+    description: Annotated[str, Meta(max_length=1 << 14)] | None = None
     strict: bool | None = None
 
 
@@ -80,7 +84,7 @@ ResponseFormat: TypeAlias = TextFormat | JSONObjectFormat | JSONSchemaFormat
 class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What both kinds of request share; `top_k` and everything below it are extensions."""
 
-    model: str | None = None
+    model: Name | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS_PER_PROMPT)] = 1
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -137,7 +141,7 @@ class CompletionRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknow
     With `echo` a text begins with its prompt, and logprobs with the prompt's; then 0 `max_tokens` ask for no more.
     """
 
-    prompt: str | Annotated[tuple[str | TokenId | tuple[TokenId, ...], ...], Meta(min_length=1)]
+    prompt: str | Annotated[tuple[str | TokenId | TokenIds, ...], Meta(min_length=1, max_length=MAX_PROMPT_TOKENS)]
     max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     echo: bool = False
     logprobs: NumLogprobs | None = None
@@ -180,8 +184,8 @@ class TextPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | tuple[TextPart, ...]
-    name: str | None = None
+    content: str | Annotated[tuple[TextPart, ...], Meta(max_length=MAX_TEXT_PARTS)]
+    name: Name | None = None
 
     def for_template(self) -> dict[str, str]:
         """Return the message as chat templates know it: content in one string."""
@@ -213,7 +217,7 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fiel
 class TokenizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /tokenize`: a text or a conversation."""
 
-    model: str | None = None
+    model: Name | None = None
     prompt: str | None = None
     messages: Annotated[tuple[ChatMessage, ...], Meta(max_length=MAX_MESSAGES)] = ()
     add_special_tokens: bool = True
@@ -228,8 +232,8 @@ class TokenizeReply(msgspec.Struct, frozen=True, kw_only=True):
 class DetokenizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /detokenize`."""
 
-    model: str | None = None
-    tokens: tuple[TokenId, ...]
+    model: Name | None = None
+    tokens: TokenIds
 
 
 class DetokenizeReply(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from sarathid.errors import RequestRefused
 from sarathid.server.openai.schema import (
+    MAX_PROMPT_TOKENS,
     MAX_STOP_STRINGS,
+    MAX_TEXT_PARTS,
     NEUTRAL_VALUES,
     ChatRequest,
     CompletionRequest,
@@ -134,3 +136,24 @@ def test_any_bytes_are_a_request_or_refused(body: bytes) -> None:
     for framed in (body, b'{"prompt": "%b"}' % body, b'{"prompt": %b}' % body):
         with contextlib.suppress(RequestRefused):
             parse_request(framed, CompletionRequest)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompt": "x", "model": "m" * 257},
+        {"prompt": [1] * (MAX_PROMPT_TOKENS + 1)},
+        {"prompt": [[1] * (MAX_PROMPT_TOKENS + 1)]},
+        {"prompt": "x", "user": "u" * 257},
+    ],
+    ids=lambda fields: f"{len(str(fields))} characters",
+)
+def test_everything_that_can_be_long_is_bounded(fields: dict[str, Any]) -> None:
+    with pytest.raises(RequestRefused, match="length <="):
+        parse(**fields)
+
+
+def test_the_parts_of_a_message_are_bounded() -> None:
+    parts = [{"type": "text", "text": ""}] * (MAX_TEXT_PARTS + 1)
+    with pytest.raises(RequestRefused, match="length <="):
+        parse_chat(messages=[{"role": "user", "content": parts}])
