@@ -16,7 +16,7 @@ import zmq
 import zmq.asyncio
 
 from sarathid.clock import MonotonicClock, wall_clock_offset_s
-from sarathid.config import DaemonConfig
+from sarathid.config import DaemonConfig, Grants
 from sarathid.costmodel.cost_profile import profile_name
 from sarathid.costmodel.library import profile_if_any
 from sarathid.engine.client import EngineClient
@@ -118,7 +118,7 @@ class Daemon:
         self._admission = Admission(self._engine, advice, config.server.max_client_requests)
         self._recorder = self._make_recorder()
         self._retuner = self._make_retuner(kept)
-        self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s)
+        self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s, self._grant)
         self._service = ServiceManager(os.environ)
         self._promises = StartPromises()
         self._planner = Planner(self._engine, simulate_window, self._clock)
@@ -288,6 +288,10 @@ class Daemon:
     def _on_engine_down(self, reason: str) -> None:
         self._started_s = self._clock.now_s()
         self._become(DaemonState.RESTARTING, f"{reason}; starting another one")
+
+    def _grant(self, grants: Grants) -> None:
+        self._access.grant(grants)
+        self._publisher.admit(self._access.user_ids, self._access.group_ids)
 
     def _isolated_decode_s(self) -> float:
         assert self._engine.info is not None, "who is ready has had an engine"

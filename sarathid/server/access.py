@@ -28,9 +28,14 @@ class Access:
     """
 
     def __init__(self, grants: Grants, own_uid: int) -> None:
-        self._users = {**grants.users, own_uid: Role.ADMIN}
-        self._groups = grants.groups
+        self._own_uid = own_uid
         self._told: set[tuple[str, Role]] = set()
+        self.grant(grants)
+
+    def grant(self, grants: Grants) -> None:
+        """Let these roles take the place of all that were granted before."""
+        self._users = {**grants.users, self._own_uid: Role.ADMIN}
+        self._groups = grants.groups
 
     @property
     def user_ids(self) -> tuple[int, ...]:

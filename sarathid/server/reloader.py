@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from sarathid.config import resolve_target_s
+from sarathid.config import Grants, resolve_target_s
 from sarathid.errors import ConfigError, ControlRefused
 from sarathid.protocol.control import ChangeRequest, SetBudget, SetPolicy, SetSLO
 from sarathid.protocol.slo import SLOChange
 from sarathid.server.retuning import Retuner
 
 REASON = "the configuration was read again"
-LIVE = frozenset({"token_budget", "policy", "slo_tbt", "slo_ttft"})
+LIVE = frozenset({"token_budget", "policy", "slo_tbt", "slo_ttft", "roles"})
 
 Values: TypeAlias = Mapping[str, Any]
 """Every setting of the daemon by its name in the file, as it was read."""
@@ -26,13 +26,20 @@ class Reloader:
     """Makes revisions of what is new since the configuration was last read; an operator's changes stay otherwise.
 
     `read` returns the settings and raises `ConfigError` when any of them can't be right. `isolated_decode_s()` is what
-    targets such as `5x` are multiples of.
+    targets such as `5x` are multiples of, and `grant` puts roles in force.
     """
 
-    def __init__(self, read: Callable[[], Values], retuner: Retuner, isolated_decode_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Values],
+        retuner: Retuner,
+        isolated_decode_s: Callable[[], float],
+        grant: Callable[[Grants], None],
+    ) -> None:
         self._read = read
         self._retuner = retuner
         self._isolated_decode_s = isolated_decode_s
+        self._grant = grant
         self._at_start = self._latest = read()
 
     async def reload(self) -> None:
@@ -56,6 +63,8 @@ class Reloader:
             await self._retuner.change(msgspec.structs.replace(op, dry_run=True), label)
         for op in ops:
             await self._retuner.change(op, label)
+        if "roles" in changed:
+            self._grant(values["roles"])
         log.info("the configuration was read again and changes %s", ", ".join(sorted(changed)) or "nothing live")
 
 

@@ -1,6 +1,7 @@
 """Sends every record to whoever listens on `stats.sock`, and waits for nobody."""
 
 import asyncio
+import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -56,16 +57,9 @@ class StatsPublisher:
         group_ids: Iterable[int] = (),
     ) -> None:
         """Publish on a listening Unix socket, which the publisher takes over, to these users and members of groups."""
-        endpoint = listener.getsockname()
-        self._socket = context.socket(zmq.PUB)
-        self._socket.set_hwm(QUEUED_FRAMES)
-        self._socket.linger = 0
-        for user_id in user_ids:
-            self._socket.setsockopt(zmq.IPC_FILTER_UID, user_id)
-        for group_id in group_ids:
-            self._socket.setsockopt(zmq.IPC_FILTER_GID, group_id)
-        self._socket.setsockopt(zmq.USE_FD, listener.detach())
-        self._socket.bind(f"ipc://{endpoint}")
+        self._context = context
+        self._listener = listener
+        self._socket = self._open(user_ids, group_ids)
         self._clock = clock
         self._positions: Counter[Topic] = Counter()
         self._last_published_s = clock.now_s()
@@ -83,6 +77,11 @@ class StatsPublisher:
         self._last_published_s = self._clock.now_s()
         self._send([topic.encode(), self._positions[topic].to_bytes(8, "big"), encode(record)])
 
+    def admit(self, user_ids: Iterable[int], group_ids: Iterable[int]) -> None:
+        """Publish to these from now on: every subscriber has to connect again, and some may not."""
+        self._socket.close()
+        self._socket = self._open(user_ids, group_ids)
+
     async def beat(self, state: Callable[[], str]) -> None:
         """Publish a heartbeat with `state()` after each second without a record, until cancelled."""
         while True:
@@ -95,6 +94,19 @@ class StatsPublisher:
     def close(self) -> None:
         """Stop; what is queued is dropped."""
         self._socket.close()
+        self._listener.close()
+
+    def _open(self, user_ids: Iterable[int], group_ids: Iterable[int]) -> "zmq.Socket[bytes]":
+        opened = self._context.socket(zmq.PUB)
+        opened.set_hwm(QUEUED_FRAMES)
+        opened.linger = 0
+        for user_id in user_ids:
+            opened.setsockopt(zmq.IPC_FILTER_UID, user_id)
+        for group_id in group_ids:
+            opened.setsockopt(zmq.IPC_FILTER_GID, group_id)
+        opened.setsockopt(zmq.USE_FD, os.dup(self._listener.fileno()))  # which it closes with itself
+        opened.bind(f"ipc://{self._listener.getsockname()}")
+        return opened
 
     def _send(self, frames: list[bytes]) -> None:
         """Send to all, or, where one has no room, to the rest.

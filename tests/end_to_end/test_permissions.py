@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.running_daemon import RunningDaemon, serving
+from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 
@@ -62,3 +63,19 @@ def test_members_of_the_group_may_what_their_roles_may_and_strangers_among_them_
     assert [done.returncode for done in refused] == [5] * 5
     assert log.count(f"uid {NOBODY} (") == 1
     assert f"uid {OPERATOR} (" not in log, "who is not of the socket's group does not get as far"
+
+
+def test_roles_that_are_taken_back_are_gone_when_the_configuration_was_read_again(place: Path) -> None:
+    config = place / "sarathid.toml"
+    server = f'[server]\nsocket_group = "{GROUP}"\n'
+    config.write_text(server)
+    with serving(place / "run", "--simulate", "a100/mistral-7b-tp1", "--config", os.fspath(config)) as daemon:
+        codes = [ask_as(READER, GROUP, daemon, "status").returncode]
+        for roles in (f'roles = "{READER}=read"\n', ""):
+            config.write_text(server + roles)
+            num_read = daemon.log.count("was read again and changes roles")
+            daemon.process.send_signal(signal.SIGHUP)
+            wait_until(lambda: daemon.log.count("was read again and changes roles") > num_read, "reads it again")  # noqa: B023
+            codes.append(ask_as(READER, GROUP, daemon, "status").returncode)
+
+    assert codes == [5, 0, 5]

@@ -8,15 +8,20 @@ import pytest
 
 from sarathid.commands.serve import values_of
 from sarathid.commands.settings import resolve
+from sarathid.config import Grants
+from sarathid.protocol.roles import Role
 from sarathid.server.reloader import REASON, Reloader
 from tests.server.test_retuning import Desk, at_desk
 
 
-def reloading(tmp_path: Path, desk: Desk, text: str) -> tuple[Reloader, Callable[[str], object]]:
+def reloading(
+    tmp_path: Path, desk: Desk, text: str, grant: Callable[[Grants], None] = lambda _: None
+) -> tuple[Reloader, Callable[[str], object]]:
     """Return a reloader of a file with this text, and what writes another into it."""
     file = tmp_path / "sarathid.toml"
     file.write_text(text)
-    return Reloader(lambda: values_of(resolve({}, {}, file)), desk.retuner, lambda: 0.02), file.write_text
+    reloader = Reloader(lambda: values_of(resolve({}, {}, file)), desk.retuner, lambda: 0.02, grant)
+    return reloader, file.write_text
 
 
 def test_what_is_new_becomes_revisions_and_the_rest_needs_a_restart(
@@ -33,6 +38,21 @@ def test_what_is_new_becomes_revisions_and_the_rest_needs_a_restart(
         assert [desk.revision(number).reason for number in (1, 2)] == [REASON, REASON]
         assert "changes slo_tbt, token_budget" in caplog.text
         assert "a restart would change max_queue_len" in caplog.text
+
+    at_desk(tmp_path, use)
+
+
+def test_roles_are_granted_and_taken_back(tmp_path: Path) -> None:
+    async def use(desk: Desk) -> None:
+        granted: list[Grants] = []
+        reloader, write = reloading(tmp_path, desk, "", granted.append)
+        write('[server]\nsocket_group = "60003"\nroles = "60001=read"\n')
+        await reloader.reload()
+        write('[server]\nsocket_group = "60003"\nroles = "60001=nothing"\n')
+        await reloader.reload()
+        write("")
+        await reloader.reload()
+        assert granted == [Grants({60001: Role.READ}), Grants()]
 
     at_desk(tmp_path, use)
 

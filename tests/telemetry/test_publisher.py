@@ -116,3 +116,21 @@ def test_a_user_who_has_no_role_hears_nothing(tmp_path: Path) -> None:
             assert not subscriber.poll(0)
             subscriber.disable_monitor()
         subscriber.close(linger=0)
+
+
+def test_who_is_no_longer_admitted_hears_nothing_more_and_who_is_again_does(tmp_path: Path) -> None:
+    with stream_at(tmp_path / "stats.sock") as stream, stream.subscribed() as subscriber:
+        with subscriber.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor:
+            stream.publisher.admit([os.getuid() + 1], [])
+            for _ in range(2):  # the end of the connection that stood, and of one that was refused
+                assert monitor.poll(TIMEOUT_MS)
+                monitor.recv_multipart()
+            subscriber.disable_monitor()
+        stream.publisher.publish(LifeCycle(time_s=0.0, state="ready", message="unheard"))
+        stream.publisher.admit([os.getuid()], [])
+        heard: list[str] = []
+        while Topic.ITERATION not in heard:
+            stream.publisher.publish(make_iteration())
+            while subscriber.poll(1):
+                heard.append(subscriber.recv_multipart()[0].decode())
+        assert Topic.EVENT not in heard
