@@ -2,15 +2,15 @@
 
 Poisson arrivals of prompts with the lengths of arXiv papers, divided, through an engine core over ranks of this host,
 under stall-free and under mixed-whole batches in turn, so that what else the machine does meets both. A rate is held
-where P99 TBT is at most so many isolated decodes and half of the requests start within two seconds. Prints every trial
-with the bubble time of a request, what each search found, and the ratio of the two policies.
+where P99 TBT is at most so many isolated decodes and half of the requests start within two seconds; rates are a quarter
+apart. Prints every trial with the bubble time of a request, and the ratio of the two capacities.
 """
 
 import argparse
 from dataclasses import dataclass
 from statistics import geometric_mean
 
-from sarathid.capacity import CapacitySearch, Objective
+from sarathid.capacity import Objective, meets
 from sarathid.config import EngineConfig
 from sarathid.request_list import RequestList
 from sarathid.simulator.report import Latency
@@ -19,7 +19,9 @@ from tests.bench.live_pipeline import LivePipeline, started
 
 POLICIES = ("stall-free", "mixed-whole")
 SCALE = 16
-LEAST_SHARE = 0.05
+STEP = 1.25
+MOST_STEPS_DOWN = 8
+FIRST_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +57,24 @@ def run(pipeline: LivePipeline, policy: str, requests: RequestList, objective: O
 def find_capacity(
     pipeline: LivePipeline, policy: str, requests: RequestList, objective: Objective, first_rate_per_s: float
 ) -> float:
-    """Return the highest rate a second that a policy holds, or else the lowest that was tried; print the trials."""
+    """Return the highest rate a second that a policy holds, of those a step apart; print the trials."""
 
-    def run_trial(rate_per_s: float, objective: Objective) -> LiveTrial:
+    def holds(rate_per_s: float) -> bool:
         trial = run(pipeline, policy, requests.at_rate(rate_per_s), objective)
-        print(f"  {rate_per_s:7.3f}/s  {trial}", flush=True)
-        return trial
+        is_held = meets(trial, objective)
+        print(f"  {policy:12}{rate_per_s:7.3f}/s  {'held' if is_held else 'missed'}: {trial}", flush=True)
+        return is_held
 
-    least_per_s = LEAST_SHARE * first_rate_per_s
-    search = CapacitySearch(run_trial, first_rate_per_s=first_rate_per_s, min_rate_per_s=least_per_s)
-    found = search.find(objective)
-    failing = "none" if found.lowest_failing_per_s is None else f"{found.lowest_failing_per_s:.3f}/s"
-    holding = "none" if found.rate_per_s is None else f"{found.rate_per_s:.3f}/s"
-    print(f"{policy}: {holding} holds, {failing} does not", flush=True)
-    return found.rate_per_s or least_per_s
+    rate_per_s = first_rate_per_s
+    if holds(rate_per_s):
+        while holds(rate_per_s * STEP):
+            rate_per_s *= STEP
+        return rate_per_s
+    for _ in range(MOST_STEPS_DOWN):
+        rate_per_s /= STEP
+        if holds(rate_per_s):
+            return rate_per_s
+    raise SystemExit(f"{policy} holds none of the rates down to {rate_per_s:.3f}/s; give a larger --slo")
 
 
 def main() -> None:
@@ -87,7 +93,7 @@ def main() -> None:
         print(f"P99 TBT within {objective.tbt_s:.3f} s; all at once, {burst_per_s:.3f} requests a second end")
         for _ in range(arguments.rounds):
             for policy in POLICIES:
-                found[policy].append(find_capacity(pipeline, policy, requests, objective, 0.7 * burst_per_s))
+                found[policy].append(find_capacity(pipeline, policy, requests, objective, FIRST_SHARE * burst_per_s))
     chunked, whole = (geometric_mean(found[policy]) for policy in POLICIES)
     print(f"capacity: stall-free {chunked:.3f}/s, mixed-whole {whole:.3f}/s, ratio {chunked / whole:.2f}")
 

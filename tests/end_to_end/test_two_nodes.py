@@ -37,8 +37,8 @@ def listening_addresses(node: Node) -> set[str]:
 @pytest.mark.parametrize("layout", [("--tp", "2"), ("--pp", "2"), ("--tp", "2", "--pp", "2")])
 def test_two_nodes_say_what_one_says_before_and_behind_a_loss(tmp_path: Path, layout: tuple[str, ...]) -> None:
     path = save_speaking_model(tmp_path / "tiny")
-    flags = ("--model", str(path), "--device", "cpu", "--dtype", "float32", "--threads", "1", "--slo-tbt", "off")
-    flags += ("--kv-memory", "64MiB")
+    compute = ("--model", str(path), "--device", "cpu", "--dtype", "float32", "--threads", "1")
+    flags = (*compute, "--slo-tbt", "off", "--kv-memory", "64MiB")
     with serving(tmp_path / "alone", *flags) as alone:
         expected = complete(alone)
 

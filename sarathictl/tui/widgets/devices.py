@@ -28,7 +28,7 @@ class StagesPanel(Panel):
 
     def title_of(self, view: EngineView, look: Look) -> Text:
         layout = "" if view.info is None else f"{view.info.layout} · "
-        return title("PIPELINE", f"{layout}the last {len(view.recent)} iterations · █ busy ░ bubble", look)
+        return title("PIPELINE", f"{layout}█ busy ░ bubble · {len(view.recent)} iterations", look)
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         del watch
