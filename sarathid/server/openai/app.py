@@ -28,7 +28,7 @@ from sarathid.server.api_keys import APIKeys
 from sarathid.server.availability import Availability
 from sarathid.server.generation import Generation
 from sarathid.server.openai.doorkeeper import Doorkeeper
-from sarathid.server.openai.errors import EXCEPTION_HANDLERS, no_room, unavailable
+from sarathid.server.openai.errors import EXCEPTION_HANDLERS, ModelNotFound, no_room, unavailable
 from sarathid.server.openai.gate import Gate
 from sarathid.server.openai.grammars import Grammars
 from sarathid.server.openai.openapi import openapi_document
@@ -208,7 +208,7 @@ class OpenAIServer:
 
     def _check_model(self, name: str | None) -> None:
         if name not in (None, self._served_model):
-            raise HTTPException(HTTPStatus.NOT_FOUND, f"{name!r} is not served here; {self._served_model!r} is")
+            raise ModelNotFound(HTTPStatus.NOT_FOUND, f"{name!r} is not served here; {self._served_model!r} is")
 
     def _head(self, prefix: str, request: Request, body: SamplingFields) -> ReplyHead:
         return ReplyHead(
@@ -218,6 +218,7 @@ class OpenAIServer:
             system_fingerprint=f"sarathid {__version__} {self._served_model}",
             tells_token_ids=body.return_token_ids,
             tells_logprobs=body.num_top_logprobs is not None,
+            tells_usage=body.stream and body.includes_usage,
         )
 
     async def _reply(
@@ -239,7 +240,7 @@ class OpenAIServer:
         stream = self._engine.submit(
             prompt,
             msgspec.structs.replace(params, seed=(params.seed + number) & MAX_SEED),
-            client=client_label(request, body.user),
+            client=client_label(request, body.end_user),
             owner=request.state.client.owner,
             priority=body.priority,
             cache_salt=cache_salt(request, body.cache_salt),
@@ -284,7 +285,7 @@ def sampling_params(body: SamplingFields, seed: int, grammar: str | None = None)
 
 
 def client_label(request: Request, user: str) -> str:
-    """Return who asks: the client as the daemon knows it, then what the request's `user` field claims."""
+    """Return who asks: the client as the daemon knows it, then whom it asks for, by its own word."""
     return f"{request.state.client.label} {printable(user, 64)}".strip()
 
 

@@ -18,6 +18,10 @@ MAX_MESSAGE_CHARS = 1000  # what a client sent is repeated in some, and may be l
 log = logging.getLogger(__name__)
 
 
+class ModelNotFound(HTTPException):
+    """A model by that name is not served here."""
+
+
 def error_body(message: str, type_: str, *, param: str | None = None, code: str | None = None) -> bytes:
     """Return the JSON of an error, its words cut where they are too many."""
     words, name = message[:MAX_MESSAGE_CHARS], None if param is None else param[:MAX_MESSAGE_CHARS]
@@ -61,6 +65,12 @@ def on_http_error(_request: Request, error: Exception) -> Response:
     return error_response(error.status_code, error.detail, headers=error.headers)
 
 
+def on_no_model(_request: Request, error: Exception) -> Response:
+    """Answer a request for a model that is not the one here."""
+    assert isinstance(error, ModelNotFound)
+    return error_response(error.status_code, error.detail, param="model", code="model_not_found")
+
+
 def on_disconnect(_request: Request, _error: Exception) -> Response:
     """Answer nobody: the client left before its request was complete."""
     return Response(status_code=HTTPStatus.BAD_REQUEST)
@@ -76,6 +86,7 @@ def on_unexpected(request: Request, error: Exception) -> Response:
 
 EXCEPTION_HANDLERS = {
     RequestRefused: on_refused,
+    ModelNotFound: on_no_model,
     HTTPException: on_http_error,
     ClientDisconnect: on_disconnect,
     Exception: on_unexpected,

@@ -45,6 +45,7 @@ def openapi_document() -> dict[str, Any]:
             "/tokenize": _post("Tell the tokens of a text or a conversation", "TokenizeRequest", "TokenizeReply"),
             "/detokenize": _post("Tell the text of tokens", "DetokenizeRequest", "DetokenizeReply"),
             "/v1/models": _get("List the model that is served"),
+            "/v1/models/{model}": _get("Describe the model that is served", "model"),
             "/health": _get("Say that the daemon lives, and its state"),
             "/ready": _get("Say whether a request would be taken now"),
             "/metrics": _get("Expose the figures for Prometheus"),
@@ -72,8 +73,9 @@ def _post(summary: str, request: str, reply: str, event: str | None = None) -> d
     }
 
 
-def _get(summary: str) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": {"200": {"description": "the answer"}}}}
+def _get(summary: str, *parameters: str) -> dict[str, Any]:
+    named = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters]
+    return {"get": {"summary": summary, "parameters": named, "responses": {"200": {"description": "the answer"}}}}
 
 
 def _schema(name: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from sarathid.server.token_words import TokenWords
 class ReplyHead:
     """What all events of one reply share; the fingerprint names the program and the model that answered.
 
-    Token ids and logarithms of probability are told where the client asked.
+    Token ids, logarithms of probability, and usage in a stream are told where the client asked.
     """
 
     id: str
@@ -39,6 +39,7 @@ class ReplyHead:
     system_fingerprint: str
     tells_token_ids: bool
     tells_logprobs: bool
+    tells_usage: bool
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -49,6 +50,10 @@ class ReplyHead:
             "model": self.model,
             "system_fingerprint": self.system_fingerprint,
         }
+
+    def usage_field(self, usage: Usage | None) -> Usage | UnsetType | None:
+        """Return an event's usage: null before the end, and no field at all where it is not asked for."""
+        return UNSET if usage is None and not self.tells_usage else usage
 
     def choice_fields(self, news: AnswerDelta, *, is_first: bool) -> dict[str, Any]:
         """Return what a choice of either kind has: the prompt's token ids in the first, the timing in the last."""
@@ -128,7 +133,7 @@ class CompletionFormat:
         return told
 
     def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None = None) -> CompletionReply:
-        return CompletionReply(**self._head.fields, choices=choices, usage=UNSET if usage is None else usage)
+        return CompletionReply(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))
 
 
 class ChatFormat:
@@ -163,4 +168,4 @@ class ChatFormat:
         return chat_logprobs(self._words, news.delta.token_ids, news.delta.logprobs)
 
     def _chunk(self, choices: tuple[ChatChunkChoice, ...], usage: Usage | None = None) -> ChatChunk:
-        return ChatChunk(**self._head.fields, choices=choices, usage=UNSET if usage is None else usage)
+        return ChatChunk(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))

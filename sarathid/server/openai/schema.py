@@ -31,28 +31,39 @@ TokenIds: TypeAlias = Annotated[tuple[TokenId, ...], Meta(max_length=MAX_PROMPT_
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
 TokenCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 
-# Fields of the API that are taken only with the value that changes nothing.
-NEUTRAL_VALUES: dict[str, Any] = {
-    "audio": None,
-    "best_of": 1,
-    "function_call": "none",
-    "functions": [],
-    "metadata": {},
-    "modalities": ["text"],
-    "parallel_tool_calls": True,
-    "prediction": None,
-    "reasoning_effort": None,
-    "service_tier": "auto",
-    "store": False,
-    "suffix": "",
-    "tool_choice": "none",
-    "tools": [],
-    "web_search_options": None,
+# Fields of the API that are taken only with values that change nothing.
+NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
+    "audio": (),
+    "best_of": (1,),
+    "function_call": ("none",),
+    "functions": ([],),
+    "metadata": ({},),
+    "modalities": (["text"],),
+    "moderation": (),
+    "parallel_tool_calls": (True, False),
+    "prediction": (),
+    "prompt_cache_options": ({}, {"mode": "implicit"}),
+    "prompt_cache_retention": ("in_memory",),
+    "reasoning_effort": ("none",),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "suffix": ("",),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "verbosity": ("medium",),
+    "web_search_options": (),
 }
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """No padding is sent that would hide how long tokens are, and none may be asked for."""
+
     include_usage: bool = False
+    include_obfuscation: bool = False
+
+    def __post_init__(self) -> None:
+        if self.include_obfuscation:
+            raise ValueError("obfuscation is not supported here; leave out `include_obfuscation`")
 
 
 class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -82,7 +93,11 @@ ResponseFormat: TypeAlias = TextFormat | JSONObjectFormat | JSONSchemaFormat
 
 
 class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What both kinds of request share; `top_k` and everything below it are extensions."""
+    """What both kinds of request share; `top_k` and everything below it are extensions.
+
+    A `safety_identifier` names the client's user as `user` does, and a `prompt_cache_key` needs nothing done: what
+    prompts have in common is found by itself.
+    """
 
     model: Name | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS_PER_PROMPT)] = 1
@@ -99,6 +114,8 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         dict[TokenId, Annotated[float, Meta(ge=-100.0, le=100.0)]], Meta(max_length=MAX_LOGIT_BIASES)
     ] = {}
     user: Annotated[str, Meta(max_length=256)] = ""
+    safety_identifier: Annotated[str, Meta(max_length=256)] = ""
+    prompt_cache_key: Annotated[str, Meta(max_length=256)] = ""
     response_format: ResponseFormat | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
     min_p: Probability = 0.0
@@ -110,6 +127,11 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     cache_salt: Annotated[str, Meta(max_length=256)] = ""
     priority: Priority = 0
     timeout: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
+
+    @property
+    def end_user(self) -> str:
+        """Whom the client asks for, by its own word; nothing where it says none."""
+        return self.safety_identifier or self.user
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -188,9 +210,10 @@ class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     name: Name | None = None
 
     def for_template(self) -> dict[str, str]:
-        """Return the message as chat templates know it: content in one string."""
+        """Return the message as chat templates know it: content in one string, and developers are the system."""
         content = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": self.role, "content": content}
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": content} | ({} if self.name is None else {"name": self.name})
 
 
 class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -304,16 +327,17 @@ class ReplyFields(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CompletionReply(ReplyFields, frozen=True, kw_only=True):
-    """A completion, or one event of a streamed one."""
+    """A completion, or one event of a streamed one, whose usage is null until the last where it is asked for."""
 
     choices: tuple[CompletionChoice, ...]
     object: str = "text_completion"
-    usage: Usage | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
 
 
 class AssistantMessage(msgspec.Struct, frozen=True, kw_only=True):
     content: str
     role: str = "assistant"
+    refusal: None = None
 
 
 class ChatChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -348,11 +372,11 @@ class ChatChunkChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChatChunk(ReplyFields, frozen=True, kw_only=True):
-    """One event of a streamed chat completion."""
+    """One event of a streamed chat completion, whose usage is null until the last where it is asked for."""
 
     choices: tuple[ChatChunkChoice, ...]
     object: str = "chat.completion.chunk"
-    usage: Usage | UnsetType = UNSET
+    usage: Usage | UnsetType | None = UNSET
 
 
 class ErrorDetail(msgspec.Struct, frozen=True, kw_only=True):
@@ -389,8 +413,7 @@ def parse_request(body: bytes, type_: type[RequestT]) -> RequestT:
 
 
 def _require_neutral(name: str, value: object) -> None:
-    neutral = NEUTRAL_VALUES[name]
-    if value != neutral:
+    if value not in NEUTRAL_VALUES[name]:
         raise RequestRefused(f"{name!r} is not supported here; leave it out", name)
 
 

@@ -103,6 +103,7 @@ def test_a_completion_streams_one_event_a_text_and_then_usage(tmp_path: Path) ->
         *events, last = await events_of(api, "/v1/completions", body)
         assert [event["choices"][0]["text"] for event in events] == ["a", "😀", ""]
         assert [event["choices"][0]["finish_reason"] for event in events] == [None, None, "stop"]
+        assert [event["usage"] for event in events] == [None, None, None]
         assert last["choices"] == []
         assert last["usage"] == usage(3, 6)
 
@@ -126,7 +127,7 @@ def test_a_chat_goes_through_the_template_and_fills_its_limit(tmp_path: Path) ->
     async def use(api: Api) -> None:
         body = {"messages": CHAT, "max_completion_tokens": 4}
         reply = (await api.http.post("/v1/chat/completions", json=body)).json()
-        assert reply["choices"][0]["message"] == {"content": "Once", "role": "assistant"}
+        assert reply["choices"][0]["message"] == {"content": "Once", "role": "assistant", "refusal": None}
         assert reply["usage"]["prompt_tokens"] == len("<user>hi") + 1 + len("<assistant>")
 
     with_api(tmp_path, use)
@@ -215,7 +216,7 @@ def test_what_cannot_be_served_is_refused_in_openais_shape(tmp_path: Path) -> No
         assert_refused(await post(path, json={"prompt": ""}), 400, "prompt")
         assert_refused(await post(path, json={"prompt": [999]}), 400, "prompt")
         assert_refused(await post(path, json={"prompt": "x" * MAX_MODEL_LEN}), 400, "prompt")
-        assert_refused(await post(path, json={"prompt": "x", "model": "gpt-4"}), 404)
+        assert_refused(await post(path, json={"prompt": "x", "model": "gpt-4"}), 404, "model")
         assert_refused(await post(path, content=b" " * (MAX_BODY_BYTES + 1)), 413)
         system = [{"role": "system", "content": "x"}]
         assert_refused(await post("/v1/chat/completions", json={"messages": system}), 400, "messages")
@@ -311,7 +312,9 @@ def test_models_and_description_are_served(tmp_path: Path) -> None:
         (model,) = (await api.http.get("/v1/models")).json()["data"]
         assert (model["id"], model["max_model_len"]) == (MODEL, MAX_MODEL_LEN)
         assert (await api.http.get(f"/v1/models/{MODEL}")).json() == model
-        assert_refused(await api.http.get("/v1/models/gpt-4"), 404)
+        unknown = await api.http.get("/v1/models/gpt-4")
+        assert_refused(unknown, 404, "model")
+        assert unknown.json()["error"]["code"] == "model_not_found"
         schemas = (await api.http.get("/openapi.json")).json()["components"]["schemas"]
         assert "CompletionRequest" in schemas
 

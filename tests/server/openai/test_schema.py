@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from openai.types import completion_create_params
+from openai.types.chat import completion_create_params as chat_completion_create_params
 
 from sarathid.errors import RequestRefused
 from sarathid.server.openai.schema import (
@@ -49,6 +51,36 @@ def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing()
 
 
 @pytest.mark.parametrize(
+    ("type_", "reference"),
+    [
+        (CompletionRequest, completion_create_params.CompletionCreateParamsBase),
+        (ChatRequest, chat_completion_create_params.CompletionCreateParamsBase),
+    ],
+)
+def test_every_field_of_openais_reference_works_or_is_refused_by_name(type_: Any, reference: Any) -> None:
+    """The reference is that of the `openai` package."""
+    own = {"prompt": "hi"} if type_ is CompletionRequest else {"messages": [{"role": "user", "content": "hi"}]}
+    fields = {*reference.__annotations__, "stream"}
+    assert fields <= {*type_.__struct_fields__, *NEUTRAL_VALUES}
+    for field in fields & NEUTRAL_VALUES.keys():
+        with pytest.raises(RequestRefused) as refused:
+            parse_request(json.dumps(own | {field: {"what": "ever"}}).encode(), type_)
+        assert refused.value.param == field
+        for value in (None, *NEUTRAL_VALUES[field]):
+            parse_request(json.dumps(own | {field: value}).encode(), type_)
+
+
+def test_a_users_own_name_has_two_fields() -> None:
+    assert parse(prompt="hi", user="ann").end_user == "ann"
+    assert parse(prompt="hi", safety_identifier="5f2", prompt_cache_key="k").end_user == "5f2"
+
+
+def test_developers_are_the_system_and_names_are_the_templates() -> None:
+    body = parse_chat(messages=[{"role": "developer", "content": "be brief", "name": "ann"}])
+    assert body.messages[0].for_template() == {"role": "system", "content": "be brief", "name": "ann"}
+
+
+@pytest.mark.parametrize(
     ("fields", "param"),
     [
         ({"tools": [{}]}, "tools"),
@@ -71,6 +103,8 @@ def test_what_is_not_supported_may_be_sent_with_the_value_that_changes_nothing()
         ({"suffix": "x"}, "suffix"),
         ({"best_of": 2}, "best_of"),
         ({"stream_options": {"include": True}}, "stream_options"),
+        ({"stream_options": {"include_obfuscation": True}}, "stream_options"),
+        ({"priority": 11}, "priority"),
     ],
 )
 def test_a_field_that_is_wrong_or_not_supported_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
