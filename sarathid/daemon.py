@@ -167,7 +167,8 @@ class Daemon:
         loop.add_signal_handler(signal.SIGTERM, self.drain)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
         loop.add_signal_handler(signal.SIGHUP, self._ask_reload)
-        loop.add_signal_handler(signal.SIGCONT, self._engine.go_on)
+        # By the loop it would be told only behind what waited meanwhile, which could not be blamed on the stop then.
+        signal.signal(signal.SIGCONT, lambda _number, _frame: self._engine.go_on())
         log.info("sockets %s/{%s,%s,%s}", self._directory.path, API_SOCKET, CONTROL_SOCKET, STATS_SOCKET)
         tasks = [
             asyncio.create_task(self._supervisor.run()),

@@ -83,7 +83,7 @@ class EngineClient:
         self._streams: dict[int, TokenStream] = {}
         self._observers: list[Observer] = []
         self._stalls = StallFinder()
-        self._heard_s = time.monotonic()
+        self._heard_before_s = self._heard_s = time.monotonic()
         self._context = zmq.asyncio.Context()
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
@@ -108,8 +108,11 @@ class EngineClient:
         return self._stalls.engine_pauses
 
     def go_on(self) -> None:
-        """Note that this process goes on after it was stopped, no sooner than it heard of the engine last."""
-        self._stalls.daemon_pauses.add(Span(self._heard_s, time.monotonic()))
+        """Note that this process goes on after it was stopped, while it heard of the engine last or later.
+
+        It was stopped no sooner than it heard of it the time before, which certainly was not just now.
+        """
+        self._stalls.daemon_pauses.add(Span(self._heard_before_s, time.monotonic()))
 
     def subscribe(self, observer: Observer) -> None:
         """Call `observer` with every record from now on, on the event loop."""
@@ -319,7 +322,7 @@ class EngineClient:
 
     def _take(self, message: EngineMessage) -> None:
         self.silence.heard(message)
-        self._heard_s = time.monotonic()
+        self._heard_before_s, self._heard_s = self._heard_s, time.monotonic()
         match message:
             case IterationScheduled(chunks=chunks):
                 for chunk in chunks:

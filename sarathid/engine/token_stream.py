@@ -14,6 +14,7 @@ from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import ChunkStats, RequestStats
 from sarathid.protocol.step import TokenDelta
 from sarathid.telemetry.delivery import Delivery
+from sarathid.telemetry.pauses import Pauses
 
 
 class StreamTiming(NamedTuple):
@@ -46,7 +47,7 @@ class TokenStream:
         on_delivery: Callable[["TokenStream", Delivery], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_delivery` hears of every token but the first that was written, `now_s` tells when one was read."""
+        """`on_delivery` hears of every token but the first that was written, `now_s` tells the time."""
         self.request = request
         self.output_token_ids: list[int] = []
         self.prompt_logprobs: list[TokenLogprobs] = []  # of the prompt's tokens from the second on
@@ -73,9 +74,9 @@ class TokenStream:
         self._is_resumed = False
         self._is_at_work = False
         self._awaited_s = 0.0
-        self._read_s = 0.0
         self._read: _Made | None = None  # the newest that was read, and the one before it
         self._read_before: _Made | None = None
+        self._is_delivered = False  # what was read last
         self._delivered_s: float | None = None
         self._delivered_gaps = LatencyHistogram()
         self._gaps = LatencyHistogram()
@@ -105,15 +106,19 @@ class TokenStream:
     async def __aiter__(self) -> AsyncIterator[TokenDelta]:
         """Yield deltas up to the one that has a finish reason."""
         while True:
-            self._awaited_s = self._now_s()
+            if not self._is_delivered:
+                self._awaited_s = self._now_s()
             self._read_before, self._read = self._read, await self._deltas.get()
-            self._read_s = self._now_s()
+            self._is_delivered = False
             yield self._read.delta
             if self._read.delta.finish_reason is not None:
                 return
 
-    def mark_delivered(self, now_s: float) -> None:
-        """Note that the text of the deltas read so far was written to the client's socket."""
+    def mark_delivered(self, now_s: float, unread: Pauses) -> None:
+        """Note that the text of the deltas read so far was written to the client's socket.
+
+        Nothing could be written in `unread`, since the client did not read.
+        """
         if self._delivered_s is not None:
             self._delivered_gaps.record(now_s - self._delivered_s)
         if self._read is not None and self._read_before is not None and self._read.delta.token_id is not None:
@@ -124,11 +129,12 @@ class TokenStream:
                     awaited_s=self._awaited_s,
                     generated_s=self._read.time_s,
                     tbt_s=self._read.time_s - self._read_before.time_s,
-                    read_s=self._read_s,
                     written_s=now_s,
+                    unread=unread,
                 ),
             )
-        self._delivered_s = now_s
+        self._delivered_s = self._awaited_s = now_s
+        self._is_delivered = True
 
     def close(self, finish_reason: FinishReason = FinishReason.CANCELLED) -> None:
         """End the request for that reason if the engine has not ended it; its record is published once."""

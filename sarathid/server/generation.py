@@ -9,6 +9,7 @@ from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.step import TokenDelta
 from sarathid.server.detokenizer import IncrementalDetokenizer
 from sarathid.server.stop_strings import StopStrings
+from sarathid.telemetry.pauses import Pauses
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +84,9 @@ class Generation:
             if delta.finish_reason is not None:
                 return
 
-    def mark_delivered(self, now_s: float) -> None:
-        """Say that the text of the last delta was written to the client's socket."""
-        self._stream.mark_delivered(now_s)
+    def mark_delivered(self, now_s: float, unread: Pauses) -> None:
+        """Say that the text of the last delta was written to the client's socket; it read nothing in `unread`."""
+        self._stream.mark_delivered(now_s, unread)
 
     def close(self) -> None:
         """End the request: in the engine too, if it still runs there. Safe to call twice."""

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Iterator
 
 import uvicorn
@@ -12,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from sarathid.errors import ConfigError
 from sarathid.server.peer import Peer
 from sarathid.server.runtime_directory import LISTEN_BACKLOG
+from sarathid.telemetry.pauses import Pauses
 
 MAX_HEADER_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 30.0
@@ -22,6 +24,7 @@ _LOOPBACK = "127.0.0.1"
 class PeerProtocol(HttpToolsProtocol):
     """Says in `scope["state"]["peer"]` who is at the other end of a Unix socket; None at the end of another socket.
 
+    `scope["state"]["unread"]` are the `Pauses` in which nothing was written, since the client had not read what was.
     Headers are bounded in length and time. A client that has not read what is written to it after `STUCK_AFTER_S` is
     dropped: until then nothing more is written, and no other client waits for it.
     """
@@ -35,6 +38,7 @@ class PeerProtocol(HttpToolsProtocol):
         connection = transport.get_extra_info("socket")
         is_local = connection is not None and connection.family == socket.AF_UNIX
         self._peer = Peer.of_socket(connection) if is_local else None
+        self._unread = Pauses()
         self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -52,7 +56,7 @@ class PeerProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"]["peer"] = self._peer
+        self.scope["state"] |= {"peer": self._peer, "unread": self._unread}
         self._num_header_bytes = 0
         if self._head_deadline is None:
             self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
@@ -75,10 +79,12 @@ class PeerProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
+        self._unread.begin(time.monotonic())
         self._expect_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
+        self._unread.end(time.monotonic())
         if self._read_deadline is not None:
             self._read_deadline.cancel()
             self._read_deadline = None

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.span import Span
 
 
@@ -9,15 +10,15 @@ class Delivery(NamedTuple):
     """The moments (monotonic seconds) of a token behind another one of request `request_id`.
 
     The stream was done with the token before at `awaited_s`; the engine made this one at `generated_s`, `tbt_s` after
-    the one before; the stream read it at `read_s` and had written it at `written_s`.
+    the one before; it was written at `written_s`, and nothing could be in `unread`, since the client did not read.
     """
 
     request_id: int
     awaited_s: float
     generated_s: float
     tbt_s: float
-    read_s: float
     written_s: float
+    unread: Pauses
 
     @property
     def gap_s(self) -> float:
@@ -27,7 +28,7 @@ class Delivery(NamedTuple):
     @property
     def late_s(self) -> float:
         """How much of it was not the engine's."""
-        return self.waiting.seconds + self.writing.seconds
+        return self.under_way.seconds
 
     @property
     def generating(self) -> Span:
@@ -35,13 +36,7 @@ class Delivery(NamedTuple):
         return Span(self.awaited_s, max(self.awaited_s, self.generated_s))
 
     @property
-    def waiting(self) -> Span:
-        """Until the daemon came round to it."""
+    def under_way(self) -> Span:
+        """From when it was made, and wanted, until it was written."""
         ready_s = self.generating.until_s
-        return Span(ready_s, max(ready_s, self.read_s))
-
-    @property
-    def writing(self) -> Span:
-        """Until it was written, which takes until the client has read enough of what was written before."""
-        read_s = self.waiting.until_s
-        return Span(read_s, max(read_s, self.written_s))
+        return Span(ready_s, max(ready_s, self.written_s))

@@ -65,17 +65,17 @@ class StallFinder:
         )
 
     def _parts_of_way(self, delivery: Delivery) -> dict[StallCause, float]:
-        """Return what a token's way took, by cause; nothing is passed on by who is stopped."""
-        waiting, writing = delivery.waiting, delivery.writing
-        engine_s = self.engine_pauses.seconds_within(waiting)
-        daemon_s = min(waiting.seconds - engine_s, self.daemon_pauses.seconds_within(waiting))
-        writing_paused_s = self.daemon_pauses.seconds_within(writing)
-        return {
-            StallCause.ENGINE_PAUSE: engine_s,
-            StallCause.DAEMON_PAUSE: daemon_s + writing_paused_s,
-            StallCause.EVENT_LOOP: waiting.seconds - engine_s - daemon_s,
-            StallCause.SLOW_READER: writing.seconds - writing_paused_s,
-        }
+        """Return what a token's way took, by cause: what nobody was stopped for is the event loop's."""
+        way, left_s = delivery.under_way, delivery.late_s
+        parts: dict[StallCause, float] = {}
+        for cause, pauses in (
+            (StallCause.ENGINE_PAUSE, self.engine_pauses),
+            (StallCause.DAEMON_PAUSE, self.daemon_pauses),
+            (StallCause.SLOW_READER, delivery.unread),
+        ):
+            parts[cause] = min(left_s, pauses.seconds_within(way))
+            left_s -= parts[cause]
+        return parts | {StallCause.EVENT_LOOP: left_s}
 
 
 def _event(

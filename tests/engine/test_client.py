@@ -23,6 +23,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.telemetry.pauses import Pauses
 from tests.engine.hosted import hosted_engine
 from tests.factories import VOCAB_SIZE, Engine, expected_output, make_request
 
@@ -105,7 +106,7 @@ def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) ->
         async for delta in stream:
             assert delta.token_id is not None
             tokens.append(delta.token_id)
-            stream.mark_delivered(time.monotonic())
+            stream.mark_delivered(time.monotonic(), Pauses())
         assert tokens == expected_output(request, 20)
         stream.close()
         stream.close()
@@ -417,10 +418,11 @@ def test_a_change_under_way_is_refused_when_the_engine_is_gone() -> None:
 def test_a_token_that_reaches_its_client_late_is_a_delivery_stall(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), GREEDY)
-        num_read = 0
+        num_read, unread = 0, Pauses()
+        unread.begin(time.monotonic())
         async for _ in stream:
             num_read += 1
-            stream.mark_delivered(time.monotonic() + (2.0 if num_read == 10 else 0.0))
+            stream.mark_delivered(time.monotonic() + (2.0 if num_read == 10 else 0.0), unread)
         stream.close()
         (stall,) = [stall for stall in session.of(StallEvent) if stall.worst_gap_s >= 2.0]
         assert (stall.cause, stall.is_delivery) == (StallCause.SLOW_READER, True)

@@ -20,6 +20,7 @@ from sarathid.server.generation import TextDelta
 from sarathid.server.openai.errors import error_body, error_response
 from sarathid.server.openai.reply import ReplyFormat
 from sarathid.server.openai.schema import PromptTokensDetails, Usage
+from sarathid.telemetry.pauses import Pauses
 
 ENGINE_FAILED = "the engine failed while it worked on this request; the daemon's log says why"
 
@@ -67,17 +68,17 @@ class StreamedReply(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.closing(self._answers):
-            await run_while_connected(receive, self._stream(send))
+            await run_while_connected(receive, self._stream(send, scope["state"]["unread"]))
 
-    async def _stream(self, send: Send) -> None:
+    async def _stream(self, send: Send, unread: Pauses) -> None:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
         async with contextlib.aclosing(self._answers.deltas()) as deltas:
-            await self._send_all(deltas, send)
+            await self._send_all(deltas, send, unread)
         if self._includes_usage:
             await _send_event(send, msgspec.json.encode(self._format.usage_event(usage_of(self._answers))))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
-    async def _send_all(self, deltas: AsyncIterator[AnswerDelta], send: Send) -> None:
+    async def _send_all(self, deltas: AsyncIterator[AnswerDelta], send: Send, unread: Pauses) -> None:
         begun: set[int] = set()
         async for news in deltas:
             if news.delta.finish_reason is FinishReason.ERROR:
@@ -86,7 +87,7 @@ class StreamedReply(Response):
             await _send_event(send, msgspec.json.encode(self._format.event(news, is_first=news.index not in begun)))
             begun.add(news.index)
             if news.delta.text or news.generation.tells_every_token:
-                news.generation.mark_delivered(self._clock.now_s())
+                news.generation.mark_delivered(self._clock.now_s(), unread)
 
 
 def usage_of(answers: Answers) -> Usage:
