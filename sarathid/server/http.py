@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from sarathid.telemetry.pauses import Pauses
 MAX_HEADER_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 30.0
 STUCK_AFTER_S = 30.0
+SHARE_OF_DESCRIPTORS = 0.5  # the rest is for what else the daemon opens: ZeroMQ aborts a process that has none left
+_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _LOOPBACK = "127.0.0.1"
 
 
@@ -26,7 +29,8 @@ class PeerProtocol(HttpToolsProtocol):
 
     `scope["state"]["unread"]` are the `Pauses` in which nothing was written, since the client had not read what was.
     Headers are bounded in length and time. A client that has not read what is written to it after `STUCK_AFTER_S` is
-    dropped: until then nothing more is written, and no other client waits for it.
+    dropped: until then nothing more is written, and no other client waits for it. Who comes when connections have
+    their share of the process's descriptors is told to come again.
     """
 
     _num_header_bytes: int | None = None  # None outside of headers
@@ -35,6 +39,10 @@ class PeerProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        if len(self.connections) > most_connections():
+            transport.write(_NO_ROOM)
+            transport.close()
+            return
         connection = transport.get_extra_info("socket")
         is_local = connection is not None and connection.family == socket.AF_UNIX
         self._peer = Peer.of_socket(connection) if is_local else None
@@ -102,6 +110,7 @@ class HTTPServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=PeerProtocol,
+                backlog=LISTEN_BACKLOG,
                 ws="none",
                 lifespan="off",
                 loop="none",
@@ -115,6 +124,12 @@ class HTTPServer(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def most_connections() -> int:
+    """Return how many connections may stand, of the descriptors that the process may have."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return int(SHARE_OF_DESCRIPTORS * soft)
 
 
 def listen_on_loopback(port: int) -> socket.socket:
