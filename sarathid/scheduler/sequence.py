@@ -148,11 +148,14 @@ class Sequence:
 
     def settle(self) -> None:
         """Charge its owner for what was computed since the last time."""
-        first, end = self.num_charged_tokens, self.num_computed_tokens
-        if end > first:
-            num_outputs = max(0, end - max(first, self.num_prompt_tokens))
-            self.account.num_charged += end - first + (OUTPUT_WEIGHT - 1) * num_outputs
-            self.num_charged_tokens = end
+        first, end, num_prompt_tokens = self.num_charged_tokens, self.num_computed_tokens, self.num_prompt_tokens
+        if end <= first:
+            return
+        if first >= num_prompt_tokens:  # a decode, as nearly always
+            self.account.num_charged += OUTPUT_WEIGHT * (end - first)
+        else:
+            self.account.num_charged += end - first + (OUTPUT_WEIGHT - 1) * max(0, end - num_prompt_tokens)
+        self.num_charged_tokens = end
 
     def append(self, token_id: int) -> FinishReason | None:
         """Add a sampled token; return why it is the last one, or None."""
