@@ -78,9 +78,9 @@ def tokens(num_tokens: int) -> str:
     return "1 token" if num_tokens == 1 else f"{num_tokens} tokens"
 
 
-def requests(number: int) -> str:
+def number_of(thing: str, number: int) -> str:
     """Return `"1 request"` or `"12 requests"`."""
-    return "1 request" if number == 1 else f"{number} requests"
+    return f"1 {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def share(part: float) -> str:

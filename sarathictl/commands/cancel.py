@@ -59,7 +59,7 @@ def _cancel(connection: ControlClient, meant: list[int], *, may_be_gone: bool) -
 
 
 def _confirm(invocation: Invocation, number: int) -> None:
-    what = units.requests(number)
+    what = units.number_of("request", number)
     if not sys.stdin.isatty():
         raise ConfigError(f"this ends {what}; say --yes where nobody can be asked")
     typer.confirm(f"End {what} at {invocation.endpoint.runtime_dir}?", abort=True, err=True)

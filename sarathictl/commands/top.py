@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sarathictl.client.alert_command import AlertCommand
 from sarathictl.client.contexts import Theme, control_file_path, read_control_file
+from sarathictl.client.fleet import Fleet
 from sarathictl.client.stats_stream import Link
 from sarathictl.client.still_source import StillSource
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
@@ -87,7 +88,9 @@ def top(
 
 def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int], opening: Opening) -> None:
     still = _still(invocation)
-    app = make_app(invocation, still, VirtualClock(still.time_s), opening)
+    file = read_control_file(control_file_path())
+    fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
+    app = make_app(invocation, still, VirtualClock(still.time_s), opening, fleet)
 
     async def export(pilot: "Pilot[object]") -> None:
         await pilot.pause()
@@ -96,7 +99,10 @@ def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int], openin
         path.write_text(app.export_screenshot())
         app.exit()
 
-    app.run(headless=True, size=size, auto_pilot=export)
+    try:
+        app.run(headless=True, size=size, auto_pilot=export)
+    finally:
+        fleet.close()
     invocation.say(f"wrote {path}")
 
 

@@ -78,7 +78,7 @@ class Playhead:
         played_s, self._moved_s = now_s - self._moved_s, now_s
         if self._is_recording and self._held_s is None and self._log.start_s is not None:
             self._held_s = self._log.start_s
-        elif self._is_playing and self._held_s is not None and played_s > 0.0:
+        elif self._is_playing and self._held_s is not None:
             self._play(self._held_s + played_s * self._speed)
 
     def toggle(self) -> None:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import LatencyFigures
 from sarathictl.state.latencies import bins
-from sarathictl.tui.renderables.line import column_of, fit, line
+from sarathictl.tui.renderables.line import Piece, column_of, fit, line
 from sarathictl.tui.renderables.look import Look
 
 _TICKS_S = tuple(digit * 10.0**power for power in range(-4, 4) for digit in (1, 2, 5))
@@ -46,15 +47,16 @@ def _columns(
     top = math.log1p(max(counts))
     target = None if target_s is None else _position(target_s, edges_s)
     for row in reversed(range(num_rows)):
-        text = line([(" ", look.plain)])
-        for index, count in enumerate(counts):
-            share = math.log1p(count) / top * num_rows - row
-            is_over = target is not None and index > target
-            if share > 0.0:
-                text.append(column_of(share), look.over if is_over else look.decode)
-            else:
-                text.append("┊" if index == target else " ", look.slo)
-        yield text
+        cells = [_cell(index, count, target, top, num_rows, row, look) for index, count in enumerate(counts)]
+        runs = ((style, "".join(glyph for glyph, _ in run)) for style, run in groupby(cells, key=lambda cell: cell[1]))
+        yield line([(" ", look.plain), *((glyphs, style) for style, glyphs in runs)])
+
+
+def _cell(index: int, count: int, target: int | None, top: float, num_rows: int, row: int, look: Look) -> Piece:
+    share = math.log1p(count) / top * num_rows - row
+    if share > 0.0:
+        return column_of(share), look.over if target is not None and index > target else look.decode
+    return ("┊", look.slo) if index == target else (" ", look.plain)
 
 
 def _scale(edges_s: Sequence[float]) -> str:

@@ -9,7 +9,7 @@ from sarathictl.state.stall_causes import CauseTotal, totals_by_cause
 from sarathictl.tui.renderables.line import bar, fit, line
 from sarathictl.tui.renderables.look import Look
 
-_NAME_WIDTH = 26
+_NAME_WIDTH = 34
 _BAR_CELLS = 16
 
 
@@ -29,7 +29,7 @@ def _draw(total: CauseTotal, share: float, look: Look) -> Text:
             (f" {name:<{_NAME_WIDTH}}", look.plain),
             (bar(share, _BAR_CELLS), look.over),
             (f" {units.share(share):>5}", look.strong),
-            (f"  {total.num_stalls} stalls, worst {units.duration(total.worst_s)}", look.plain),
-            (f", {total.num_waits} waits of {units.duration(total.waited_s)} in all", look.faint),
+            (f"  {units.number_of('stall', total.num_stalls)}, worst {units.duration(total.worst_s)}", look.plain),
+            (f", {units.number_of('wait', total.num_waits)} of {units.duration(total.waited_s)} in all", look.faint),
         ]
     )

@@ -13,9 +13,10 @@ from sarathictl.keymap import Place
 from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.look import Look
-from sarathid.protocol.stats import StallEvent
+from sarathid.protocol.stats import StallCause, StallEvent
 
-WIDTH = 76
+WIDTH = 74
+_MARGIN = 10  # border, padding and what the dialog leaves of the screen at its sides
 
 
 class ExplainScreen(ModalScreen[bool]):
@@ -30,14 +31,15 @@ class ExplainScreen(ModalScreen[bool]):
         self._look = look
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hide the fix from who may not change anything."""
-        return parameters != (True,) or self.app.check_action("retune", ("budget",))
+        """Hide the fix from who may not change anything, and where no budget would have been one."""
+        can_fix = self._stall.cause is StallCause.PREFILL and self.app.check_action("retune", ("budget",))
+        return parameters != (True,) or can_fix
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="dialog") as dialog:
             dialog.border_title = f"WHY  iteration {self._stall.iteration}"
             fix = "f prevents it · " if self.check_action("dismiss", (True,)) else ""
             dialog.border_subtitle = f"{fix}esc closes"
-            width = min(WIDTH, self.app.size.width - 6)
+            width = min(WIDTH, self.app.size.width - _MARGIN)
             lines = draw_explanation(self._stall, width, self._look)
             yield Static(Text("\n").join(lines))

@@ -50,4 +50,4 @@ class SpansPanel(Panel):
 
 def _words(span_s: float, target_s: float | None) -> str:
     target = "no target" if target_s is None else f"target ┊ {units.duration(target_s)}"
-    return f"over {units.duration_name(span_s)} · {target} · both scales logarithmic"
+    return f"over {units.duration_name(span_s)} · {target} · logarithmic"
