@@ -1,6 +1,7 @@
 """Finds cost profiles by name: the user's own before those that ship."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import sarathi_profiles
@@ -8,6 +9,8 @@ import sarathi_profiles
 from sarathid.costmodel.cost_profile import CostProfile, parse_profile
 from sarathid.errors import ConfigError
 from sarathid.paths import profile_dir
+
+log = logging.getLogger(__name__)
 
 
 def find_profile(name: str) -> CostProfile:
@@ -24,8 +27,18 @@ def find_profile(name: str) -> CostProfile:
 
 
 def profile_if_any(name: str) -> CostProfile | None:
-    """Return the profile of that name, or None if there is none; raises `ConfigError` for a file that is wrong."""
-    return find_profile(name) if name.endswith(".toml") or name in available() else None
+    """Return the profile of that name, None if there is none.
+
+    A file of the user's that is wrong is told of in the log and passed over, for the one that ships if there is one:
+    nobody is to go unserved for the sake of a prediction.
+    """
+    if not (name.endswith(".toml") or name in available()):
+        return None
+    try:
+        return find_profile(name)
+    except (ConfigError, OSError) as error:
+        log.warning("the cost profile %s is not used: %s", name, error)
+    return parse_profile(sarathi_profiles.read(name), name) if name in sarathi_profiles.available() else None
 
 
 def available() -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import sarathi_profiles
 from sarathid.costmodel.cost_profile import CostProfile, Embedding, parse_profile, to_toml
 from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.iteration_cost import IterationCostModel, interpolate, linear_us
-from sarathid.costmodel.library import find_profile, profile_path
+from sarathid.costmodel.library import find_profile, profile_if_any, profile_path
 from sarathid.errors import ConfigError
 
 PAPER_SETUPS = {
@@ -186,3 +186,17 @@ def test_an_empty_iteration_costs_nothing() -> None:
 
 def test_memory_says_how_many_blocks_there_are() -> None:
     assert profile_of_round_figures().num_blocks(16) == (5000 - 1000 - 800) // 160
+
+
+@pytest.mark.parametrize("name", ["cpu/smollm2-135m-tp1", "cpu/of-my-own-tp1"])
+@pytest.mark.parametrize("content", [b"", b"\xff\x00garbage", b"[provenance]\n"])
+def test_a_users_profile_that_is_damaged_is_passed_over_and_told_of(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    shipped = find_profile(name) if name in sarathi_profiles.available() else None
+    profile_path(name).parent.mkdir(parents=True)
+    profile_path(name).write_bytes(content)
+
+    assert profile_if_any(name) == shipped
+    assert f"the cost profile {name} is not used" in caplog.text
