@@ -49,7 +49,8 @@ class NodeHost:
 
     def __str__(self) -> str:
         ranks = self._layout.ranks_of_node(self._config.index)
-        return f"ranks {ranks.start} to {ranks.stop - 1} of {self._layout.num_ranks} ({self._layout})"
+        which = f"rank {ranks.start}" if len(ranks) == 1 else f"ranks {ranks.start} to {ranks.stop - 1}"
+        return f"{which} of {self._layout.num_ranks} ({self._layout})"
 
     def run(self) -> str:
         """Run this node's ranks until the engine or one of them ends; returns which, and leaves nothing behind.
