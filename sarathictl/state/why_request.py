@@ -11,6 +11,7 @@ from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import Blocker, BudgetPlan, RequestStats, StallCause, StallEvent
 from sarathid.protocol.why import KeptPromise, RequestReasons, StallReasons, StartPromise, WaitReasons
 
+MAX_TOLD_STALLS = 8
 _JUST_NOW_S = 0.5
 _SAME_GAP = 0.01
 _LEAST_PART_S = 0.0005
@@ -170,9 +171,11 @@ def _promise_kept(kept: KeptPromise | None) -> Iterator[Fact]:
 
 
 def _stalls(found: RequestReasons) -> Iterator[Fact]:
-    for reasons in found.stalls:
+    for reasons in found.stalls[:MAX_TOLD_STALLS]:
         yield "stall", f"{units.duration(reasons.age_s)} ago, {_sum(reasons)}"
         yield from (("", words) for words in _culprit(reasons))
+    if len(found.stalls) > MAX_TOLD_STALLS:
+        yield "", f"{len(found.stalls) - MAX_TOLD_STALLS} stalls before these are left out; `stalls` tells of all"
 
 
 def _sum(reasons: StallReasons) -> str:

@@ -19,7 +19,7 @@ from sarathid.telemetry.service_rates import service_rates
 
 NUM_ITERATIONS = 100
 RATES_WINDOW_S = 30.0
-MAX_STALLS = 8
+MAX_STALLS = 32
 
 
 class Explainer:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from sarathictl.state.facts import as_text
-from sarathictl.state.why_request import explain_request
+from sarathictl.state.why_request import MAX_TOLD_STALLS, explain_request
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.stats import Blocker, RequestStats, StallCause
@@ -164,3 +164,9 @@ def test_an_ended_request_is_told_from_its_record() -> None:
     )
     never = msgspec.structs.replace(ENDED, scheduled_s=None, first_token_s=None, tbt_max_s=None)
     assert facts_of(msgspec.structs.replace(found, ended=never))["start"] == "it never did"
+
+
+def test_of_many_stalls_the_latest_are_told_and_the_others_counted() -> None:
+    facts = explain_request(make_request_reasons(stalls=(make_stall_reasons(),) * (MAX_TOLD_STALLS + 3)))
+    assert sum(label == "stall" for label, _ in facts) == MAX_TOLD_STALLS
+    assert facts[-1] == ("", "3 stalls before these are left out; `stalls` tells of all")
