@@ -1,4 +1,4 @@
-"""A recording in the shape of a stream: read bit by bit, so that its first seconds are shown while others are read."""
+"""A recording in the shape of a stream: gone through bit by bit, while any moment of it can be seen already."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from sarathictl.client.stats_stream import Link, LinkState, Received
 from sarathid.errors import CodecError
 from sarathid.tape.frames import Frame
-from sarathid.tape.tape import Tape
 
 READ_FOR_S = 0.1
 
@@ -29,21 +28,21 @@ class TapePair:
 
 
 class TapeSource:
-    """Hands a recording's frames to `load` at every `drain`, as many as `READ_FOR_S` allows."""
+    """Hands frames to `read` at every `drain`, the oldest first, as many as `READ_FOR_S` allows."""
 
-    def __init__(self, tape: Tape, name: str, load: Callable[[Frame], None]) -> None:
-        self._tape = tape
+    def __init__(self, frames: Sequence[Frame], name: str, read: Callable[[Frame], None]) -> None:
+        self._frames = frames
         self._name = name
-        self._load = load
-        self._left: Iterator[Frame] = iter(tape.frames)
+        self._read = read
+        self._left: Iterator[Frame] = iter(frames)
         self._num_read = 0
 
     @property
     def link(self) -> Link:
         """Where the recording comes from, and how much of it is still to be read."""
-        share = self._num_read / len(self._tape.frames)
+        share = self._num_read / len(self._frames)
         message = "" if share == 1.0 else f"reading {self._name}: {share:.0%}"
-        return Link(LinkState.RECORDED, self._tape.start_s, message)
+        return Link(LinkState.RECORDED, self._frames[0].time_s, message)
 
     def drain(self) -> Sequence[Received]:
         """Load some more; nothing is received."""
@@ -51,7 +50,7 @@ class TapeSource:
         for frame in self._left:
             self._num_read += 1
             try:
-                self._load(frame)
+                self._read(frame)
             except CodecError:
                 continue  # a segment that can't be read is one that is missing
             if time.monotonic() >= until_s:

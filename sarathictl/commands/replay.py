@@ -94,7 +94,7 @@ def make_comparison(
     """Return the console over a recording and its twin, which begin at the moments that their wall clocks say."""
     log = EngineLog(other.header.columns)
     twin = Twin(log=log, behind_s=other.header.wall_offset_s - tape.header.wall_offset_s, planned=planned)
-    return make_replay(invocation, tape, name, opening, twin, TapeSource(other, "what if", log.load))
+    return make_replay(invocation, tape, name, opening, twin, TapeSource(log.open(other.frames), "what if", log.survey))
 
 
 def make_replay(
@@ -111,7 +111,7 @@ def make_replay(
     if not invocation.has_color:
         os.environ["NO_COLOR"] = "1"  # Textual reads it when an app is built
     log = EngineLog(tape.header.columns)
-    source = TapeSource(tape, name, log.load)
+    source = TapeSource(log.open(tape.frames), name, log.survey)
     return ConsoleApp(
         source if twin_source is None else TapePair(source, twin_source),
         _refuse,

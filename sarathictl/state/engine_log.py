@@ -1,15 +1,16 @@
 """The last hour of records, so that any moment of it can be seen again, whether they came live or from a file."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import TypeAlias
 
 from sarathictl.state.engine_state import MAX_RECENT, MAX_SAMPLES, EngineState, time_of
 from sarathictl.state.event_log import EventLog, next_moment
 from sarathictl.state.window import IterationSample, sample_of
+from sarathid.errors import CodecError
 from sarathid.protocol.control import RequestList, Snapshot
 from sarathid.protocol.stats import IterationScheduled, IterationStats, SettingsChanged, StreamRecord
 from sarathid.tape.frames import Frame
@@ -73,15 +74,28 @@ class EngineLog:
             case _:
                 self._append(item)
 
-    def load(self, frame: Frame) -> None:
-        """Take in the next segment of a recording; raises `CodecError` when it is none."""
+    def open(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """Take over the segments of a recording, oldest first, and return those that can be seen: of its last hour.
+
+        Any moment can be seen at once. What happened elsewhere, and what the spans before it amounted to, is known of
+        what was `survey`ed.
+        """
+        assert not self._frames, "a log holds one recording"
+        first = bisect_left(frames, frames[-1].time_s - MAX_LOG_S, key=lambda frame: frame.time_s)
+        self._frames = list(frames[first:])
+        self._starts_s = [frame.time_s for frame in self._frames]
+        self._newest_s = self._starts_s[-1]
+        for record in self._segment(len(self._frames) - 1).records:
+            self._newest_s = max(self._newest_s, time_of(record))
+        return tuple(self._frames)
+
+    def survey(self, frame: Frame) -> None:
+        """Take note of what happened in the next segment of a recording; raises `CodecError` when it is none."""
         segment = Segment.of(frame, self._unpacker)
         self.state = EngineState(segment.key, self.state.seconds_before(math.inf))
         _count(self.state, segment)
         for record in segment.records:
             self._events.append(record, frame.time_s)
-            self._newest_s = max(self._newest_s, time_of(record))
-        self._push(frame)
 
     def seal(self) -> None:
         """Make everything that was taken in so far a part of the past."""
@@ -153,11 +167,18 @@ class EngineLog:
     def _segment(self, index: int) -> Segment:
         frame = self._frames[index]
         if frame.time_s not in self._opened:
-            self._opened[frame.time_s] = Segment.of(frame, self._unpacker)
+            self._opened[frame.time_s] = self._unpacked(frame)
             if len(self._opened) > NUM_OPENED:
                 self._opened.popitem(last=False)
         self._opened.move_to_end(frame.time_s)
         return self._opened[frame.time_s]
+
+    def _unpacked(self, frame: Frame) -> Segment:
+        """Return what a frame holds, nothing where it can't be read."""
+        try:
+            return Segment.of(frame, self._unpacker)
+        except CodecError:
+            return Segment(KeyFrame(time_s=frame.time_s), ())
 
     def _samples(self, index: int) -> tuple[IterationSample, ...]:
         start_s = self._starts_s[index]

@@ -157,7 +157,7 @@ class PaperEngine:
         self.settings = settings or make_settings()
         self.now_s = start_s
         self._prompt_every_s = prompt_every_s
-        self._pace = pace
+        self.pace = pace
         self._next_prompt_s = start_s + 1.0
         self._sequence_number = 0
         self._next_id = 1
@@ -186,7 +186,7 @@ class PaperEngine:
             num_decode_tokens=len(decodes),
             chunks=tuple(prefill),
         )
-        execute_s = self._pace * (0.02 + 0.0005 * len(decodes) + 0.0012 * sum(chunk.length for chunk in prefill))
+        execute_s = self.pace * (0.02 + 0.0005 * len(decodes) + 0.0012 * sum(chunk.length for chunk in prefill))
         self.now_s += execute_s + 0.001
         gaps = self._emit_gaps(decodes)
         first = self._finish_prefills(chunks)

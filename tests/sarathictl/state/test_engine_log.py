@@ -21,6 +21,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.tape.frames import Frame, FrameKind
 from sarathid.tape.key_frame import KeyFrame
 from sarathid.tape.segment import OpenSegment
 from tests.sarathictl.records import (
@@ -47,7 +48,7 @@ def told() -> tuple[StreamRecord, ...]:
     for record in records:
         segment.add(record)
     log = EngineLog()
-    log.load(segment.seal())
+    log.open([segment.seal()])
     return log._segment(0).records
 
 
@@ -71,8 +72,8 @@ def recorded() -> EngineLog:
 def load_all(log: EngineLog) -> EngineLog:
     """Return a log that was read from the recording that another one made."""
     loaded = EngineLog()
-    for frame in log.frames:
-        loaded.load(frame)
+    for frame in loaded.open(log.frames):
+        loaded.survey(frame)
     return loaded
 
 
@@ -140,15 +141,49 @@ def test_a_recording_that_is_loaded_shows_what_was_recorded() -> None:
     assert (loaded.start_s, loaded.end_s) == (live.start_s, live.end_s)
 
 
+def test_any_moment_of_a_recording_is_seen_before_it_is_gone_through() -> None:
+    live, opened = recorded(), EngineLog()
+    opened.open(live.frames)
+
+    for time_s in (START_S + SPAN_S, START_S + 3.0, START_S + 11.0):
+        seen, wanted = view_at(opened, time_s), view_at(live, time_s)
+        assert (seen.samples, seen.recent, seen.requests) == (wanted.samples, wanted.recent, wanted.requests)
+    assert (opened.start_s, opened.end_s) == (live.start_s, live.end_s)
+    assert opened.iteration_s(START_S + 5.0, 1) == live.iteration_s(START_S + 5.0, 1)
+    assert opened.stall_s(START_S, 1) is None
+
+
+def test_a_segment_that_cannot_be_read_is_one_in_which_nothing_happened() -> None:
+    first, second, *others = recorded().frames
+    broken = Frame.of(FrameKind.SEGMENT, second.time_s, b"no map")
+    log = EngineLog()
+    log.open([first, broken, *others])
+
+    assert view_at(log, second.time_s + 0.5).samples == view_at(recorded(), second.time_s).samples
+    assert log.iteration_s(second.time_s, 1) == recorded().iteration_s(others[0].time_s, 1)
+
+
+def test_of_a_long_recording_the_last_hour_is_seen() -> None:
+    keys = [KeyFrame(time_s=START_S + minute * 60.0) for minute in range(90)]
+    frames = [OpenSegment(key).seal() for key in keys]
+    log = EngineLog()
+
+    assert len(log.open(frames)) == 61
+    assert log.start_s == frames[-1].time_s - 3600.0
+
+
 def test_a_loaded_recording_may_have_a_segment_for_every_second() -> None:
-    segment, log, live = OpenSegment(take_all(()).state.key_frame(START_S)), EngineLog(), take_all(())
+    segment, live = OpenSegment(take_all(()).state.key_frame(START_S)), take_all(())
+    frames = []
     for record in told():
         if isinstance(record, IterationStats) and record.end_s - segment.key.time_s > 0.9:
-            log.load(segment.seal())
+            frames.append(segment.seal())
             segment = segment.followed_by(live.state.key_frame(live.end_s))
         segment.add(record)
         live.take(record, START_S)
-    log.load(segment.seal())
+    log = EngineLog()
+    for frame in log.open([*frames, segment.seal()]):
+        log.survey(frame)
 
     past, now = view_at(log, live.end_s), live.state.view(live.end_s)
     assert (past.samples, past.tbt, past.ttft, past.attainment) == (now.samples, now.tbt, now.ttft, now.attainment)

@@ -24,11 +24,11 @@ class Replayed:
         tape = make_tape()
         self.clock = VirtualClock(START_S)
         self.log = EngineLog(tape.header.columns)
-        source: Any = TapeSource(tape, "run.srec", self.log.load)
+        source: Any = TapeSource(self.log.open(tape.frames), "run.srec", self.log.survey)
         twin = None
         if has_twin:
             other, other_log = make_tape(settings=make_settings(128), start_s=START_S - BEHIND_S), EngineLog()
-            source = TapePair(source, TapeSource(other, "what if", other_log.load))
+            source = TapePair(source, TapeSource(other_log.open(other.frames), "what if", other_log.survey))
             planned = make_planned(make_settings(128))
             twin = Twin(log=other_log, behind_s=BEHIND_S, planned=planned)
         self.source = source

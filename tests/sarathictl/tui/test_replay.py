@@ -6,6 +6,7 @@ from sarathictl.tui.screens.compare import CompareScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.widgets.compared_tapes import NamedTapePanel
 from tests.sarathictl.records import START_S
+from tests.sarathictl.tui.bench import until
 from tests.sarathictl.tui.replayed import BEHIND_S, Replayed
 from tests.sarathictl.tui.screen_text import screen_text
 from tests.sarathictl.tui.test_snapshots import SIZES, check_golden
@@ -31,15 +32,19 @@ async def test_a_recording_is_played_as_fast_as_is_wanted_and_again_between_two_
         await replayed.until_read(pilot)
         playhead = replayed.app._playhead
         await pilot.press("greater_than_sign", "space")
+        await until(pilot, lambda: playhead.transport is not None and playhead.transport.is_playing)
         replayed.clock.advance(1.5)
         replayed.app.tick()
         assert playhead.now_s == START_S + 3.0
         await pilot.press("a")
+        await until(pilot, lambda: playhead.transport is not None and len(playhead.transport.loop) == 1)
         replayed.clock.advance(1.0)
         replayed.app.tick()
         await pilot.press("a")
+        await until(pilot, lambda: playhead.transport is not None and len(playhead.transport.loop) == 2)
+        replayed.clock.advance(0.25)
         replayed.app.tick()
-        assert playhead.now_s == START_S + 3.0
+        assert START_S + 3.0 <= playhead.now_s < START_S + 4.0
 
 
 async def test_nothing_of_a_recording_can_be_changed_or_asked() -> None:
