@@ -67,8 +67,8 @@ def main() -> int:
 def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]", kept: KeptMemory | None) -> None:
     meter = GarbageCollectionMeter()
     executor = _executor(config, kept)
-    found = executor.start()
     try:
+        found = executor.start()
         name = config.simulate or profile_name(
             found.device, found.model, found.weight_format, config.tensor_parallel, config.pipeline_parallel
         )

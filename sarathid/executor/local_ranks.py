@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+import msgspec
+
 from sarathid.config import EngineConfig
 from sarathid.executor.batch_memory import BatchWriter
 from sarathid.executor.cpu_threads import engine_environment, usable_cores
@@ -41,7 +43,7 @@ class LocalRanks(RankNode):
                 engine=engine,
                 index=index,
                 num_threads=self.num_threads,
-                meeting=meeting,
+                meeting=meeting_of(index, meeting),
                 batches=self._batches.descriptor,
                 arrivals=arrivals,
                 reports=theirs.fileno(),
@@ -72,6 +74,13 @@ class LocalRanks(RankNode):
         if self._ranks:
             self._batches.close()
         self._ranks = []
+
+
+def meeting_of(index: int, meeting: FileMeeting | SocketMeeting) -> FileMeeting | SocketMeeting:
+    """Return where a rank meets the others: the first one alone listens there, for two would part those who come."""
+    if isinstance(meeting, SocketMeeting) and index > 0:
+        return msgspec.structs.replace(meeting, descriptor=None)
+    return meeting
 
 
 def rank_environment(num_threads: int, num_ranks: int, interface: str) -> dict[str, str]:
