@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import pytest
 
-from sarathid.protocol.control import DaemonState, GetSnapshot, Snapshot
+from sarathid.protocol.control import DaemonState, ExplainRequest, GetSnapshot, Retuned, SetBudget, Snapshot
 from sarathid.protocol.stats import StallCause, StallEvent
+from sarathid.protocol.why import RequestReasons
 from tests.end_to_end.running_daemon import RunningDaemon, serving
 from tests.end_to_end.witness import Gap, Witness, completion, wordy_chat
 
@@ -324,3 +325,24 @@ def test_requests_that_lose_their_blocks(tmp_path: Path, monkeypatch: pytest.Mon
         experiment = Experiment(daemon, log, max_tokens=600)
         judge(daemon, experiment, experiment.run_out(), least_explained=0.95)
     assert experiment.deeds
+
+
+@pytest.mark.long
+def test_the_budget_that_is_said_to_prevent_a_stall_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(tmp_path, monkeypatch, *SIMULATED, "--budget", "8192") as (daemon, log):
+        asyncio.run(Experiment(daemon, log).run(["long chunk"]))
+        (stall,) = prefill_stalls(daemon)
+        reasons = daemon.ask(ExplainRequest(request_id=stall.victims[0].request_id), RequestReasons)
+        (budget,) = {found.preventing_budget for found in reasons.stalls if found.stall == stall}
+        assert budget is not None
+        daemon.ask(SetBudget(budget=budget), Retuned)
+        asyncio.run(Experiment(daemon, log).run(["long chunk"] * 3))
+        print(f"\n{stall.worst_gap_s * 1e3:.0f} ms under 8192, none over {TARGET_S * 1e3:.0f} ms under {budget}")
+        assert prefill_stalls(daemon) == [stall]
+
+
+def prefill_stalls(daemon: RunningDaemon) -> list[StallEvent]:
+    """Return the stalls that a daemon lists of tokens that were made late beside a prompt."""
+    snapshot = daemon.ask(GetSnapshot(num_iterations=0), Snapshot)
+    stalls = [event for event in snapshot.events if isinstance(event, StallEvent)]
+    return [stall for stall in stalls if stall.cause is StallCause.PREFILL and not stall.is_delivery]
