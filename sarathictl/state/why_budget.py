@@ -149,7 +149,7 @@ def _what_would_change_it(found: BudgetReasons) -> str:
         case BudgetBound.TARGET:
             return "a looser target (`set-slo tbt=...`), or fewer answers at a time"
         case BudgetBound.USE:
-            return "more prompts to run: while they wait, iterations grow up to the target"
+            return "no more is of use: prompts would not be done sooner (`set-budget N` takes more all the same)"
         case BudgetBound.MOST:
             return f"a daemon with more than --max-budget {engine.max_token_budget}"
         case BudgetBound.FLOOR | BudgetBound.HOLD:

@@ -20,12 +20,15 @@ class MicroBatches:
     tokens_per_decode: float = 512.0
 
     def share(self, running: Sequences[Sequence]) -> list[Sequence]:
-        """Return the decodes of the next batch: all that can run, or a fair share, whoever waits longest first.
+        """Return those whose decodes are in the next batch: all that can run, or a fair share.
 
-        Those that are left out have waited longest when the next ones are shared.
+        Without a pipeline these are all of `running`, some of which may have no decode to run. Of a share, whoever
+        waits longest comes first: those that are left out have waited longest when the next ones are shared.
         """
+        if self.num_batches == 1:
+            return list(running)
         ready = [sequence for sequence in running if sequence.is_decoding]
-        if self.num_batches == 1 or len(ready) < 2:
+        if len(ready) < 2:
             return ready
         in_flight = [sequence for sequence in running if sequence.awaits_token]
         ready_cost = self._cost(ready)

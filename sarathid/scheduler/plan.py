@@ -7,6 +7,7 @@ from sarathid.kvcache.manager import KVCacheManager
 from sarathid.kvcache.prefix_cache import NOTHING_CACHED, CachedPrefix
 from sarathid.protocol.stats import Blocker
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.decode_load import DecodeLoad
 from sarathid.scheduler.fair_share import Ledger
 from sarathid.scheduler.micro_batches import MicroBatches
 from sarathid.scheduler.prefill_order import Urgency, by_arrival
@@ -62,19 +63,20 @@ class BatchPlan:
 
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, or of a batch's share of them, whatever the budget has left."""
-        taken: list[Sequence] = []
+        context, last_tokens_s = 0, set[float | None]()
         for sequence in self._micro_batches.share(self._running):
             if not sequence.is_decoding:
                 continue  # preempted for one before it
             if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
                 continue
-            taken.append(sequence)
             self._decodes.append(sequence.schedule_decode())
-        budget.charge_decodes(taken)
+            context += sequence.num_computed_tokens
+            last_tokens_s.add(sequence.last_token_s)
+        budget.charge_decodes(DecodeLoad(len(self._decodes), context, last_tokens_s))
 
     def spare_decodes(self, budget: TokenBudget) -> None:
         """Keep every running decode out of this iteration, which is not to make them late."""
-        budget.spare_decodes([sequence for sequence in self._running if sequence.is_decoding])
+        budget.spare_decodes(DecodeLoad.of([sequence for sequence in self._running if sequence.is_decoding]))
 
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet.

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from sarathid.scheduler.decode_load import DecodeLoad
 from sarathid.scheduler.sequence import Sequence
 
 
@@ -13,14 +14,11 @@ class TokenBudget(Protocol):
         """Whether no prompt token will be granted any more."""
         ...
 
-    def charge_decodes(self, sequences: list[Sequence]) -> None:
-        """Count the iteration's decodes, which are never refused; called once, before any `take`.
-
-        Their newest tokens count as computed already.
-        """
+    def charge_decodes(self, decodes: DecodeLoad) -> None:
+        """Count the iteration's decodes, which are never refused; called once, before any `take`."""
         ...
 
-    def spare_decodes(self, sequences: list[Sequence]) -> None:
+    def spare_decodes(self, decodes: DecodeLoad) -> None:
         """Leave the time for decodes that sit this iteration out and are the next one by themselves."""
         ...
 
@@ -39,10 +37,10 @@ class FixedBudget:
     def is_spent(self) -> bool:
         return self._num_left <= 0
 
-    def charge_decodes(self, sequences: list[Sequence]) -> None:
-        self._num_left -= len(sequences)
+    def charge_decodes(self, decodes: DecodeLoad) -> None:
+        self._num_left -= decodes.num_decodes
 
-    def spare_decodes(self, sequences: list[Sequence]) -> None:
+    def spare_decodes(self, decodes: DecodeLoad) -> None:
         pass
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
@@ -62,10 +60,10 @@ class WholePromptBudget:
     def is_spent(self) -> bool:
         return self._num_taken >= self._num_tokens
 
-    def charge_decodes(self, sequences: list[Sequence]) -> None:
+    def charge_decodes(self, decodes: DecodeLoad) -> None:
         pass
 
-    def spare_decodes(self, sequences: list[Sequence]) -> None:
+    def spare_decodes(self, decodes: DecodeLoad) -> None:
         pass
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:

@@ -24,7 +24,6 @@ from sarathid.slo.time_budget import TimeBudget
 _ANY_ITERATION = IterationFeatures(num_decodes=1, decode_context=1)
 _LEAST_PROGRESS = 16  # tokens: fewer would make a prompt take longer than anybody waits
 LONGEST_HOLD_S = 30.0
-_USUAL_GAIN = 1.0 / 128.0
 _SCHEDULE_GAIN = 1.0 / 16.0
 
 
@@ -77,13 +76,14 @@ class SLOController:
         self._can_predict = False
         self._num_prefill_tokens = 0
         self._schedule_s = 0.0
-        self._usual_s = 0.0
-        self._efficiency = Efficiency(cost_model, circumstances.bounds.max_tokens)
+        self._efficiency = Efficiency(cost_model, circumstances.bounds.max_tokens, forecast.num_stages)
+        self._fullness = 0.0
         self.resume(settings)
 
     def grant(self, now_s: float, fullness: float) -> TokenBudget:
         """Return the allowance of an iteration that is put together now, so much of the engine being taken."""
         target_s, around = self._target_s, self._circumstances
+        self._fullness = fullness
         if target_s is None:
             self._granted = None
             return FixedBudget(self.settings.token_budget)
@@ -92,10 +92,8 @@ class SLOController:
             self._forecast,
             target_s=self._planned_s(target_s),
             now_s=now_s,
-            usual_s=self._usual_s,
-            useful_tokens=self._efficiency.num_tokens if self._forecast.num_stages > 1 else None,
+            useful_tokens=self._efficiency.num_tokens,
             ttft_s=self.settings.slo.ttft_s,
-            fullness=fullness,
             max_tokens=around.bounds.max_tokens,
             floor_tokens=max(around.bounds.min_tokens, _LEAST_PROGRESS),
             tile=around.tile,
@@ -128,22 +126,19 @@ class SLOController:
         Returns what there is to tell of an overload.
         """
         self._schedule_s += _SCHEDULE_GAIN * (stats.schedule_s - self._schedule_s)
-        self._usual_s += _USUAL_GAIN * (stats.execute_s - self._usual_s)
         target_s = self.settings.slo.tbt_s
         if target_s is None:
             return None
-        if stats.plan is None:
+        if (plan := stats.plan) is None:
             return None
-        if self._forecast.num_stages > 1:
-            self._efficiency.observe(decodes, stats.chunks, stats.plan.planned_s)
-        plan = stats.plan
+        self._efficiency.observe(decodes, stats.chunks, plan.planned_s, self._fullness)
         is_planned = plan.decode_s < plan.planned_s and plan.bound is not BudgetBound.FLOOR
         self._headroom.observe(len(stats.gaps), num_late if is_planned else 0)  # else no other plan would have helped
-        if stats.plan.bound is not BudgetBound.HOLD:
+        if plan.bound is not BudgetBound.HOLD:
             self._held_since_s = None
         elif self._held_since_s is None:
             self._held_since_s = stats.start_s
-        return self._overload.observe(stats, stats.plan, decodes)
+        return self._overload.observe(stats, plan, decodes)
 
     def resume(self, settings: EngineSettings) -> None:
         """Put settings in force as they are, with the budget that the profile gives where it is to."""

@@ -6,32 +6,26 @@ from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.predictor import CostModel
 from sarathid.protocol.stats import BudgetBound
+from sarathid.scheduler.decode_load import DecodeLoad
 from sarathid.scheduler.sequence import Sequence
 
 _LEAST_TILE = 8
 _ONE_DECODE = IterationFeatures(num_decodes=1, decode_context=1)
 _MOST_TOKENS_AHEAD = 1024
-# Longer iterations gain little, since reading the weights is a small part of them by then, and hold every answer up: so
-# many times what the decodes take alone, more where iterations have come to take a good part of it, and never more than
-# the last.
-_USEFUL_DECODE_TIMES, _USEFUL_USUAL_TIMES = 4.0, 2.0
-_MOST_DECODE_TIMES = 10.0
-_LEAST_FULLNESS = 0.1
 _URGENT_SHARE = 0.5
+_MOST_LINES_TRIED = 4
 
 
 class TimeBudget:
     """Grants as many prefill tokens as fit, by prediction, into what the decodes of this very batch leave.
 
     `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
-    together. A decode that is late already, whatever runs beside it, no longer counts. Beside decodes an iteration
-    takes at most four times what they take alone, and more while the engine is not full (`fullness`) or has come to
-    take half of it (`usual_s`), up to ten times. Without decodes only `max_tokens` bounds the batch.
+    together. A decode that is late already, whatever runs beside it, no longer counts. In the pipeline of `forecast`
+    that bounds batches without decodes too, since decodes of other batches wait behind them.
 
-    In the pipeline of `forecast` that bounds batches without decodes too, since decodes of other batches wait behind
-    them, and all batches are to be even, so that no stage waits for another: `useful_tokens`, decodes included, where
-    the target allows more. A prompt that has waited for half of `ttft_s`, the target for its first token, gets all that
-    the target allows.
+    Where the target allows more, a batch gets `useful_tokens`, decodes included, so that in a pipeline all are even and
+    no stage waits for another. A prompt that has waited for half of `ttft_s`, the target for its first token, gets all
+    that the target allows.
 
     Where the decodes leave nothing, `floor_tokens` run all the same. Totals are rounded down to a multiple of `tile`,
     and of eight tokens in any case. `start_tokens` is a guess of the first chunk, which saves predictions if it is
@@ -44,20 +38,17 @@ class TimeBudget:
     __slots__ = (
         "_cost_model",
         "_efficient_s",
-        "_even_tokens",
         "_floor_tokens",
         "_forecast",
-        "_fullness",
         "_holds_back_for_s",
-        "_limit_bound",
         "_max_tokens",
         "_now_s",
-        "_slack_s",
+        "_spent_s",
         "_start_tokens",
         "_target_s",
         "_tile",
         "_ttft_s",
-        "_usual_s",
+        "_useful_tokens",
         "bound",
         "decode_s",
         "features",
@@ -73,8 +64,6 @@ class TimeBudget:
         *,
         target_s: float,
         now_s: float,
-        usual_s: float = 0.0,
-        fullness: float = 1.0,
         max_tokens: int,
         floor_tokens: int,
         tile: int = 1,
@@ -87,49 +76,44 @@ class TimeBudget:
         self._forecast = forecast
         self._target_s = target_s
         self._now_s = now_s
-        self._usual_s = usual_s
-        self._fullness = max(fullness, _LEAST_FULLNESS)
         self._ttft_s = ttft_s
         self._max_tokens = max_tokens
-        self._even_tokens = max_tokens if useful_tokens is None else min(useful_tokens, max_tokens)
+        self._useful_tokens = max_tokens if useful_tokens is None else min(useful_tokens, max_tokens)
         self._floor_tokens = floor_tokens
         self._tile = max(tile, _LEAST_TILE)
         self._start_tokens = start_tokens
         self._holds_back_for_s = holds_back_for_s
         self.features = IterationFeatures(0, 0)
-        self._limit_bound = BudgetBound.TARGET
-        self.decode_s = 0.0
-        self._slack_s = forecast.most_work_s(now_s, target_s) if forecast.num_stages > 1 else math.inf
-        self.limit_s = self._slack_s
+        self.decode_s = self._spent_s = 0.0
+        self.limit_s = forecast.most_work_s(now_s, target_s) if forecast.num_stages > 1 else math.inf
         self.num_tokens = 0
         self.bound = BudgetBound.DEMAND
         self.is_spent = False
 
-    def charge_decodes(self, sequences: list[Sequence]) -> None:
+    def charge_decodes(self, decodes: DecodeLoad) -> None:
         """Take in the decodes of the iteration: their load, and how long each may still wait."""
-        if not sequences:
+        num_decodes, context, _ = decodes
+        if not num_decodes:
             return
-        self.num_tokens = num_decodes = len(sequences)
-        context = sum([sequence.num_computed_tokens for sequence in sequences])
+        self.num_tokens = num_decodes
         self.features = IterationFeatures(num_decodes, context)
-        self.decode_s = self._seconds(self.features)
-        self._limit(self._forecast.most_work_s(self._now_s, self._tightest_slack_s(sequences)))
+        self.decode_s = self._spent_s = self._seconds(self.features)
+        self.limit_s = self._forecast.most_work_s(self._now_s, self._tightest_slack_s(decodes))
 
-    def spare_decodes(self, sequences: list[Sequence]) -> None:
+    def spare_decodes(self, decodes: DecodeLoad) -> None:
         """Take in the decodes of the next iteration, which wait for this one."""
-        if not sequences:
+        if not decodes.num_decodes:
             return
-        context = len(sequences) + sum([sequence.num_computed_tokens for sequence in sequences])
-        self.decode_s = self._seconds(IterationFeatures(len(sequences), context))
-        self._limit(max(0.0, self._tightest_slack_s(sequences) - self.decode_s))
+        self.decode_s = self._seconds(IterationFeatures(decodes.num_decodes, decodes.context))
+        self.limit_s = max(0.0, self._tightest_slack_s(decodes) - self.decode_s)
 
     def take(self, sequence: Sequence, num_wanted: int) -> int:
         """Return how many of `num_wanted` prompt tokens fit, and count them."""
         if not sequence.is_started and self._must_wait(sequence):
             return self._end(BudgetBound.HOLD)
         if self._is_urgent(sequence):
-            self._take_all_time()
-        num_possible = min(num_wanted, self._even_tokens - self.num_tokens)
+            self._useful_tokens = self._max_tokens
+        num_possible = min(num_wanted, self._useful_tokens - self.num_tokens)
         if num_possible < self._floor_tokens and not self.features.chunks:
             num_possible = min(num_wanted, self._floor_tokens, self._max_tokens - self.num_tokens)
         if num_possible <= 0:
@@ -152,26 +136,7 @@ class TimeBudget:
 
     @property
     def _tokens_bound(self) -> BudgetBound:
-        return BudgetBound.MOST if self._even_tokens == self._max_tokens else BudgetBound.USE
-
-    def _take_all_time(self) -> None:
-        """Let nothing bind from now on but the target."""
-        self._even_tokens = self._max_tokens
-        self.limit_s, self._limit_bound = self._slack_s, BudgetBound.TARGET
-
-    def _limit(self, slack_s: float) -> None:
-        useful_s = self._useful_s()
-        self._slack_s = slack_s
-        self.limit_s = min(slack_s, useful_s)
-        self._limit_bound = BudgetBound.TARGET if slack_s <= useful_s else BudgetBound.USE
-
-    def _useful_s(self) -> float:
-        """Return how long an iteration may be for the sake of its throughput."""
-        if self._forecast.num_stages > 1:
-            return math.inf
-        of_decodes_s = _USEFUL_DECODE_TIMES * self.decode_s / self._fullness
-        wanted_s = max(of_decodes_s, _USEFUL_USUAL_TIMES * self._usual_s)
-        return min(wanted_s, _MOST_DECODE_TIMES * self.decode_s)
+        return BudgetBound.MOST if self._useful_tokens == self._max_tokens else BudgetBound.USE
 
     def _is_urgent(self, sequence: Sequence) -> bool:
         """Whether the reader of this prompt has waited for half of the target, and has nothing yet."""
@@ -179,11 +144,10 @@ class TimeBudget:
             return False
         return self._now_s - sequence.request.arrival_s >= _URGENT_SHARE * self._ttft_s
 
-    def _tightest_slack_s(self, sequences: list[Sequence]) -> float:
+    def _tightest_slack_s(self, decodes: DecodeLoad) -> float:
         """Return the least time that a decode which can still be in time may take from now."""
         earliest_s = self._now_s + self.decode_s - self._target_s
-        last_tokens_s = {sequence.last_token_s for sequence in sequences}  # most had theirs at the same time
-        in_time_s = [last_s for last_s in last_tokens_s if last_s is not None and last_s > earliest_s]
+        in_time_s = [last_s for last_s in decodes.last_tokens_s if last_s is not None and last_s > earliest_s]
         return self._target_s - self._now_s + min(in_time_s, default=self._now_s)
 
     def _must_wait(self, sequence: Sequence) -> bool:
@@ -202,32 +166,38 @@ class TimeBudget:
         return self._seconds(IterationFeatures(num_decodes, context)) > self._target_s
 
     def _most_that_fit(self, first_position: int, num_possible: int) -> int:
-        """Return the largest chunk, whole or ending on a tile, whose iteration stays within the limit.
+        """Return a chunk, whole or ending on a tile, that stays within the limit and leaves no tile's time.
 
-        Predicted time grows with the chunk: gallop from where the last iteration ended, since little has changed, until
-        one number of tiles fits and one does not, then bisect.
+        Predicted time grows with the chunk, nearly in proportion. Begin where the last iteration ended, since little
+        has changed, and go on where the line from here without the chunk to there meets the limit, until it leaves no
+        tile to try; bisect if it bends too much.
         """
+        if self.limit_s == math.inf:
+            return num_possible
         tile, filled = self._tile, self.num_tokens % self._tile
-        most_tiles = -(-(num_possible + filled) // tile)
-        low, high, stride = 0, most_tiles + 1, 1
-        middle = min(max(1, (self._start_tokens + filled) // tile), most_tiles)
-        while high - low > 1:
+        low, high, low_s, num_tried = 0, -(-(num_possible + filled) // tile) + 1, self._spent_s, 0
+        middle = min(max(1, (self._start_tokens + filled) // tile), high - 1)
+        while True:
             num_tokens = min(num_possible, middle * tile - filled)
-            if self._seconds(self._with_chunk(num_tokens, first_position)) <= self.limit_s:
-                low = middle
+            seconds = self._seconds(self._with_chunk(num_tokens, first_position))
+            if seconds <= self.limit_s:
+                low, low_s = middle, seconds
             else:
                 high = middle
-            if low and high <= most_tiles:
-                middle = (low + high) // 2
-            else:
-                middle = min(low + stride, most_tiles) if low else max(high - stride, 1)
-                stride *= 2
+            tile_s = (seconds - self._spent_s) * tile / num_tokens
+            left_s, num_tried = self.limit_s - seconds, num_tried + 1
+            if high - low == 1 or 0.0 <= left_s < tile_s:
+                break
+            is_line = num_tried < _MOST_LINES_TRIED and 0.0 < tile_s < math.inf
+            wanted = middle + math.floor(left_s / tile_s) if is_line else (low + high) // 2
+            middle = min(max(wanted, low + 1), high - 1)
+        self._spent_s = low_s
         return min(num_possible, low * tile - filled) if low else 0
 
     def _what_binds(self, num_granted: int) -> BudgetBound:
-        if self.num_tokens >= self._even_tokens:
+        if self.num_tokens >= self._useful_tokens:
             return self._tokens_bound
-        return BudgetBound.FLOOR if 0 < num_granted <= self._floor_tokens else self._limit_bound
+        return BudgetBound.FLOOR if 0 < num_granted <= self._floor_tokens else BudgetBound.TARGET
 
     def _with_chunk(self, num_tokens: int, first_position: int) -> IterationFeatures:
         now = self.features

@@ -7,7 +7,7 @@ from sarathid.costmodel.library import find_profile
 from sarathid.evaluation.catalog import FIGURES, choose
 from sarathid.evaluation.figure import QUICK
 from sarathid.evaluation.jobs import CapacityJob, Job, Results, SimulationJob, merge
-from sarathid.evaluation.row import Row
+from sarathid.evaluation.row import FigureResult, Row
 from sarathid.evaluation.setups import SETUPS, YI
 from sarathid.simulator.capacities import CapacityAnswer, FoundCapacity
 from sarathid.simulator.report import Latency, SimulationReport
@@ -47,11 +47,16 @@ def answer(job: Job) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def rows() -> tuple[Row, ...]:
+def result() -> FigureResult:
     searches = merge(FIGURE.jobs(QUICK))
     results = Results({job: answer(job) for job in searches})
     runs = FIGURE.more_jobs(QUICK, results)
-    return FIGURE.result(QUICK, Results({**results.outputs, **{job: answer(job) for job in runs}})).rows
+    return FIGURE.result(QUICK, Results({**results.outputs, **{job: answer(job) for job in runs}}))
+
+
+@pytest.fixture
+def rows(result: FigureResult) -> tuple[Row, ...]:
+    return result.rows
 
 
 def gains(rows: tuple[Row, ...], baseline: str, unit: str) -> set[float | None]:
@@ -71,6 +76,11 @@ def test_capacity_is_held_to_the_papers_budget_and_to_the_best(rows: tuple[Row, 
 
 def test_first_tokens_are_compared_at_the_same_load(rows: tuple[Row, ...]) -> None:
     assert gains(rows, "paper-static", "x, median TTFT") == {0.5}
+
+
+def test_the_means_over_all_cells_are_told(result: FigureResult) -> None:
+    assert "capacity 1.200x the paper's budgets and 0.960x the best, which are 1.250x the paper's" in result.notes
+    assert "median TTFT 0.500x" in result.notes
 
 
 def test_nothing_runs_on_the_seeds_that_it_was_tuned_on() -> None:

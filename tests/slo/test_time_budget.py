@@ -10,6 +10,7 @@ from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile
 from sarathid.kvcache.block_table import BlockTable
 from sarathid.protocol.stats import BudgetBound
+from sarathid.scheduler.decode_load import DecodeLoad
 from sarathid.scheduler.sequence import Sequence
 from sarathid.slo.time_budget import TimeBudget
 from tests.factories import make_request
@@ -19,19 +20,18 @@ COST = IterationCostModel(YI)
 NOW_S = 100.0
 
 
-def make_sequence(num_tokens: int, last_token_s: float | None = None, num_computed_tokens: int = 0) -> Sequence:
+def make_sequence(num_tokens: int, num_computed_tokens: int = 0) -> Sequence:
     sequence = Sequence(make_request(1, num_tokens), 0, 16_384, BlockTable(16))
-    sequence.last_token_s = last_token_s
     sequence.num_computed_tokens = num_computed_tokens
     return sequence
 
 
-def decodes(number: int, context: int = 1000, last_token_s: float = NOW_S) -> list[Sequence]:
-    return [make_sequence(context, last_token_s, num_computed_tokens=context) for _ in range(number)]
+def decodes(number: int, context: int = 1000, *last_tokens_s: float) -> DecodeLoad:
+    return DecodeLoad(number, number * context, set(last_tokens_s or (NOW_S,)))
 
 
 def make_budget(target_s: float = 0.2, num_stages: int = 1, **others: object) -> TimeBudget:
-    terms: dict[str, object] = {"max_tokens": 8192, "floor_tokens": 16, "tile": YI.linear.tile, "usual_s": 10.0}
+    terms: dict[str, object] = {"max_tokens": 8192, "floor_tokens": 16, "tile": YI.linear.tile}
     return TimeBudget(COST, PipelineForecast(num_stages), target_s=target_s, now_s=NOW_S, **(terms | others))  # type: ignore[arg-type]
 
 
@@ -69,8 +69,8 @@ def test_what_is_left_goes_to_the_next_prompt() -> None:
 
 def test_the_tightest_decode_that_can_still_be_in_time_sets_the_limit() -> None:
     budget = make_budget(0.2)
-    hopeless = make_sequence(1000, last_token_s=NOW_S - 0.19, num_computed_tokens=999)
-    budget.charge_decodes([*decodes(4), *decodes(1, last_token_s=NOW_S - 0.05), hopeless])
+    in_time_s, hopeless_s = NOW_S - 0.05, NOW_S - 0.19
+    budget.charge_decodes(decodes(6, 1000, NOW_S, in_time_s, hopeless_s))
     assert budget.limit_s == pytest.approx(0.15)
 
 
@@ -86,8 +86,9 @@ def test_decodes_of_other_batches_bound_one_in_a_pipeline() -> None:
     assert cost_s(0, ChunkShape(budget.take(make_sequence(8000), 8000), 0)) <= 0.2
 
 
-def test_batches_of_a_pipeline_are_even_where_the_target_allows_more() -> None:
-    few, many = (make_budget(5.0, num_stages=2, useful_tokens=1024) for _ in range(2))
+@pytest.mark.parametrize("num_stages", [1, 2])
+def test_batches_are_of_the_useful_size_where_the_target_allows_more(num_stages: int) -> None:
+    few, many = (make_budget(5.0, num_stages=num_stages, useful_tokens=1024) for _ in range(2))
     few.charge_decodes(decodes(8))
     many.charge_decodes(decodes(100))
     assert [budget.take(make_sequence(8000), 8000) for budget in (few, many)] == [1016, 924]
@@ -105,7 +106,7 @@ def test_a_batch_gets_what_the_target_allows_behind_those_in_flight() -> None:
 
 
 def test_a_prompt_that_waited_for_half_of_its_target_gets_all_the_time_there_is() -> None:
-    in_time, urgent = (make_budget(0.9, usual_s=0.0, ttft_s=target_s) for target_s in (250.0, 150.0))
+    in_time, urgent = (make_budget(0.9, useful_tokens=512, ttft_s=target_s) for target_s in (250.0, 150.0))
     for budget in (in_time, urgent):
         budget.charge_decodes(decodes(32))
         budget.take(make_sequence(16_000), 16_000)
@@ -128,16 +129,6 @@ def test_prompts_get_on_where_decodes_leave_nothing() -> None:
     assert budget.take(make_sequence(500, num_computed_tokens=1), 499) == 16
     assert budget.bound is BudgetBound.FLOOR
     assert budget.take(make_sequence(500, num_computed_tokens=1), 499) == 0
-
-
-def test_an_iteration_is_no_longer_than_is_of_use_until_it_is_usual() -> None:
-    seldom, often = make_budget(5.0, usual_s=0.0), make_budget(5.0, usual_s=1.0)
-    for budget in (seldom, often):
-        budget.charge_decodes(decodes(32))
-        budget.take(make_sequence(16_000), 16_000)
-    assert seldom.limit_s == pytest.approx(4.0 * cost_s(32))
-    assert often.limit_s == pytest.approx(10.0 * cost_s(32))
-    assert seldom.bound is BudgetBound.USE
 
 
 def test_a_request_is_held_back_where_decodes_alone_would_be_late_with_it() -> None:
