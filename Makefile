@@ -5,6 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
+WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long gpu-check check format dist clean
@@ -16,7 +17,7 @@ demo: $(INSTALLED)  ## serve a model, freeze its streams with long prompts, then
 	@$(BIN)/sarathictl demo
 
 test: $(INSTALLED)  ## run the test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(WORKERS)
 
 test-long: $(INSTALLED)  ## run the tests that take minutes
 	@$(BIN)/python -m pytest -m long
