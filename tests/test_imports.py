@@ -63,6 +63,11 @@ def test_help_loads_no_torch(program: str) -> None:
     assert not loaded & {"torch", "transformers", "textual", "numpy"}
 
 
+def test_the_package_itself_loads_nothing_and_its_engine_no_torch_until_it_is_made() -> None:
+    assert not modules_after("import sarathid") & {"torch", "msgspec", "numpy", "tokenizers"}
+    assert not modules_after("from sarathid import LLM") & {"torch", "transformers", "starlette", "textual"}
+
+
 def test_the_live_view_loads_no_torch() -> None:
     loaded = modules_after("import sarathictl.tui.app")
 

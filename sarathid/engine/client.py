@@ -12,9 +12,10 @@ import zmq
 import zmq.asyncio
 
 from sarathid.engine.pending_changes import PendingChanges
+from sarathid.engine.request_check import check_request
 from sarathid.engine.silence import EngineSilence
 from sarathid.engine.token_stream import TokenStream
-from sarathid.errors import ControlRefused, EngineFailed, QueueFull, RequestRefused
+from sarathid.errors import ControlRefused, EngineFailed, QueueFull
 from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
@@ -289,22 +290,7 @@ class EngineClient:
     def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams, owner: str) -> None:
         self.check_room(owner)
         assert self.info is not None
-        if not prompt_token_ids:
-            raise RequestRefused("the prompt is empty; send at least one token", param="prompt")
-        if len(prompt_token_ids) >= self.info.max_model_len:
-            raise RequestRefused(
-                f"the prompt has {len(prompt_token_ids)} tokens and the longest context is "
-                f"{self.info.max_model_len}, which must also hold the answer; shorten the prompt",
-                param="prompt",
-            )
-        vocabulary = range(self.info.vocab_size)
-        for name, token_ids in (
-            ("prompt", prompt_token_ids),
-            ("logit_bias", sampling.logit_bias),
-            ("stop_token_ids", sampling.stop_token_ids),
-        ):
-            if any(token_id not in vocabulary for token_id in token_ids):
-                raise RequestRefused(f"{name} holds a token id outside 0 to {self.info.vocab_size - 1}", param=name)
+        check_request(self.info, prompt_token_ids, sampling)
 
     def _tell(self, command: EngineCommand) -> None:
         """Queue a command, encoded where the caller sees what cannot be."""

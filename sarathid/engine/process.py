@@ -6,32 +6,21 @@ is gone, and then speaks the messages of `sarathid.protocol.step` with it.
 
 import argparse
 import gc
-import os
 import sys
 from pathlib import Path
 
 import msgspec
 import zmq
 
-from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
-from sarathid.costmodel.cost_profile import profile_name
-from sarathid.costmodel.iteration_cost import IterationCostModel
-from sarathid.costmodel.library import find_profile, profile_if_any
-from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.host import EngineHost, send
+from sarathid.engine.loaded_engine import load_engine
 from sarathid.errors import SarathiError
-from sarathid.executor.base import Executor
 from sarathid.executor.kept_memory import KeptMemory
 from sarathid.executor.lifeline import live_and_die_with_the_parent
-from sarathid.executor.parallel import ParallelExecutor
-from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.executor.unexpected import UnexpectedFault
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.telemetry.gc_meter import GarbageCollectionMeter
-
-_SIMULATED_MODEL_LEN = 8192
-_SIMULATED_BLOCK_SIZE = 16
 
 
 def main() -> int:
@@ -66,52 +55,15 @@ def main() -> int:
 
 def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]", kept: KeptMemory | None) -> None:
     meter = GarbageCollectionMeter()
-    executor = _executor(config, kept)
+    engine = load_engine(config, kept, lambda: meter.total_s)
     try:
-        found = executor.start()
-        name = config.simulate or profile_name(
-            found.device, found.model, found.weight_format, config.tensor_parallel, config.pipeline_parallel
-        )
-        profile = profile_if_any(name)  # the user's own, else one that ships
-        tile = 1 if profile is None else profile.linear.tile
-        core = build_core(
-            config,
-            executor,
-            found,
-            MonotonicClock(),
-            lambda: meter.total_s,
-            cost_model=None if profile is None else IterationCostModel(profile),
-            tile=tile,
-            ledger=None if kept is None else kept.ledger,
-        )
         gc.collect()
         gc.freeze()
         meter.start()
-        info = engine_info(config, found, os.getpid(), tile, "" if profile is None else name)
-        send(socket, EngineReady(info=info, settings=core.settings))
-        EngineHost(core, socket, sys.stdin.fileno()).run()
+        send(socket, EngineReady(info=engine.info, settings=engine.core.settings))
+        EngineHost(engine.core, socket, sys.stdin.fileno()).run()
     finally:
-        executor.close()
-
-
-def _executor(config: EngineConfig, kept: KeptMemory | None) -> Executor:
-    if config.simulate is not None:
-        profile = find_profile(config.simulate)
-        block_size = config.block_size or _SIMULATED_BLOCK_SIZE
-        return SimulatedExecutor(
-            IterationCostModel(profile),
-            MonotonicClock(),
-            max_model_len=config.max_model_len or _SIMULATED_MODEL_LEN,
-            block_size=block_size,
-            num_blocks=profile.num_blocks(block_size, config.kv_memory_bytes),
-            chains=True,
-        )
-    if config.tensor_parallel * config.pipeline_parallel > 1:
-        return ParallelExecutor(config)
-    # Deferred: where others compute, or nobody does, this process needs no torch.
-    from sarathid.executor.local import LocalExecutor
-
-    return LocalExecutor(config, kept if config.prefix_cache else None)
+        engine.executor.close()
 
 
 if __name__ == "__main__":

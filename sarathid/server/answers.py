@@ -7,7 +7,8 @@ from typing import Any, TypeAlias
 
 from sarathid.errors import SarathiError
 from sarathid.protocol.requests import FinishReason
-from sarathid.server.generation import Generation, TextDelta
+from sarathid.server.answer_text import TextDelta
+from sarathid.server.generation import Generation
 
 StartAnswer: TypeAlias = Callable[[int], Generation]
 

@@ -1,28 +1,14 @@
 """One request's tokens as text: stop strings, finish reasons, usage."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 from sarathid.engine.token_stream import StreamTiming, TokenStream
 from sarathid.protocol.logprobs import TokenLogprobs
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.step import TokenDelta
+from sarathid.server.answer_text import AnswerText, TextDelta
 from sarathid.server.detokenizer import IncrementalDetokenizer
-from sarathid.server.stop_strings import StopStrings
 from sarathid.telemetry.pauses import Pauses
-
-
-@dataclass(frozen=True, slots=True)
-class TextDelta:
-    """Text that became certain, and the tokens that came since the delta before (held-back ones included).
-
-    `logprobs` are theirs, if they were asked for.
-    """
-
-    text: str
-    token_ids: tuple[int, ...]
-    finish_reason: FinishReason | None
-    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class Generation:
@@ -44,11 +30,11 @@ class Generation:
         self.tells_every_token = tells_every_token
         self._is_mute = is_mute
         self._stream = stream
-        self._detokenizer = detokenizer
-        self._stops = StopStrings(stops)
-        self._unsent_token_ids: list[int] = []
-        self._unsent_logprobs: list[TokenLogprobs] = []
-        self.num_output_tokens = 0
+        self._text = AnswerText(detokenizer, stops)
+
+    @property
+    def num_output_tokens(self) -> int:
+        return self._text.num_output_tokens
 
     @property
     def num_prompt_tokens(self) -> int:
@@ -78,8 +64,7 @@ class Generation:
         async for token in self._stream:
             delta = self._advance(token)
             if delta.text or self.tells_every_token or delta.finish_reason is not None:
-                self._unsent_token_ids.clear()
-                self._unsent_logprobs.clear()
+                self._text.mark_sent()
                 yield delta
             if delta.finish_reason is not None:
                 return
@@ -90,25 +75,10 @@ class Generation:
 
     def close(self) -> None:
         """End the request: in the engine too, if it still runs there. Safe to call twice."""
-        self._stream.close(FinishReason.STOP if self._stops.is_stopped else FinishReason.CANCELLED)
+        self._stream.close(FinishReason.STOP if self._text.is_stopped else FinishReason.CANCELLED)
 
     def _advance(self, token: TokenDelta) -> TextDelta:
         finish_reason = token.finish_reason
         if self._is_mute and finish_reason is not FinishReason.ERROR:
             return TextDelta("", (), None if finish_reason is None else FinishReason.LENGTH)
-        text = self._stops.feed(self._text_of(token))
-        if finish_reason is not None:
-            text += self._stops.feed(self._detokenizer.flush()) + self._stops.flush()
-        if self._stops.is_stopped:
-            finish_reason = FinishReason.STOP
-        return TextDelta(text, tuple(self._unsent_token_ids), finish_reason, tuple(self._unsent_logprobs))
-
-    def _text_of(self, token: TokenDelta) -> str:
-        """Return the token's text; a token that ends the text (end of sequence, a stop token) has none."""
-        if token.token_id is None:
-            return ""
-        self.num_output_tokens += 1
-        self._unsent_token_ids.append(token.token_id)
-        if token.logprobs is not None:
-            self._unsent_logprobs.append(token.logprobs)
-        return "" if token.finish_reason is FinishReason.STOP else self._detokenizer.add(token.token_id)
+        return self._text.advance(token)

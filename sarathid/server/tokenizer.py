@@ -30,17 +30,28 @@ class Tokenizer:
 
     async def encode(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """Return the token ids of a text, by default with the special tokens that the model puts around one."""
-        return await self._in_thread(lambda: self._encode(text, add_special_tokens=add_special_tokens))
+        return await self._in_thread(lambda: self.encode_here(text, add_special_tokens=add_special_tokens))
 
     async def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
         """Return the token ids of a conversation under the model's chat template.
 
         Raises `RequestRefused` when the model has no template or the template refuses the messages.
         """
-        template = self._chat_template
-        if template is None:
-            raise RequestRefused("this model has no chat template; use /v1/completions", "messages")
-        return await self._in_thread(lambda: self._encode(template.render(messages), add_special_tokens=False))
+        return await self._in_thread(lambda: self.encode_chat_here(messages))
+
+    def encode_here(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
+        """Return what `encode` does, in the caller's thread."""
+        # The batch call lets go of the interpreter's lock while it works; the single one holds it.
+        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        return tuple(encoding.ids)
+
+    def encode_chat_here(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+        """Return what `encode_chat` does, and raise what it does, in the caller's thread."""
+        if self._chat_template is None:
+            raise RequestRefused(
+                "this model has no chat template; use /v1/completions, or generate() offline", "messages"
+            )
+        return self.encode_here(self._chat_template.render(messages), add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of tokens, special tokens left out."""
@@ -58,11 +69,6 @@ class Tokenizer:
     def close(self) -> None:
         """Let the threads go."""
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    def _encode(self, text: str, *, add_special_tokens: bool) -> tuple[int, ...]:
-        # The batch call lets go of the interpreter's lock while it works; the single one holds it.
-        (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
-        return tuple(encoding.ids)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)

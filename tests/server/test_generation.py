@@ -3,7 +3,8 @@ from pathlib import Path
 
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.stats import RequestStats, StreamRecord
-from sarathid.server.generation import Generation, TextDelta
+from sarathid.server.answer_text import TextDelta
+from sarathid.server.generation import Generation
 from tests.server.byte_tokenizer import EOS, make_tokenizer, token_ids
 from tests.server.scripted_engine import scripted_engine
 

@@ -34,6 +34,7 @@ from sarathid.server.openai.grammars import Grammars
 from sarathid.server.openai.openapi import openapi_document
 from sarathid.server.openai.reply import ChatFormat, CompletionFormat, ReplyFormat, ReplyHead
 from sarathid.server.openai.request_id import RequestIdMiddleware
+from sarathid.server.openai.sampling import MAX_SEED, sampling_params
 from sarathid.server.openai.schema import (
     MAX_BODY_BYTES,
     MAX_PROMPTS,
@@ -55,7 +56,6 @@ from sarathid.telemetry.vllm_names import under_vllm_names
 from sarathid.version import __version__
 
 BODY_TIMEOUT_S = 30.0
-MAX_SEED = 2**63 - 1
 
 _OPERATIONS = {"/v1/completions": "text_completion", "/v1/chat/completions": "chat"}
 """What each path is called in traces."""
@@ -226,8 +226,7 @@ class OpenAIServer:
     ) -> Response:
         if len(prompts) * body.n > MAX_PROMPTS:
             raise RequestRefused(f"a request may ask for {MAX_PROMPTS} answers; ask for fewer", "n")
-        seed = self._seeds.randrange(MAX_SEED) if body.seed is None else body.seed & MAX_SEED
-        params = sampling_params(body, seed, await self._grammars.of(body.response_format))
+        params = sampling_params(body, self._seeds, await self._grammars.of(body.response_format))
         answers = Answers([partial(self._start, request, body, params, prompt) for prompt in prompts], body.n)
         if body.stream:
             return StreamedReply(answers, reply_format, self._clock, includes_usage=body.includes_usage)
@@ -260,28 +259,6 @@ class OpenAIServer:
 def json_reply(reply: Any) -> Response:
     """Return a struct as a body of JSON."""
     return Response(msgspec.json.encode(reply), media_type="application/json")
-
-
-def sampling_params(body: SamplingFields, seed: int, grammar: str | None = None) -> SamplingParams:
-    """Return how the request's tokens are drawn."""
-    return SamplingParams(
-        max_tokens=body.token_limit if body.token_limit != 0 else 1,
-        temperature=body.temperature,
-        top_k=body.top_k if body.top_k is not None and body.top_k > 0 else None,
-        top_p=body.top_p,
-        min_p=body.min_p,
-        seed=seed,
-        repetition_penalty=body.repetition_penalty,
-        presence_penalty=body.presence_penalty,
-        frequency_penalty=body.frequency_penalty,
-        logit_bias=body.logit_bias,
-        stop_token_ids=body.stop_token_ids,
-        ignore_eos=body.ignore_eos,
-        min_tokens=body.min_tokens,
-        logprobs=body.num_top_logprobs,
-        prompt_logprobs=body.num_prompt_logprobs,
-        grammar=grammar,
-    )
 
 
 def client_label(request: Request, user: str) -> str:

@@ -28,20 +28,27 @@ class Grammars:
 
         Raises `RequestRefused` when a schema is none, too large, or takes too long to make a grammar of.
         """
-        match form:
-            case JSONObjectFormat():
-                schema = b'{"type":"object"}'
-            case JSONSchemaFormat(json_schema=described):
-                schema = msgspec.json.encode(described.schema)
-            case _:
-                return None
-        if len(schema) > MAX_SCHEMA_BYTES:
-            raise RequestRefused(f"the schema is longer than the {MAX_SCHEMA_BYTES} bytes allowed", "response_format")
+        if (schema := schema_of(form)) is None:
+            return None
         making = asyncio.get_running_loop().run_in_executor(self._thread, self._compile, schema)
         try:
             return await asyncio.wait_for(asyncio.shield(making), CHECK_TIMEOUT_S)
         except TimeoutError:
             raise RequestRefused("the schema takes too long to follow; simplify it", "response_format") from None
+
+
+def schema_of(form: ResponseFormat | None) -> bytes | None:
+    """Return the JSON schema of an answer's form, None for free text; raises `RequestRefused` when it is too large."""
+    match form:
+        case JSONObjectFormat():
+            schema = b'{"type":"object"}'
+        case JSONSchemaFormat(json_schema=described):
+            schema = msgspec.json.encode(described.schema)
+        case _:
+            return None
+    if len(schema) > MAX_SCHEMA_BYTES:
+        raise RequestRefused(f"the schema is longer than the {MAX_SCHEMA_BYTES} bytes allowed", "response_format")
+    return schema
 
 
 def compiled(schema: bytes) -> str:

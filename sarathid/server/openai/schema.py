@@ -1,5 +1,6 @@
 """The bodies of the OpenAI-compatible API, checked where they enter; what is not supported is refused by name."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -406,6 +407,11 @@ def parse_request(body: bytes, type_: type[RequestT]) -> RequestT:
     fields = {name: value for name, value in wanted.items() if name not in NEUTRAL_VALUES}
     for name in wanted.keys() & NEUTRAL_VALUES.keys():
         _require_neutral(name, wanted[name])
+    return request_of(fields, type_)
+
+
+def request_of(fields: Mapping[str, Any], type_: type[RequestT]) -> RequestT:
+    """Return the request that these fields make; raises `RequestRefused`, naming the field where it can."""
     try:
         return msgspec.convert(fields, type_, str_keys=True)
     except msgspec.ValidationError as error:

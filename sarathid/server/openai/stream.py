@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 
 from sarathid.clock import Clock
 from sarathid.protocol.requests import FinishReason
+from sarathid.server.answer_text import TextDelta
 from sarathid.server.answers import AnswerDelta, Answers
-from sarathid.server.generation import TextDelta
 from sarathid.server.openai.errors import error_body, error_response
 from sarathid.server.openai.reply import ReplyFormat
 from sarathid.server.openai.schema import PromptTokensDetails, Usage

@@ -3,6 +3,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ from sarathid.config import Grants
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.roles import Role
-from sarathid.server.openai.app import sampling_params
+from sarathid.server.openai.sampling import sampling_params
 from sarathid.server.openai.schema import MAX_BODY_BYTES, CompletionRequest
 from tests.server.api_server import KEYS, MODEL, Api, serve_api
 from tests.server.byte_tokenizer import EOS, token_ids
@@ -94,7 +95,7 @@ def test_token_ids_go_in_and_come_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("asked", "drawn_at"), [(0.0, 0.0), (1e-310, 1e-310), (1.5, 1.5)])
 def test_a_temperature_that_nothing_can_be_divided_by_is_greedy(asked: float, drawn_at: float) -> None:
-    assert sampling_params(CompletionRequest(prompt="hi", temperature=asked), seed=1).temperature == drawn_at
+    assert sampling_params(CompletionRequest(prompt="hi", temperature=asked), Random(1)).temperature == drawn_at
 
 
 def test_a_completion_streams_one_event_a_text_and_then_usage(tmp_path: Path) -> None:
