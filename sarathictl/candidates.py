@@ -32,7 +32,6 @@ def request_ids(context: typer.Context, incomplete: str) -> list[tuple[str, str]
 
 def _requests(context: typer.Context) -> Iterator[tuple[str, str]]:
     from sarathictl.client.control import ControlClient  # deferred: few completions ask the daemon
-    from sarathid.protocol.control import ListRequests, RequestList
 
     given = context.find_root().params
     addr = choose_address(
@@ -41,5 +40,5 @@ def _requests(context: typer.Context) -> Iterator[tuple[str, str]]:
     if addr.startswith(SSH_SCHEME):
         return
     with ControlClient(local_endpoint(addr).control, PATIENCE_S, limit=Role.READ) as client:
-        for request in client.request(ListRequests(), RequestList).requests:
+        for request in client.requests().requests:
             yield str(request.request_id), f"{request.state} {request.client}"

@@ -5,33 +5,15 @@ import io
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from typing import Any
 
-from sarathid.errors import ConfigError, ControlRefused, NotPermitted, NotReachable, RequestRefused, SarathiError
+from sarathictl.client.exit_codes import ExitCode as ExitCode  # commands take both from here, beside what prints
+from sarathictl.client.exit_codes import classify
+from sarathictl.client.exit_codes import exit_code_of as exit_code_of
+from sarathid.errors import ControlRefused, SarathiError
 
 SCHEMA_VERSION = 1
-
-
-class ExitCode(IntEnum):
-    """What `sarathictl` ends with.
-
-    `PIPE_CLOSED` is what a shell sees of any program whose reader has gone.
-    """
-
-    DONE = 0
-    UNEXPECTED = 1
-    USAGE = 2
-    NOT_REACHABLE = 3
-    NO_SUCH_OBJECT = 4
-    NOT_PERMITTED = 5
-    CONFLICT = 6
-    REFUSED = 7
-    BAD_ANSWER = 8
-    REVERTED = 9
-    TIMED_OUT = 124
-    INTERRUPTED = 130
-    PIPE_CLOSED = 141
 
 
 class Form(StrEnum):
@@ -43,33 +25,9 @@ class Form(StrEnum):
     CSV = "csv"
 
 
-_CODE_OF_FAULT = {
-    "malformed": ExitCode.USAGE,
-    "not-found": ExitCode.NO_SUCH_OBJECT,
-    "not-permitted": ExitCode.NOT_PERMITTED,
-    "conflict": ExitCode.CONFLICT,
-    "out-of-range": ExitCode.REFUSED,
-    "guard": ExitCode.REFUSED,
-    "unavailable": ExitCode.REFUSED,
-}
-
-_CODE_OF_ERROR: tuple[tuple[type[Exception], ExitCode, str], ...] = (
-    (ConfigError, ExitCode.USAGE, "usage"),
-    (NotPermitted, ExitCode.NOT_PERMITTED, "not-permitted"),
-    (NotReachable, ExitCode.NOT_REACHABLE, "not-reachable"),
-    (RequestRefused, ExitCode.REFUSED, "refused"),
-    (TimeoutError, ExitCode.TIMED_OUT, "timed-out"),
-)
-
-
-def exit_code_of(error: SarathiError | TimeoutError) -> ExitCode:
-    """Return the exit code that stands for an error."""
-    return _classify(error)[0]
-
-
 def print_error(error: SarathiError | TimeoutError, *, is_json: bool) -> None:
     """Say on stderr what went wrong and what to do; with `is_json`, as one object on stdout."""
-    code, kind = _classify(error)
+    code, kind = classify(error)
     hint = error.hint if isinstance(error, ControlRefused) else ""
     if is_json:
         print_json({"error": {"code": code, "kind": kind, "message": str(error), "hint": hint}})
@@ -135,12 +93,3 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _classify(error: SarathiError | TimeoutError) -> tuple[ExitCode, str]:
-    if isinstance(error, ControlRefused):
-        return _CODE_OF_FAULT.get(error.code, ExitCode.UNEXPECTED), error.code
-    for type_, code, kind in _CODE_OF_ERROR:
-        if isinstance(error, type_):
-            return code, kind
-    return ExitCode.UNEXPECTED, "unexpected"

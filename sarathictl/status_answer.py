@@ -4,13 +4,13 @@ import msgspec
 
 from sarathictl.call import Invocation
 from sarathictl.state.daemon_status import describe_status
-from sarathid.protocol.control import GetStatus, Status
+from sarathid.protocol.control import Status
 
 
 def ask_status(invocation: Invocation) -> Status:
     """Return what the daemon says of itself."""
     with invocation.connect() as client:
-        return client.request(GetStatus(), Status)
+        return client.status()
 
 
 def print_status(invocation: Invocation) -> None:

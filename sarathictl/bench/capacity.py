@@ -20,7 +20,6 @@ from sarathictl.client.control import ControlClient
 from sarathictl.client.endpoint import Endpoint
 from sarathid.capacity import Capacity, CapacitySearch, Objective, meets
 from sarathid.errors import ConfigError
-from sarathid.protocol.control import GetSnapshot, GetStatus, Snapshot, Status
 from sarathid.protocol.stats import EngineInfo, RequestStats
 from sarathid.request_list import RequestList
 
@@ -101,7 +100,7 @@ class CapacityBench:
         self._append("requests.csv", [REQUEST_COLUMNS])
         self._append("trials.csv", [("trial", "setting", *(field.name for field in fields(LiveTrial)))])
         with ControlClient(self._endpoint.control, CONTROL_TIMEOUT_S) as control:
-            engine, before = what_runs(control.request(GetStatus(), Status))
+            engine, before = what_runs(control.status())
             if before.slo.tbt_s is None:
                 raise ConfigError("the daemon has no TBT target; give it one: sarathictl set-slo tbt=300ms")
             objective = Objective(before.slo.tbt_s)
@@ -223,14 +222,14 @@ class CapacityBench:
 
 
 def _finished_since(control: ControlClient, start_s: float) -> tuple[RequestStats, ...]:
-    snapshot = control.request(GetSnapshot(num_iterations=0), Snapshot)
+    snapshot = control.snapshot(0)
     return tuple(stats for stats in snapshot.finished if stats.arrival_s >= start_s)
 
 
 def _wait_until_idle(control: ControlClient) -> None:
     """Wait until nothing that was cut off still runs; raises `TimeoutError` when something goes on running."""
     deadline_s = time.monotonic() + IDLE_TIMEOUT_S
-    while (status := control.request(GetStatus(), Status)).num_running + status.num_waiting:
+    while (status := control.status()).num_running + status.num_waiting:
         if time.monotonic() > deadline_s:
             raise TimeoutError(f"requests still run on the daemon after {IDLE_TIMEOUT_S:.0f} s; stop its other clients")
         time.sleep(IDLE_POLL_S)

@@ -12,7 +12,7 @@ from sarathictl.bench.run_files import RunFiles, Summary, machine_facts
 from sarathictl.client.control import ControlClient
 from sarathictl.client.endpoint import Endpoint
 from sarathid.errors import ConfigError, NotReachable
-from sarathid.protocol.control import DaemonState, GetStatus, Retuned, SetBudget, SetPolicy, Status
+from sarathid.protocol.control import DaemonState, Status
 from sarathid.protocol.stats import EngineInfo, EngineSettings
 
 CONTROL_TIMEOUT_S = 60.0  # a change waits for the iteration that runs, which may hold a whole long prompt
@@ -37,7 +37,7 @@ class InterferenceBench:
         """
         machine = machine_facts()
         with ControlClient(self._endpoint.control, CONTROL_TIMEOUT_S) as control:
-            status = control.request(GetStatus(), Status)
+            status = control.status()
             engine, before = what_runs(status)
             self._check_lengths(engine)
             if num_others := status.num_running + status.num_waiting + status.num_preempted:
@@ -83,7 +83,7 @@ class InterferenceBench:
 async def run_load(endpoint: Endpoint, plan: InterferencePlan) -> None:
     """Put one plan's load on a daemon for somebody else to watch."""
     with ControlClient(endpoint.control, CONTROL_TIMEOUT_S) as control:
-        engine, _ = what_runs(control.request(GetStatus(), Status))
+        engine, _ = what_runs(control.status())
     await _load_for(endpoint, engine, plan, random.Random(plan.seed)).run()
 
 
@@ -112,5 +112,5 @@ def restored(control: ControlClient, before: EngineSettings) -> Iterator[None]:
 def apply(control: ControlClient, setting: Setting, before: EngineSettings) -> None:
     """Put a setting in force; one without a budget gets the one that the daemon had."""
     budget = before.budget if setting.budget is None else setting.budget
-    control.request(SetPolicy(policy=setting.policy), Retuned)
-    control.request(SetBudget(budget=budget), Retuned)
+    control.set_policy(setting.policy)
+    control.set_budget(budget)

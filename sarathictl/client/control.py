@@ -11,6 +11,7 @@ import msgspec
 import zmq
 
 from sarathictl.client.endpoint import Endpoint, check_reachable
+from sarathictl.client.operations import Operations
 from sarathid.errors import CodecError, ConfigError, ControlRefused, NotPermitted
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ControlReply, ControlRequest
@@ -23,7 +24,7 @@ LOOK_EVERY_S = 1.0
 Reply = TypeVar("Reply")
 
 
-class ControlClient:
+class ControlClient(Operations):
     """A connection to one daemon's control socket, for one thread; a context manager.
 
     It sends nothing that needs more than the role `limit`. Raises `NotReachable` when it is built and nobody listens.

@@ -14,7 +14,7 @@ from sarathictl.client.endpoint import Endpoint
 from sarathid.clock import Clock, MonotonicClock
 from sarathid.errors import CodecError, ControlRefused, NotReachable
 from sarathid.protocol.codec import decode
-from sarathid.protocol.control import MAX_HISTORY, ErrorCode, GetSnapshot, ListRequests, RequestList, Snapshot
+from sarathid.protocol.control import MAX_HISTORY, ErrorCode, RequestList, Snapshot
 from sarathid.protocol.stats import LifeCycle, StreamRecord
 
 MAX_UNREAD = 1 << 14
@@ -142,7 +142,7 @@ class StatsStream:
                 subscriber.close(linger=0)
 
     def _take_snapshot(self, control: ControlClient) -> None:
-        snapshot = control.request(GetSnapshot(num_iterations=MAX_HISTORY), Snapshot)
+        snapshot = control.snapshot(MAX_HISTORY)
         self._positions = dict(snapshot.stream_positions)
         self._deliver([snapshot])
         self._change_link(LinkState.LIVE)
@@ -163,11 +163,11 @@ class StatsStream:
             if now_s - heard_s > SILENT_AFTER_S:
                 if now_s - asked_s > ASK_SILENT_EVERY_S:
                     asked_s = now_s
-                    control.request(ListRequests(), RequestList)  # one that does not answer this either is frozen
+                    control.requests()  # one that does not answer this either is frozen
                 self._change_link(LinkState.SILENT, "the daemon answers and tells nothing")
             elif self._link.num_missed > num_missed and now_s - listed_s > REQUESTS_EVERY_S:
                 listed_s, num_missed = now_s, self._link.num_missed
-                self._deliver([control.request(ListRequests(), RequestList)])
+                self._deliver([control.requests()])
 
     def _read_batch(self, subscriber: "zmq.Socket[bytes]") -> list[StreamItem]:
         """Return the records that have arrived, without those that the snapshot already told."""

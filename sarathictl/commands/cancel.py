@@ -10,7 +10,7 @@ from sarathictl.candidates import request_ids
 from sarathictl.client.control import ControlClient
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathid.errors import ConfigError, ControlRefused
-from sarathid.protocol.control import Cancel, Cancelled, ErrorCode, ListRequests, RequestList, RequestStatus
+from sarathid.protocol.control import ErrorCode, RequestStatus
 
 
 def cancel(
@@ -42,7 +42,7 @@ def cancel(
 
 def _held_by(connection: ControlClient, client: str) -> list[int]:
     """Return the ids of the requests of clients whose name holds `client`, of all where it is empty."""
-    held: tuple[RequestStatus, ...] = connection.request(ListRequests(), RequestList).requests
+    held: tuple[RequestStatus, ...] = connection.requests().requests
     return [request.request_id for request in held if client in request.client]
 
 
@@ -51,7 +51,7 @@ def _cancel(connection: ControlClient, meant: list[int], *, may_be_gone: bool) -
     ended = []
     for number in meant:
         try:
-            ended.append(connection.request(Cancel(request_id=number), Cancelled).request_id)
+            ended.append(connection.cancel(number).request_id)
         except ControlRefused as refused:
             if not may_be_gone or refused.code != ErrorCode.NOT_FOUND:
                 raise

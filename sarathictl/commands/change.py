@@ -17,7 +17,7 @@ from sarathictl.output import ExitCode
 from sarathictl.state.forecast import candidate_of, plan_lines
 from sarathictl.state.retuning import describe_change, describe_outcome
 from sarathid.errors import ConfigError, ControlRefused
-from sarathid.protocol.control import ChangeRequest, ErrorCode, GetHistory, History, Retuned, Undo
+from sarathid.protocol.control import ChangeRequest, ErrorCode, Retuned, Undo
 from sarathid.protocol.revisions import Revision, RevisionState
 
 POLL_S = 0.5
@@ -117,7 +117,7 @@ def wait_for_outcome(client: ControlClient, number: int) -> Revision:
     Raises `ControlRefused` when the daemon does not know it any more.
     """
     while True:
-        revisions = client.request(GetHistory(since_revision=number), History).revisions
+        revisions = client.history(number)
         found = next((revision for revision in revisions if revision.revision == number), None)
         if found is None:
             raise ControlRefused(ErrorCode.NOT_FOUND, f"the daemon does not know revision {number} any more")

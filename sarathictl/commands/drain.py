@@ -9,7 +9,6 @@ import typer
 from sarathictl import units
 from sarathictl.invocation import Invocation, JsonOption, invocation_of
 from sarathid.errors import ConfigError
-from sarathid.protocol.control import Drain, Draining
 
 
 def drain(
@@ -26,7 +25,7 @@ def drain(
     with invocation.connect() as client:
         if not (yes or invocation.is_sure):
             _confirm(invocation)
-        draining = client.request(Drain(timeout_s=timeout_s), Draining)
+        draining = client.drain(timeout_s)
     words = f"draining {draining.num_in_flight} in flight, at most {units.duration(draining.timeout_s)}"
     invocation.answer(msgspec.to_builtins(draining), words)
 

@@ -10,7 +10,7 @@ from sarathictl import units
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.state.retuning import chosen_in_words
 from sarathid.errors import ControlRefused
-from sarathid.protocol.control import ErrorCode, GetStatus, Status
+from sarathid.protocol.control import ErrorCode
 from sarathid.protocol.stats import EngineSettings
 
 
@@ -32,7 +32,7 @@ def get(
     """Print the settings in force, or one of them."""
     invocation = invocation_of(context, is_json=json)
     with invocation.connect() as client:
-        settings = client.request(GetStatus(), Status).settings
+        settings = client.status().settings
     if settings is None:
         raise ControlRefused(ErrorCode.UNAVAILABLE, "the engine is not ready yet", "`sarathictl status --wait ready`")
     if setting is not None:

@@ -6,7 +6,6 @@ import msgspec
 import typer
 
 from sarathictl.invocation import JsonOption, invocation_of
-from sarathid.protocol.control import Keep, Kept
 
 
 def keep(
@@ -19,5 +18,5 @@ def keep(
     """Keep a change that is on probation."""
     invocation = invocation_of(context, is_json=json)
     with invocation.connect() as client:
-        kept = client.request(Keep(revision=revision), Kept)
+        kept = client.keep(revision)
     invocation.answer(msgspec.to_builtins(kept), f"kept revision {kept.revision}")

@@ -11,7 +11,7 @@ from sarathictl.commands.watch import WatchOption, watch
 from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import table
 from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
-from sarathid.protocol.control import ListRequests, OwnerStatus, RequestList, RequestState, RequestStatus
+from sarathid.protocol.control import OwnerStatus, RequestState, RequestStatus
 from sarathid.tape.request_table import RequestTable
 
 _HEADINGS = (
@@ -57,7 +57,7 @@ def requests(
 
     def answer() -> None:
         with invocation.connect() as client:
-            found = client.request(ListRequests(), RequestList)
+            found = client.requests()
         chosen = _chosen(found.requests, order)
         fields = {"requests": msgspec.to_builtins(chosen), "owners": msgspec.to_builtins(found.owners)}
         invocation.answer(fields, "\n\n".join(_tables(chosen, found.owners)))

@@ -3,13 +3,13 @@
 from sarathictl.invocation import Invocation
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
-from sarathid.protocol.control import MAX_HISTORY, GetSnapshot, Snapshot
+from sarathid.protocol.control import MAX_HISTORY, Snapshot
 
 
 def snapshot_now(invocation: Invocation) -> Snapshot:
     """Return everything that the daemon remembers."""
     with invocation.connect() as client:
-        return client.request(GetSnapshot(num_iterations=MAX_HISTORY), Snapshot)
+        return client.snapshot(MAX_HISTORY)
 
 
 def view_of(snapshot: Snapshot) -> EngineView:

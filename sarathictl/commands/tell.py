@@ -12,14 +12,14 @@ from sarathictl.invocation import Invocation
 from sarathictl.output import print_json
 from sarathictl.state.happenings import Happening, HappeningLog, newest_first
 from sarathictl.state.stall_feed import StallFeed
-from sarathid.protocol.control import MAX_HISTORY, GetSnapshot, RequestList, Snapshot
+from sarathid.protocol.control import MAX_HISTORY, RequestList, Snapshot
 from sarathid.protocol.stats import StallEvent, StreamRecord
 
 
 def remembered(invocation: Invocation, since_s: float | None) -> tuple[list[Happening], float]:
     """Return what the daemon remembers of the last `since_s` seconds, oldest first, and its wall clock's offset."""
     with invocation.connect() as client:
-        snapshot = client.request(GetSnapshot(num_iterations=MAX_HISTORY), Snapshot)
+        snapshot = client.snapshot(MAX_HISTORY)
     told = _told((*snapshot.events, *snapshot.iterations, *snapshot.finished))
     first_s = 0.0 if since_s is None else snapshot.status.time_s - since_s
     return [happening for happening in told if happening.time_s >= first_s], _wall_offset_s(snapshot)
