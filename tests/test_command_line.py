@@ -28,7 +28,7 @@ def call(monkeypatch: pytest.MonkeyPatch, words: str) -> Any:
     [
         ("sarathid simulate --no-such-option", "No such option: --no-such-option", "sarathid simulate --help"),
         ("sarathid simulate --buget 512", "--budget", "sarathid simulate --help"),
-        ("sarathid simulate", "Missing option '--profile'", "sarathid simulate --help"),
+        ("sarathid capacity", "Missing option '--profile'", "sarathid capacity --help"),
         ("sarathid capacity --seed many", "Invalid value for '--seed'", "sarathid capacity --help"),
         ("sarathid no-such-command", "No such command 'no-such-command'", "sarathid --help"),
         ("sarathictl status --no-such-option", "No such option: --no-such-option", "sarathictl status --help"),

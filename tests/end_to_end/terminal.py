@@ -58,7 +58,7 @@ def open_terminal(directory: Path, width: int = 120, height: int = 36) -> Iterat
     """Give a terminal with a shell that listens."""
     terminal = Terminal(directory / "tmux.sock", width, height)
     try:
-        terminal.type("echo here")
+        terminal.type("echo; echo here")  # on a line of its own even if the prompt comes after what is typed
         terminal.wait_for("\nhere")
         yield terminal
     finally:

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,21 +52,21 @@ def test_the_console_shows_what_runs_at_every_size_and_leaves_the_terminal_as_it
     terminal.wait_for("LIVE")
     assert "simulated yi-34b" in terminal.screen()
 
-    def generate() -> None:
-        with daemon.http() as client:
-            client.post("/v1/completions", json={"prompt": "Once", "max_tokens": 400})
-
-    request = threading.Thread(target=generate)
-    request.start()
-    terminal.wait_for("decode for")
-    for width, height, words in ((80, 24, "REQUESTS"), (200, 60, "WHY"), (50, 14, "TBT p99"), (120, 36, "REQUESTS")):
-        terminal.resize(width, height)
-        terminal.wait_for(words)
+    body = {"prompt": "Once", "max_tokens": 4000, "stream": True}
+    with daemon.http() as client, client.stream("POST", "/v1/completions", json=body):
+        terminal.wait_for("decode for")
+        for width, height, words in (
+            (80, 24, "REQUESTS"),
+            (200, 60, "WHY"),
+            (50, 14, "TBT p99"),
+            (120, 36, "REQUESTS"),
+        ):
+            terminal.resize(width, height)
+            terminal.wait_for(words)
     terminal.press("3")
     terminal.wait_for("CAUSES")
     terminal.press("q")
     terminal.wait_for("ended by 0")
-    request.join()
     assert terminal.is_as_it_was
     assert "ITERATIONS" not in terminal.screen()
     terminal.type("stty -g | cmp - before && echo the same; rm before")
