@@ -1,5 +1,6 @@
 """`sarathid profile`: measure what iterations cost with this model on this machine, and keep it as a cost profile."""
 
+import os
 import random
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from sarathid.costmodel.library import find_profile, profile_path
 from sarathid.engine.assembly import build_core
 from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
+from sarathid.executor.cpu_threads import engine_environment
 from sarathid.executor.parallel import ParallelExecutor
 from sarathid.executor.profiler import measurable, measure, measure_sends
 from sarathid.models.model_files import ModelFiles, resolve
@@ -91,6 +93,7 @@ def profile(
 def _executor(config: EngineConfig) -> Executor:
     if config.tensor_parallel * config.pipeline_parallel > 1:
         return ParallelExecutor(config)
+    os.environ.update(engine_environment(config.num_threads) | os.environ)  # threads wait as a daemon's do
     # Deferred: torch loads only once the options have been understood.
     from sarathid.executor.local import LocalExecutor
 

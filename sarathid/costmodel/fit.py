@@ -27,6 +27,7 @@ _TILES = (1, 4, 8, 16, 32, 64)
 _SATURATIONS = (1, 16, 32, 64, 128, 256, 512)
 _HEAD_KNEES = (1, 2, 4, 8, 16, 32, 64)
 _USUAL_HEAD_KNEE = 8
+_GOOD_ENOUGH = 1.01
 
 Matrix = NDArray[np.float64]
 
@@ -78,7 +79,8 @@ class _Kinks:
 def fit(samples: Sequence[Sample], num_layers: int) -> FittedCosts:
     """Return the terms, none negative, with the least squared relative error on every stage of the samples.
 
-    The factors follow by non-negative least squares for each choice of the kinks; the best choice is kept.
+    The factors follow by non-negative least squares for each choice of the kinks; the best choice is kept, but tiles
+    are no larger than they have to be: a device is not taken to have some because a hundredth less is left unexplained.
     """
     layers = layers_of_stages(num_layers, len(samples[0].stage_s))
     features = [sample.features for sample in samples]
@@ -90,7 +92,10 @@ def fit(samples: Sequence[Sample], num_layers: int) -> FittedCosts:
         return float(np.sum((terms @ factors - 1.0) ** 2)), kinks, factors
 
     def best(choices: Iterable[_Kinks]) -> tuple[_Kinks, Matrix]:
-        _, kinks, factors = min(map(solve, choices), key=lambda solved: solved[0])
+        solved = [solve(kinks) for kinks in choices]
+        least = min(error for error, _, _ in solved)
+        good = (choice for choice in solved if choice[0] <= _GOOD_ENOUGH * least)
+        _, kinks, factors = min(good, key=lambda choice: (choice[1].tile, choice[0]))
         return kinks, factors
 
     has_stages = len(layers) > 1  # else what only one of them does can't be told from the rest
