@@ -14,7 +14,9 @@ class Terminal:
 
     def __init__(self, socket: Path, width: int, height: int) -> None:
         self._socket = socket
-        environment = os.environ | {"LC_ALL": "C.UTF-8", "ENV": ""}
+        of_others = ("COLUMNS", "LINES")  # the size of whoever runs the tests
+        environment = {name: value for name, value in os.environ.items() if name not in of_others}
+        environment |= {"LC_ALL": "C.UTF-8", "ENV": ""}
         size = ("-x", str(width), "-y", str(height))
         subprocess.run(
             ["tmux", "-f", os.devnull, "-S", socket, "new-session", "-d", *size, "/bin/sh"], env=environment, check=True
@@ -39,7 +41,10 @@ class Terminal:
         return self._tmux("capture-pane", "-p", *flags)
 
     def wait_for(self, words: str) -> None:
-        wait_until(lambda: words in self.screen(), f"{words!r} on the terminal", 60.0)
+        try:
+            wait_until(lambda: words in self.screen(), f"{words!r} on the terminal", 60.0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.screen()}") from None
 
     def wait_while(self, is_so: Callable[[str], bool], what: str) -> None:
         wait_until(lambda: not is_so(self.screen()), what, 60.0)
