@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,7 @@ from sarathid.engine.pending_changes import PendingChanges
 from sarathid.engine.request_check import check_request
 from sarathid.engine.silence import EngineSilence
 from sarathid.engine.token_stream import TokenStream
+from sarathid.engine.waiting_room import WaitingRoom
 from sarathid.errors import ControlRefused, EngineFailed, QueueFull
 from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.codec import decode, encode
@@ -77,8 +78,7 @@ class EngineClient:
         self.silence = EngineSilence()
         self.deficits: dict[str, int] = {}  # tokens that owners who wait are owed, while several have requests
         self.num_served = 0  # requests that the present engine brought to a good end
-        self._max_queue_len = max_queue_len
-        self._max_waiting_tokens = max_waiting_tokens
+        self._room = WaitingRoom(max_queue_len, max_waiting_tokens)
         self._sheds_overload = sheds_overload
         self._is_overloaded = False
         self._streams: dict[int, TokenStream] = {}
@@ -266,22 +266,10 @@ class EngineClient:
         return tuple(stream.status(now_s) for stream in self._streams.values() if stream.finish_reason is None)
 
     def check_room(self, owner: str = "") -> None:
-        """Raise `QueueFull` when no request of an owner would be taken now, whatever it asks.
-
-        Who fills the line up keeps nobody else out: an owner that has less than an equal part of it may still enter, so
-        that at most twice as many wait.
-        """
+        """Raise `QueueFull` when no request of an owner would be taken now, whatever it asks."""
         if self.info is None:
             raise QueueFull("the engine is starting; try again in a moment", cause="starting")
-        waiting = [stream for stream in self._streams.values() if stream.is_waiting]
-        own = [stream for stream in waiting if stream.request.owner == owner]
-        num_owners = len({stream.request.owner for stream in waiting} | {owner})
-        if len(waiting) >= self._max_queue_len <= num_owners * len(own):
-            raise QueueFull(f"{self._max_queue_len} requests wait already; try again later")
-        if _num_prompt_tokens(waiting) >= self._max_waiting_tokens <= num_owners * _num_prompt_tokens(own):
-            raise QueueFull(
-                f"prompts of {self._max_waiting_tokens} tokens wait already; try again later", cause="tokens"
-            )
+        self._room.check(self._streams.values(), owner)
         if self._sheds_overload and self._is_overloaded and self._streams:
             raise QueueFull(
                 "the answers under way take all the time that the target allows; try again later", cause="overload"
@@ -463,10 +451,6 @@ class EngineClient:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
-
-
-def _num_prompt_tokens(streams: Iterable[TokenStream]) -> int:
-    return sum([len(stream.prompt_token_ids) for stream in streams])
 
 
 def _has_nothing_yet(stream: TokenStream) -> bool:
