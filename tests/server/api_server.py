@@ -1,13 +1,15 @@
 """The HTTP API on a Unix socket in front of a reciting engine, and a client of it."""
 
 import asyncio
+import json
 import os
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -99,3 +101,39 @@ async def serve_api(
             yield Api(client, socket_path, port, engine, availability, ended)
         http_server.should_exit = True
         await serving
+
+
+def with_api(directory: Path, use: Callable[[Api], Awaitable[None]], script: str = SCRIPT, **pace: Any) -> None:
+    async def main() -> None:
+        async with serve_api(directory, script, **pace) as api:
+            await use(api)
+
+    asyncio.run(main())
+
+
+async def events_of(api: Api, path: str, body: dict[str, Any]) -> list[Any]:
+    """Return the events of a stream, decoded, without the last one, which must be `[DONE]`."""
+    async with api.http.stream("POST", path, json=body | {"stream": True}) as response:
+        assert response.headers["content-type"].startswith("text/event-stream")
+        lines = [line async for line in response.aiter_lines() if line]
+    assert all(line.startswith("data: ") for line in lines)
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def assert_refused(response: httpx.Response, status: int, param: str | None = None) -> None:
+    error = response.json()["error"]
+    assert response.status_code == status
+    assert error["param"] == param
+    assert error["message"]
+    assert set(error) == {"message", "type", "param", "code"}
+
+
+def usage(num_prompt: int, num_output: int, num_cached: int = 0) -> dict[str, Any]:
+    """Return what a reply says was used."""
+    return {
+        "prompt_tokens": num_prompt,
+        "completion_tokens": num_output,
+        "total_tokens": num_prompt + num_output,
+        "prompt_tokens_details": {"cached_tokens": num_cached},
+    }
