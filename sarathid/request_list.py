@@ -32,7 +32,7 @@ FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class RequestList:
-    """Requests in order of arrival.
+    """Requests in order of arrival, which is before 0 for one that waits already when the run begins.
 
     `rate_per_s` is their mean number a second: None while their times mean nothing, infinite when all come at once.
 
@@ -102,7 +102,7 @@ def read_csv(path: Path) -> RequestList:
         raise ConfigError(f"{path}: {error}") from error
     if not requests:
         raise ConfigError(f"{path}: there is no request in it")
-    span_s = requests[-1].arrival_s
+    span_s = requests[-1].arrival_s - min(0.0, requests[0].arrival_s)
     return RequestList(
         requests=requests,
         rate_per_s=(len(requests) / span_s if span_s else math.inf) if columns.is_timed else None,
@@ -120,7 +120,7 @@ def _columns(path: Path, names: object) -> Columns:
 
 
 def _requests(path: Path, rows: "csv.DictReader[str]", columns: Columns) -> Iterator[PlannedRequest]:
-    last_arrival = 0.0
+    last_arrival = -_MAX_TIME
     for row in rows:
 
         def value(column: str, read: Callable[[str], float], words: str, row: dict[str, str] = row) -> float:
@@ -129,7 +129,7 @@ def _requests(path: Path, rows: "csv.DictReader[str]", columns: Columns) -> Iter
             except (TypeError, ValueError):
                 raise ConfigError(f"{path}:{rows.line_num}: {column} is {row[column]!r}, not {words}") from None
 
-        arrival = value(columns.arrival, _time, "a time of at least 0")
+        arrival = value(columns.arrival, _time, "a time in seconds")
         if arrival < last_arrival:
             raise ConfigError(f"{path}:{rows.line_num}: {columns.arrival} goes back; sort the rows by it")
         last_arrival = arrival
@@ -142,7 +142,7 @@ def _requests(path: Path, rows: "csv.DictReader[str]", columns: Columns) -> Iter
 
 def _time(text: str) -> float:
     time = float(text)
-    if not 0.0 <= time <= _MAX_TIME:
+    if not -_MAX_TIME <= time <= _MAX_TIME:
         raise ValueError(text)
     return time
 

@@ -24,6 +24,13 @@ def test_a_timed_file_keeps_its_seconds(tmp_path: Path) -> None:
     assert listed == RequestList((PlannedRequest(0.5, 100, 10), PlannedRequest(4.0, 7, 300)), 0.5, 307)
 
 
+def test_a_request_may_wait_since_before_the_run(tmp_path: Path) -> None:
+    listed = read_csv(written(tmp_path, TIMED + "-3.0,100,10\n1.0,7,300\n"))
+
+    assert [request.arrival_s for request in listed.requests] == [-3.0, 1.0]
+    assert listed.rate_per_s == 0.5
+
+
 def test_an_untimed_file_needs_a_rate(tmp_path: Path) -> None:
     listed = read_csv(written(tmp_path, UNTIMED + "0,2.0,100,10\n1,3.0,7,300\n"))
 
@@ -60,7 +67,7 @@ def test_requests_that_come_at_once_have_no_rate_to_stretch(tmp_path: Path) -> N
         ("0.5,-100,10\n", r"requests.csv:2: num_prefill_tokens is '-100', not a number of tokens of at least 1"),
         ("0.5,100,10\n0.6,5,0\n", r":3: num_decode_tokens is '0'"),
         ("nan,100,10\n", r":2: arrived_at is 'nan', not a time"),
-        ("-1,100,10\n", r":2: arrived_at is '-1'"),
+        ("2e9,100,10\n", r":2: arrived_at is '2e9'"),
         ("0.5,1e3,10\n", r":2: num_prefill_tokens is '1e3'"),
         ("0.5,100\n", r":2: num_decode_tokens is None"),
         ("2.0,1,1\n1.0,1,1\n", r":3: arrived_at goes back"),

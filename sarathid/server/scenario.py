@@ -132,13 +132,18 @@ def _lead_in(span: Span, requests: Sequence[PastRequest]) -> float:
 
 
 def _from(request: PastRequest, start_s: float) -> PlannedRequest:
-    """Return what is left of a request at `start_s`; what it had got until then, evenly, is prompt."""
-    num_done = 0
-    if request.first_token_s is not None and request.first_token_s < start_s and request.ended_s < math.inf:
-        share = (start_s - request.first_token_s) / (request.ended_s - request.first_token_s)
-        num_done = min(request.num_output_tokens - 1, int(share * request.num_output_tokens))
+    """Return what is left of a request at `start_s`; what it had got until then, evenly, is prompt.
+
+    One that had nothing by then goes on waiting since it came.
+    """
+    num_done, arrival_s = 0, request.arrival_s - start_s
+    if request.first_token_s is not None and request.first_token_s < start_s:
+        arrival_s = max(0.0, arrival_s)
+        if request.ended_s < math.inf:
+            share = (start_s - request.first_token_s) / (request.ended_s - request.first_token_s)
+            num_done = min(request.num_output_tokens - 1, int(share * request.num_output_tokens))
     return PlannedRequest(
-        max(0.0, request.arrival_s - start_s),
+        arrival_s,
         request.num_prompt_tokens + num_done,
         request.num_output_tokens - num_done,
     )

@@ -134,15 +134,16 @@ class RecentLoad:
         self._observe_pace(found, stats)
 
     def _observe_pace(self, found: SliceOfLoad, stats: IterationStats) -> None:
-        """Note how an iteration's time, with all that held it up, compares with the profile's.
+        """Note how an iteration's time compares with the profile's: all of it, or where there are stages, their work.
 
-        Not with stages, where an iteration's own time is not seen for the waiting behind others.
+        What it waited there behind others is theirs.
         """
         features = self._features.read(stats)
-        if self._cost_model is None or self._cost_model.num_stages > 1:
+        if self._cost_model is None:
             return
         predicted_s = self._cost_model.predict(features)
-        taken_s = stats.idle_s + stats.duration_s
+        has_stages = self._cost_model.num_stages > 1
+        taken_s = sum(stage.busy_s for stage in stats.stages) if has_stages else stats.idle_s + stats.duration_s
         seen = found.factors.setdefault(Regime.of(features), array("d"))
         if predicted_s > 0.0 and taken_s > 0.0 and len(seen) < _MAX_FACTORS:
             seen.append(taken_s / predicted_s)

@@ -21,11 +21,15 @@ SETTINGS = EngineSettings(revision=0, token_budget=512, policy="stall-free", slo
 
 
 def record_run(
-    requests: Sequence[PlannedRequest], until_s: float, changes: Sequence[TimedChange] = (), correction: float = 1.0
+    requests: Sequence[PlannedRequest],
+    until_s: float,
+    changes: Sequence[TimedChange] = (),
+    correction: float = 1.0,
+    profile: str = PROFILE,
 ) -> RecentLoad:
     """Return what a daemon remembers at `until_s` of an engine that served these requests from 0 on."""
-    load, profile = RecentLoad(), find_profile(PROFILE)
-    load.begin(IterationCostModel(profile), SETTINGS, 0.0)
+    load, found = RecentLoad(), find_profile(profile)
+    load.begin(IterationCostModel(found), SETTINGS, 0.0)
     settings = SETTINGS
     for change in changes:
         budget = change.change.budget
@@ -49,5 +53,5 @@ def record_run(
                 load.observe(ended)
 
     serving = Serving(token_budget=512, slo_tbt_s=0.2, correction=correction)
-    simulate(profile, serving, requests, changes=changes, window=Window(0.0, until_s), on_step=note)
+    simulate(found, serving, requests, changes=changes, window=Window(0.0, until_s), on_step=note)
     return load

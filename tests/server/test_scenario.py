@@ -104,6 +104,26 @@ def test_what_runs_when_a_span_begins_is_led_in_to(tmp_path: Path) -> None:
     assert any(f"{scenario.span.start_s - scenario.start_s}s:" in word for word in scenario.as_it_was(tmp_path))
 
 
+def test_who_waited_longer_than_is_led_in_to_has_waited_since_he_came(tmp_path: Path) -> None:
+    """A queue that is longer than the lead: what its requests waited before the replay began counts all the same."""
+    load = record_run([PlannedRequest(0.1 * number, 4_000, 2) for number in range(1_200)], 500.0)
+    span = load.span(200.0, 500.0)
+    assert span is not None
+    scenario = Scenario.of(PROFILE, ENGINE, span, [])
+    scenario.write(tmp_path)
+
+    assert min(request.arrival_s for request in scenario.requests) < 0.0
+    assert_alike(replayed(scenario.as_it_was(tmp_path)), scenario.span.observed, 0.02)
+
+
+def test_the_stages_of_a_pipeline_tell_the_correction(tmp_path: Path) -> None:
+    load = record_run(chats(), UNTIL_S, correction=1.3, profile="a100/falcon-180b-tp4-pp2")
+    span = load.span(60.0, UNTIL_S)
+    assert span is not None
+
+    assert Scenario.of(PROFILE, ENGINE, span, []).correction == pytest.approx(1.3, rel=0.001)
+
+
 def test_a_profiled_budget_in_force_is_replayed_as_the_number_it_came_to() -> None:
     profiled = msgspec.structs.replace(SETTINGS, budget_mode=BudgetMode.PROFILED)
 
