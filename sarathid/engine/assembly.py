@@ -103,6 +103,7 @@ def build_core(
         clock,
         corrected,
         forecast,
+        has_profile=cost_model is not None,
         gc_total_s=gc_total_s,
     )
 

@@ -9,6 +9,7 @@ import msgspec
 from sarathid.clock import Clock
 from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
+from sarathid.costmodel.pipeline import StageWork
 from sarathid.costmodel.predictor import CostModel
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
@@ -39,7 +40,8 @@ class EngineCore:
     """The engine without its surroundings: no tensor, no socket, no wall clock of its own.
 
     `gc_total_s` tells how long the garbage collector has paused this process so far. `cost_model` predicts each
-    iteration and learns from it, `forecast` when it will be through the pipeline; the controller plans with both.
+    iteration and learns from it, `has_profile` if it does not learn from nothing, `forecast` when it will be through
+    the pipeline; the controller plans with both.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class EngineCore:
         cost_model: CostModel,
         forecast: PipelineForecast,
         *,
+        has_profile: bool = True,
         first_iteration: int = 0,
         gc_total_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
@@ -62,6 +65,7 @@ class EngineCore:
         self._clock = clock
         self._gc_total_s = gc_total_s
         self._cost_model = cost_model
+        self._has_profile = has_profile
         self._forecast = forecast
         self._in_flight: deque[LaunchedBatch] = deque()
         self._next_iteration = first_iteration
@@ -181,7 +185,7 @@ class EngineCore:
         )
         self._gc_seen_s = gc_total_s
         predicted_decode_s = self._predicted_decode_s(launched)
-        self._learn(launched, collected_s - launched.submitted_s - timing.gc_s)
+        self._learn(launched, collected_s - launched.submitted_s - timing.gc_s, output.stages)
         recorded = self._recorder.record(
             launched.scheduled,
             batch,
@@ -224,13 +228,25 @@ class EngineCore:
             return None
         return max(0.0, predicted_s - launched.work_s + decode_s)
 
-    def _learn(self, launched: LaunchedBatch, seconds: float) -> None:
+    def _learn(self, launched: LaunchedBatch, seconds: float, stages: tuple[StageWork, ...]) -> None:
         """Let the models know that a batch was done after `seconds`, of which it waited a part in the pipeline."""
         predicted_s = launched.scheduled.predicted_s
-        if predicted_s is not None and launched.work_s is not None:
+        if predicted_s is not None:
             self._forecast.collect(seconds - predicted_s)
-            seconds *= launched.work_s / predicted_s if predicted_s else 1.0
-        self._cost_model.observe(launched.features, seconds)
+        self._cost_model.observe(launched.features, self._own_s(launched, seconds, stages))
+
+    def _own_s(self, launched: LaunchedBatch, seconds: float, stages: tuple[StageWork, ...]) -> float:
+        """Return how much of `seconds` a batch did not wait for others.
+
+        With a profile it is the share that was predicted, so that what a batch met on its way counts, too. Who learns
+        from nothing would find any scale confirmed by that, since the forecast follows what batches were late by: what
+        the stages worked tells.
+        """
+        if len(stages) > 1 and not self._has_profile:
+            return sum([stage.busy_s for stage in stages])
+        if launched.work_s is None or not launched.scheduled.predicted_s:
+            return seconds
+        return seconds * (launched.work_s / launched.scheduled.predicted_s)
 
     def _rest(self) -> None:
         """Make sure, now that there is nothing to do, that every block is back."""

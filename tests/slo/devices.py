@@ -30,10 +30,16 @@ class ChangingDevice(Disturbance):
 
 
 class Run:
-    """What an adaptive engine did with requests on such a device."""
+    """What an adaptive engine did with requests on such a device; it may know the profile or not."""
 
     def __init__(
-        self, profile: CostProfile, serving: Serving, requests: Sequence[PlannedRequest], slowdowns: dict[float, float]
+        self,
+        profile: CostProfile,
+        serving: Serving,
+        requests: Sequence[PlannedRequest],
+        slowdowns: dict[float, float],
+        *,
+        is_known: bool = True,
     ) -> None:
         clock, cost_model = VirtualClock(), IterationCostModel(profile)
         executor = SimulatedExecutor(
@@ -48,7 +54,7 @@ class Run:
             executor,
             executor.start(),
             clock,
-            cost_model=cost_model,
+            cost_model=cost_model if is_known else None,
             tile=profile.linear.tile,
         )
         self.iterations: list[IterationStats] = []

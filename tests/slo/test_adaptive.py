@@ -14,6 +14,7 @@ from sarathid.workload_catalog import load_requests
 from tests.slo.devices import Run
 
 YI = find_profile("a100/yi-34b-tp2")
+LLAMA = find_profile("a40/llama2-70b-tp4-pp2")
 TARGET_S = 0.2
 SERVING = Serving(token_budget="auto", slo_tbt_s=TARGET_S)
 
@@ -43,6 +44,17 @@ def test_predictions_are_right_once_the_device_is_known() -> None:
     )
     assert errors[len(errors) // 2] < 0.1
     assert errors[len(errors) * 95 // 100] < 0.25
+
+
+def test_what_stages_work_is_learned_without_a_profile_whatever_batches_wait_for_each_other() -> None:
+    chats = load_requests("sharegpt4", num_requests=120, seed=9).at_rate(0.5).requests
+    run = Run(LLAMA, Serving(token_budget="auto", slo_tbt_s=1.0), chats, {}, is_known=False).until(60.0)
+    errors = sorted(
+        abs(stats.plan.decode_s / sum(stage.busy_s for stage in stats.stages) - 1.0)
+        for stats in run.between(10.0, 60.0)
+        if stats.plan is not None and not stats.chunks
+    )
+    assert errors[len(errors) // 2] < 0.1
 
 
 def test_a_device_that_gets_twice_as_slow_is_back_within_the_target_in_five_seconds() -> None:
