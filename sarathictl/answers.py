@@ -16,7 +16,7 @@ from sarathictl.selftest.check import Check
 from sarathictl.state.engine_view import LatencyFigures
 from sarathictl.state.window import IterationSample
 from sarathid.histogram import LatencyHistogram
-from sarathid.protocol.control import AuditTrail, Draining, History, Kept, RequestList, Retuned, Status
+from sarathid.protocol.control import AuditTrail, Draining, History, Kept, Paused, RequestList, Resumed, Retuned, Status
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.revisions import Revision
 from sarathid.protocol.stats import (
@@ -290,6 +290,8 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     "support-bundle": (SupportBundle,),
     "cancel": (Cancelled, WouldCancel),
     "drain": (Draining,),
+    "pause": (Paused,),
+    "resume": (Resumed,),
     "generate": (Reply,),
     "chat": (Reply,),
     "bench": (CapacitySummary, Summary),

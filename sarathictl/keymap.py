@@ -153,6 +153,7 @@ KEYMAP = (
     Entry(Place.CHANGES, "keep the newest change", (Key("k", "keep", "keep"),), "keep"),
     Entry(Place.CHANGES, "undo it", (Key("u", "undo", "undo"),), "undo"),
     Entry(Place.CHANGES, "cancel the marked request", (Key("K", "cancel_request", "cancel"),), "cancel ID"),
+    Entry(Place.CHANGES, "take nothing new, or again", (Key("P", "pause_or_resume", "pause daemon"),), "pause"),
     Entry(Place.CHANGES, "drain and stop the daemon", (Key("D", "drain", "drain"),), "drain"),
     Entry(Place.LIVE, "time, or one column an iteration", (Key("x", "switch_axis", "axis"),)),
     Entry(Place.TAPE, "coarser, finer", (Key("z", "zoom(1)", "zoom out"), Key("Z", "zoom(-1)", "zoom in"))),

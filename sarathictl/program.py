@@ -41,6 +41,8 @@ COMMANDS = {
     "support-bundle": "Gather what somebody needs who is asked for help.",
     "cancel": "End requests now.",
     "drain": "Take nothing new, finish what runs, then stop the daemon.",
+    "pause": "Take nothing new and finish what runs, but stay.",
+    "resume": "Take new requests again after a pause.",
     "generate": "Complete a prompt, streaming the text.",
     "chat": "Talk with the model.",
     "bench": "Put a known load on the daemon and measure what its clients see.",

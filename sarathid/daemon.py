@@ -20,10 +20,11 @@ from sarathid.config import DaemonConfig, Grants
 from sarathid.costmodel.cost_profile import profile_name
 from sarathid.costmodel.library import profile_if_any
 from sarathid.engine.client import EngineClient
+from sarathid.errors import ControlRefused
 from sarathid.exit_codes import ExitCode
 from sarathid.models.model_files import ModelFiles
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, FLIGHT_DIR, STATS_SOCKET, daemon_state_dir
-from sarathid.protocol.control import DaemonState, Draining
+from sarathid.protocol.control import DaemonState, Draining, ErrorCode, Paused, Resumed
 from sarathid.protocol.slo import OverloadMode
 from sarathid.protocol.stats import EngineInfo, EngineSettings, LifeCycle, RequestStats, StreamRecord
 from sarathid.server.access import Access
@@ -143,7 +144,7 @@ class Daemon:
             Explainer(self._engine, self._board, self._promises, self._clock),
             self._planner.plan,
             self._recorder.read,
-            self.drain,
+            self,
             self._access,
             self._clock,
         )
@@ -197,6 +198,23 @@ class Daemon:
             self._stop_asked.set()
             self._note_idleness()
         return Draining(num_in_flight=self._engine.num_in_flight, timeout_s=self._drain_timeout_s)
+
+    def pause(self) -> Paused:
+        """Take nothing new and finish what runs, until `resume` or a drain; raises `ControlRefused` unless ready."""
+        if not self._availability.is_ready:
+            state = self._availability.state
+            raise ControlRefused(ErrorCode.CONFLICT, f"the daemon is {state}, and what takes nothing can't be paused")
+        self._become(DaemonState.PAUSED, "paused: it takes nothing new until `sarathictl resume`")
+        return Paused(num_in_flight=self._engine.num_in_flight)
+
+    def resume(self) -> Resumed:
+        """Take requests again; raises `ControlRefused` unless paused."""
+        if self._availability.state is not DaemonState.PAUSED:
+            hint = "a drain goes on to its end" if self._stop_asked.is_set() else ""
+            raise ControlRefused(ErrorCode.CONFLICT, f"the daemon is {self._availability.state}, not paused", hint)
+        self._availability.resume()
+        self._tell_state()
+        return Resumed(state=self._availability.state)
 
     def _interrupt(self) -> None:
         """Drain at the first ^C, stop at the second; while the first engine starts there is nothing to drain."""
@@ -255,11 +273,13 @@ class Daemon:
         self._context.term()
 
     def _become(self, state: DaemonState, reason: str) -> None:
-        """Change state, and say so to the log and to whoever watches; a daemon that drains stays draining."""
+        """Change state, and say so to the log and, where it shows, to whoever watches."""
         log.info("%s", reason)
-        if self._availability.state is DaemonState.DRAINING:
-            return
-        self._availability.become(state, reason)
+        if self._availability.become(state, reason):
+            self._tell_state()
+
+    def _tell_state(self) -> None:
+        state, reason = self._availability.state, self._availability.reason
         self._service.tell(state, reason)
         event = LifeCycle(time_s=self._clock.now_s(), state=state, message=reason)
         self._board.observe(event)

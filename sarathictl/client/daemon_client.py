@@ -20,7 +20,9 @@ from sarathid.protocol.control import (
     ControlRequest,
     Draining,
     Kept,
+    Paused,
     RequestList,
+    Resumed,
     Retuned,
     Snapshot,
     Status,
@@ -155,6 +157,12 @@ class AsyncDaemonClient:
 
     async def drain(self, timeout_s: float | None = None) -> Draining:
         return await self._in_thread(DaemonClient.drain, timeout_s)
+
+    async def pause(self) -> Paused:
+        return await self._in_thread(DaemonClient.pause)
+
+    async def resume(self) -> Resumed:
+        return await self._in_thread(DaemonClient.resume)
 
     def records(self) -> AsyncGenerator[StreamItem, None]:
         return async_records(self._client.endpoint)

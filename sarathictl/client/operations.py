@@ -21,7 +21,11 @@ from sarathid.protocol.control import (
     Keep,
     Kept,
     ListRequests,
+    Pause,
+    Paused,
     RequestList,
+    Resume,
+    Resumed,
     Retuned,
     SetBudget,
     SetPolicy,
@@ -100,6 +104,14 @@ class Operations(ABC):
     def drain(self, timeout_s: float | None = None) -> Draining:
         """Have the daemon take nothing new and end when all that runs has ended, `timeout_s` later at most."""
         return self.request(Drain(timeout_s=timeout_s), Draining)
+
+    def pause(self) -> Paused:
+        """Have the daemon take nothing new, finish what runs, and stay until `resume`."""
+        return self.request(Pause(), Paused)
+
+    def resume(self) -> Resumed:
+        """Have a paused daemon take requests again."""
+        return self.request(Resume(), Resumed)
 
     def _change(self, op: ChangeRequest, terms: ChangeTerms) -> Retuned:
         try:

@@ -32,7 +32,7 @@ def status(
         bool, typer.Option("--check", help="Print nothing; exit 8 when not ready or a target is missed.")
     ] = False,
     wait: Annotated[
-        Awaited | None, typer.Option("--wait", help="Print nothing; end when it is ready, or drained and gone.")
+        Awaited | None, typer.Option("--wait", help="Print nothing; end when it is ready, or nothing runs any more.")
     ] = None,
     deadline: Annotated[str | None, typer.Option(metavar="DURATION", help="Wait no longer; exit 124.")] = None,
     again: WatchOption = False,
@@ -49,7 +49,10 @@ def status(
 
 
 def wait_for(invocation: Invocation, awaited: Awaited, deadline_s: float | None) -> None:
-    """Return when the daemon is ready, or has drained and is gone; raises `TimeoutError` when it is too late."""
+    """Return when the daemon is ready, or is gone, or paused with nothing in flight.
+
+    Raises `TimeoutError` when that comes too late.
+    """
     started_s = time.monotonic()
     while not _has_come(invocation, awaited):
         if deadline_s is not None and time.monotonic() - started_s >= deadline_s:
@@ -59,11 +62,13 @@ def wait_for(invocation: Invocation, awaited: Awaited, deadline_s: float | None)
 
 def _has_come(invocation: Invocation, awaited: Awaited) -> bool:
     try:
-        state = ask_status(invocation).state
+        found = ask_status(invocation)
     except NotPermitted:
         raise
     except NotReachable:
         return awaited is Awaited.DRAINED
     except TimeoutError:
         return False
-    return awaited is Awaited.READY and state is DaemonState.READY
+    if awaited is Awaited.READY:
+        return found.state is DaemonState.READY
+    return found.state is DaemonState.PAUSED and found.num_running + found.num_waiting == 0

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, get_args
 import msgpack
 
 from sarathid.protocol.codec import MAX_CONTROL_BYTES, PROTOCOL_VERSION
-from sarathid.protocol.control import ControlOp, ControlRequest, Drain, Plan
+from sarathid.protocol.control import ControlOp, ControlRequest, Drain, Pause, Plan
 
 JSONSchema: TypeAlias = Mapping[str, Any]
 
@@ -21,7 +21,7 @@ _BODIES: dict[str, dict[str, Any]] = {
 }
 _PLAIN_PATHS = ("/health", "/ready", "/metrics", "/v1/models", "/v1/models/x", "/openapi.json", "/", "/../x", "*")
 _UNKNOWN_FIELDS = ("n", "logprobs", "tools", "response_format", "__class__", "chat_template", "regex", "")
-_REPLAYS_OR_ENDS = (Drain, Plan)  # taken as they are, they would start a simulation or end the test
+_REPLAYS_OR_ENDS = (Drain, Pause, Plan)  # taken as they are, they would start a simulation or end the test
 
 
 class FrameMaker:

@@ -64,6 +64,8 @@ def diagnose(status: Status, view: EngineView) -> list[Finding]:
 def _daemon(status: Status, view: EngineView) -> Finding:
     del view
     up = f"{status.state} for {units.duration(status.uptime_s)}"
+    if status.state is DaemonState.PAUSED:
+        return Finding("daemon", "paused: it takes nothing new", "`sarathictl resume` has it take requests again")
     if status.state is not DaemonState.READY:
         return Finding("daemon", up, "`sarathictl status --wait ready` waits; `events --type engine` says why")
     if status.num_engine_restarts:

@@ -81,6 +81,11 @@ class EngineState:
         return self._settings.revision if self._settings else None
 
     @property
+    def daemon_state(self) -> str:
+        """How the daemon said that it is."""
+        return self._daemon_state
+
+    @property
     def num_in_flight(self) -> int:
         """How many requests the daemon holds."""
         return sum(self._counts)

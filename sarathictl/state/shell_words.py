@@ -10,6 +10,8 @@ from sarathid.protocol.control import (
     ControlRequest,
     Drain,
     Keep,
+    Pause,
+    Resume,
     SetBudget,
     SetPolicy,
     SetSLO,
@@ -33,6 +35,10 @@ def command_of(op: ControlRequest) -> str:
             words = ["keep", *([] if op.revision is None else [str(op.revision)])]
         case Drain():
             words = ["drain"]
+        case Pause():
+            words = ["pause"]
+        case Resume():
+            words = ["resume"]
         case Cancel():
             words = ["cancel", str(op.request_id)]
         case _:

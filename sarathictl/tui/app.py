@@ -52,6 +52,7 @@ from sarathid.protocol.control import (
     GetHistory,
     History,
     Keep,
+    Pause,
     Snapshot,
 )
 from sarathid.protocol.roles import Role
@@ -63,10 +64,11 @@ NEEDS = {
     "undo": ChangeRequest.needs,
     "keep": Keep.needs,
     "cancel_request": Cancel.needs,
+    "pause_or_resume": Pause.needs,
     "drain": Drain.needs,
 }
 
-_ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "drain", "record"})
+_ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "pause_or_resume", "drain", "record"})
 
 
 def find_provider() -> type[Provider]:
@@ -182,6 +184,10 @@ class ConsoleApp(App[None]):
         self._playhead.tick()
         self._show()
 
+    @property
+    def _daemon_name(self) -> str:
+        return self._daemon.name if self._daemon else "this daemon"
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the keys of what may not be done from here, and those that ask a daemon where there is none."""
         del parameters
@@ -290,9 +296,12 @@ class ConsoleApp(App[None]):
     def action_cancel_request(self) -> None:
         self._desk.cancel(self._current.marked_request)
 
+    def action_pause_or_resume(self) -> None:
+        state = self._records.state
+        self._desk.pause_or_resume(self._daemon_name, state.daemon_state, state.num_in_flight)
+
     def action_drain(self) -> None:
-        name = self._daemon.name if self._daemon else "this daemon"
-        self._desk.drain(name, self._records.state.num_in_flight)
+        self._desk.drain(self._daemon_name, self._records.state.num_in_flight)
 
     def action_copy(self) -> None:
         """Put the command that prints what the screen shows into the terminal's clipboard."""

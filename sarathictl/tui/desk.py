@@ -23,12 +23,17 @@ from sarathid.protocol.control import (
     Cancel,
     Cancelled,
     ControlRequest,
+    DaemonState,
     Drain,
     Draining,
     ExplainBudget,
     ExplainRequest,
     Keep,
     Kept,
+    Pause,
+    Paused,
+    Resume,
+    Resumed,
     Retuned,
     Undo,
 )
@@ -107,13 +112,7 @@ class Desk:
         question = f"Cancel request {row.request_id}? It has {units.tokens(row.num_output_tokens)} so far."
 
         op = Cancel(request_id=row.request_id)
-
-        def act(is_sure: bool | None) -> None:
-            if is_sure:
-                words = f"cancelled request {op.request_id}"
-                self.request(op, Cancelled, lambda _: self._say(words), "not cancelled")
-
-        self._app.push_screen(ConfirmScreen(question, command_of(op)), act)
+        self._do_if_sure(question, op, Cancelled, f"cancelled request {op.request_id}", "not cancelled")
 
     def drain(self, name: str, num_in_flight: int) -> None:
         """Ask for a daemon's name, and have it finish and stop."""
@@ -126,6 +125,15 @@ class Desk:
                 self.request(op, Draining, lambda _: self._say(f"{name} drains"), "not drained")
 
         self._app.push_screen(DrainScreen(name, num_in_flight, command_of(op)), act)
+
+    def pause_or_resume(self, name: str, state: str, num_in_flight: int) -> None:
+        """Ask whether a daemon is to take nothing new, or where it does so, requests again, and have it."""
+        if state == DaemonState.PAUSED:
+            question = f"Have {name} take new requests again?"
+            self._do_if_sure(question, Resume(), Resumed, f"{name} takes requests again", "not resumed")
+        else:
+            question = f"Have {name} take nothing new? What runs ({num_in_flight} now) goes on to its end."
+            self._do_if_sure(question, Pause(), Paused, f"{name} takes nothing new", "not paused")
 
     def explain_budget(self) -> None:
         """Show why the budget is what it is."""
@@ -142,6 +150,17 @@ class Desk:
             return explain_request(self._ask(ExplainRequest(request_id=request_id), RequestReasons))
 
         self._app.push_screen(WhyScreen(f"WHY  request {request_id}", ask, self._look()))
+
+    def _do_if_sure(
+        self, question: str, op: ControlRequest, reply_type: type[object], words: str, failure: str
+    ) -> None:
+        """Ask a question, do `op` if the answer is yes, and say so in `words`."""
+
+        def act(is_sure: bool | None) -> None:
+            if is_sure:
+                self.request(op, reply_type, lambda _: self._say(words), failure)
+
+        self._app.push_screen(ConfirmScreen(question, command_of(op)), act)
 
     def _work(self, op: ControlRequest, reply_type: type[Reply], then: Callable[[Reply], None], failure: str) -> None:
         try:

@@ -174,6 +174,14 @@ class Drain(ControlRequest, tag="drain", frozen=True, kw_only=True):
     timeout_s: Annotated[float, Meta(ge=0.0, le=86_400.0)] | None = None
 
 
+class Pause(ControlRequest, tag="pause", frozen=True, kw_only=True):
+    """Take nothing new, finish what runs, and stay; answered by `Paused` at once."""
+
+
+class Resume(ControlRequest, tag="resume", frozen=True, kw_only=True):
+    """Take new requests again after a `Pause`; answered by `Resumed`."""
+
+
 class GetSnapshot(ControlRequest, tag="snapshot", frozen=True, kw_only=True):
     """Everything that a new subscriber missed; answered by `Snapshot`."""
 
@@ -220,6 +228,8 @@ ControlOp: TypeAlias = (
     | Plan
     | Cancel
     | Drain
+    | Pause
+    | Resume
     | GetSnapshot
     | GetRecording
 )
@@ -305,6 +315,7 @@ class PredictionError(msgspec.Struct, frozen=True, kw_only=True):
 class DaemonState(StrEnum):
     STARTING = "starting"
     READY = "ready"
+    PAUSED = "paused"
     DRAINING = "draining"
     RESTARTING = "restarting"
 
@@ -384,6 +395,16 @@ class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
 class Draining(msgspec.Struct, frozen=True, kw_only=True):
     num_in_flight: int
     timeout_s: float
+
+
+class Paused(msgspec.Struct, frozen=True, kw_only=True):
+    num_in_flight: int
+
+
+class Resumed(msgspec.Struct, frozen=True, kw_only=True):
+    """The state that was behind the pause: ready, or that an engine is started anew."""
+
+    state: DaemonState
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

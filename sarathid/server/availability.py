@@ -9,11 +9,25 @@ class Availability:
     def __init__(self) -> None:
         self.state = DaemonState.STARTING
         self.reason = "the engine is loading the model"
+        self._behind_pause = (self.state, self.reason)
 
-    def become(self, state: DaemonState, reason: str) -> None:
-        """Change the state."""
-        self.state = state
-        self.reason = reason
+    def become(self, state: DaemonState, reason: str) -> bool:
+        """Change the state, and return whether that shows.
+
+        A daemon that drains goes on draining, and what becomes of the engine of a paused one shows when it resumes.
+        """
+        if self.state is DaemonState.DRAINING:
+            return False
+        if state is not DaemonState.PAUSED:
+            self._behind_pause = (state, reason)
+            if self.state is DaemonState.PAUSED and state is not DaemonState.DRAINING:
+                return False
+        self.state, self.reason = state, reason
+        return True
+
+    def resume(self) -> None:
+        """Come back from a pause, to what became of the engine meanwhile."""
+        self.state, self.reason = self._behind_pause
 
     @property
     def is_ready(self) -> bool:

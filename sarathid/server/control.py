@@ -4,7 +4,7 @@ import asyncio
 import reprlib
 import socket
 from collections.abc import Awaitable, Callable
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 
 import msgspec
 import zmq
@@ -34,8 +34,12 @@ from sarathid.protocol.control import (
     GetStatus,
     Keep,
     ListRequests,
+    Pause,
+    Paused,
     Plan,
     RecordingPart,
+    Resume,
+    Resumed,
     Retuned,
 )
 from sarathid.protocol.plan import Planned
@@ -49,6 +53,22 @@ MAX_CONCURRENT_REQUESTS = 64
 MAX_CONCURRENT_CHANGES = 64  # those alone wait for the engine, which may hang
 
 _OPS: dict[str, type[ControlRequest]] = {op.__struct_config__.tag: op for op in get_args(ControlOp)}
+
+
+class Doors(Protocol):
+    """Who lets requests in: `daemon.Daemon`."""
+
+    def drain(self, timeout_s: float | None = None) -> Draining:
+        """Let nothing more in, and end when all that runs has ended, or after `timeout_s`."""
+        ...
+
+    def pause(self) -> Paused:
+        """Let nothing more in for now; raises `ControlRefused` where nothing is let in anyway."""
+        ...
+
+    def resume(self) -> Resumed:
+        """Let requests in again; raises `ControlRefused` where nothing was paused."""
+        ...
 
 
 class ControlServer:
@@ -67,11 +87,11 @@ class ControlServer:
         explainer: Explainer,
         plan: Callable[[Plan], Awaitable[Planned]],
         read_recording: Callable[[GetRecording], Awaitable[RecordingPart]],
-        drain: Callable[[float | None], Draining],
+        doors: Doors,
         access: Access,
         clock: Clock,
     ) -> None:
-        """Answer on a listening Unix socket, which the server takes over; `drain(timeout_s)` starts a drain."""
+        """Answer on a listening Unix socket, which the server takes over."""
         endpoint = listener.getsockname()
         self._socket = context.socket(zmq.ROUTER)
         self._socket.linger = 500
@@ -84,7 +104,7 @@ class ControlServer:
         self._explainer = explainer
         self._plan = plan
         self._read_recording = read_recording
-        self._drain = drain
+        self._doors = doors
         self._access = access
         self._clock = clock
         self._tasks: set[asyncio.Task[None]] = set()
@@ -168,7 +188,11 @@ class ControlServer:
             case Cancel(request_id=request_id):
                 return self._cancel(request_id)
             case Drain(timeout_s=timeout_s):
-                return self._drain(timeout_s)
+                return self._doors.drain(timeout_s)
+            case Pause():
+                return self._doors.pause()
+            case Resume():
+                return self._doors.resume()
         raise AssertionError(f"no handler for {op}")
 
     async def _change(self, op: ChangeRequest, peer: str) -> Retuned:

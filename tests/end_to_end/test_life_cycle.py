@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 
-from sarathid.protocol.control import DaemonState, Drain, Draining
+from sarathid.protocol.control import DaemonState, Drain, Draining, Pause, Paused, Resume, Resumed
 from sarathid.protocol.stats import LifeCycle
 from tests.end_to_end.process_ends import Ends
 from tests.end_to_end.running_daemon import (
@@ -91,6 +91,22 @@ def test_sigterm_lets_streams_finish_and_leaves_nothing_behind(tmp_path: Path) -
         assert daemon.wait() == 0
         assert not psutil.pid_exists(engine_pid)
     assert files_in(tmp_path / "run") == ["sarathid.lock"]
+
+
+def test_a_paused_daemon_finishes_what_runs_and_takes_requests_again_when_it_resumes(daemon: RunningDaemon) -> None:
+    (client,) = start_clients(daemon, 1, max_tokens=40)
+    daemon.ask(Pause(), Paused)
+    with daemon.http() as late:
+        refused = late.post("/v1/completions", json=LONG | {"max_tokens": 1})
+        client.join()
+        resumed = daemon.ask(Resume(), Resumed)
+        taken = late.post("/v1/completions", json=LONG | {"max_tokens": 1})
+
+    assert refused.status_code == 503
+    assert "paused" in refused.text
+    assert '"finish_reason":"length"' in client.end[0]
+    assert resumed.state is DaemonState.READY
+    assert taken.status_code == 200
 
 
 def test_a_drain_that_takes_too_long_ends_with_124_and_says_cancelled(tmp_path: Path) -> None:

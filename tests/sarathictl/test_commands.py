@@ -18,6 +18,7 @@ from sarathid.protocol.control import (
     Cancel,
     Cancelled,
     ControlRequest,
+    DaemonState,
     Drain,
     Draining,
     ErrorCode,
@@ -26,7 +27,11 @@ from sarathid.protocol.control import (
     GetStatus,
     ListRequests,
     OwnerStatus,
+    Pause,
+    Paused,
     RequestList,
+    Resume,
+    Resumed,
     Retuned,
     SetBudget,
     SetPolicy,
@@ -68,6 +73,8 @@ def daemon(tmp_path: Path) -> Iterator[StubDaemon]:
         SetPolicy: lambda op: Retuned(old=make_settings(), new=make_settings(policy=op.policy), iteration=5),
         SetSLO: lambda op: Retuned(old=make_settings(), new=make_settings(tbt_s=op.slo.tbt_s), iteration=5),
         Cancel: cancel,
+        Pause: lambda op: Paused(num_in_flight=3),
+        Resume: lambda op: Resumed(state=DaemonState.READY),
         Drain: lambda op: Draining(num_in_flight=3, timeout_s=op.timeout_s or 30.0),
     }
     with StubDaemon(tmp_path, answers) as daemon:
@@ -206,6 +213,20 @@ def test_drain_asks_first_or_needs_yes(daemon: StubDaemon, sarathictl: Any) -> N
     assert sarathictl("drain").code == 2
     assert daemon.asked == []
     assert "draining 3 in flight, at most 5 s" in sarathictl("drain", "--yes", "--deadline", "5s").out
+
+
+def test_pause_and_resume_say_what_comes_of_them(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert sarathictl("pause").out == "paused, 3 in flight go on to their end\n"
+    assert sarathictl("resume", "--json").json["state"] == "ready"
+    assert sarathictl("--read-only", "pause").code == 5
+
+
+def test_a_paused_daemon_has_drained_when_nothing_is_in_flight(daemon: StubDaemon, sarathictl: Any) -> None:
+    paused = msgspec.structs.replace(make_status(), state=DaemonState.PAUSED)
+    counts = iter([1, 0])
+    daemon.answers[GetStatus] = lambda op: msgspec.structs.replace(paused, num_running=next(counts), num_waiting=0)
+    assert sarathictl("status", "--wait", "drained").code == 0
+    assert len(daemon.asked) == 2
 
 
 def test_a_daemon_that_is_not_there_exits_3_and_says_what_to_do(sarathictl: Any) -> None:

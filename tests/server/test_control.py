@@ -22,9 +22,11 @@ from sarathid.protocol.control import (
     Draining,
     ErrorCode,
     GetRecording,
+    Paused,
     Plan,
     RecordingPart,
     RequestList,
+    Resumed,
     Snapshot,
     Status,
 )
@@ -53,7 +55,7 @@ Ask = Callable[..., Awaitable[ControlReply]]
 
 _OPS = (
     *("status", "requests", "set-budget", "set-policy", "set-slo", "undo", "keep", "history", "audit"),
-    *("cancel", "drain", "snapshot", "why-budget", "why-request", "plan"),
+    *("cancel", "drain", "pause", "resume", "snapshot", "why-budget", "why-request", "plan"),
 )
 _READABLE = {"status", "requests", "history", "audit", "snapshot", "why-budget", "why-request"}
 _EXAMPLES: dict[str, dict[str, Any]] = {
@@ -106,7 +108,7 @@ def with_operator(
                 explainer = Explainer(engine, board, promises, clock)
                 access = Access(Grants({} if role is None else {os.getuid(): role}), own_uid=os.getuid() + 1)
                 server = ControlServer(
-                    context, listener, engine, reporter, retuner, explainer, _plan, _read, _drain, access, clock
+                    context, listener, engine, reporter, retuner, explainer, _plan, _read, _Doors(), access, clock
                 )
                 serving = asyncio.create_task(server.run())
                 with context.socket(zmq.DEALER) as dealer:
@@ -139,8 +141,15 @@ async def _read(op: GetRecording) -> RecordingPart:
     return RecordingPart(frames=bytes(range(256)), since_s=op.last_s, file=3, offset=9)
 
 
-def _drain(timeout_s: float | None) -> Draining:
-    return Draining(num_in_flight=0, timeout_s=timeout_s or 30.0)
+class _Doors:
+    def drain(self, timeout_s: float | None = None) -> Draining:
+        return Draining(num_in_flight=0, timeout_s=timeout_s or 30.0)
+
+    def pause(self) -> Paused:
+        return Paused(num_in_flight=0)
+
+    def resume(self) -> Resumed:
+        raise ControlRefused(ErrorCode.CONFLICT, "the daemon is ready, not paused")
 
 
 def test_a_recording_comes_in_parts_of_bytes(tmp_path: Path) -> None:
@@ -258,7 +267,7 @@ def test_a_plan_is_answered_and_a_longer_memory_than_there_is_refused(tmp_path: 
         (None, set()),
         (Role.READ, _READABLE),
         (Role.INFER, _READABLE),
-        (Role.OPERATE, set(_OPS) - {"drain"}),
+        (Role.OPERATE, set(_OPS) - {"drain", "pause", "resume"}),
         (Role.ADMIN, set(_OPS)),
     ],
 )
@@ -304,6 +313,16 @@ def test_a_refusal_is_told_once_in_the_log(tmp_path: Path, caplog: pytest.LogCap
 
     (told,) = caplog.messages
     assert told.startswith(f"uid {os.getuid()} ({os.getuid()}/{os.getpid()}/")
+
+
+def test_a_pause_is_answered_at_once_and_a_resume_without_one_refused(tmp_path: Path) -> None:
+    async def use(operator: Operator) -> None:
+        assert (await operator.ask("pause")).ok == {"num_in_flight": 0}
+        error = (await operator.ask("resume")).error
+        assert error is not None
+        assert error.code is ErrorCode.CONFLICT
+
+    with_operator(tmp_path, use)
 
 
 def test_a_drain_is_answered_at_once(tmp_path: Path) -> None:

@@ -150,7 +150,12 @@ def _link_badge(view: EngineView, watch: Watch, look: Look) -> Piece:
         case LinkState.LIVE:
             if view.daemon_state == DaemonState.READY:
                 return f"● LIVE {watch.rate_hz:g} Hz", look.strong
-            return f" ◌ {view.daemon_state.upper()} ", look.notice
+            return f" ◌ {_state_in_words(view.daemon_state)} ", look.notice
+
+
+def _state_in_words(state: str) -> str:
+    """Return how the daemon is; its being paused must not look like a picture on hold."""
+    return "TAKES NOTHING NEW" if state == DaemonState.PAUSED else state.upper()
 
 
 def _clock(watch: Watch) -> str:

@@ -28,13 +28,26 @@ from sarathictl.tui.screens.tuning import TuningScreen
 from sarathictl.tui.screens.why import WhyScreen
 from sarathictl.tui.widgets.panel import Panel
 from sarathictl.tui.widgets.tape import TapePanel
-from sarathid.protocol.control import Cancel, Drain, ExplainBudget, ExplainRequest, Keep
+from sarathid.protocol.control import (
+    Cancel,
+    DaemonState,
+    Drain,
+    ExplainBudget,
+    ExplainRequest,
+    Keep,
+    Pause,
+    Paused,
+    Resume,
+    Resumed,
+)
+from sarathid.protocol.stats import LifeCycle
 from sarathid.protocol.why import BudgetReasons, RequestReasons
 from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
-from tests.sarathictl.records import make_settings
+from tests.sarathictl.records import START_S, make_settings
 from tests.sarathictl.revisions import make_revision
 from tests.sarathictl.tui.bench import Bench, changed, until
 from tests.sarathictl.tui.replayed import Replayed
+from tests.sarathictl.tui.screen_text import screen_text
 
 pytestmark = pytest.mark.usefixtures("utc")
 
@@ -145,6 +158,7 @@ CASES = (
     Case(Place.CHANGES, "k", last_asked, becomes(Keep())),
     Case(Place.CHANGES, "u", screen, becomes(ConfirmScreen), after="escape"),
     Case(Place.CHANGES, "K", screen, becomes(ConfirmScreen), before="tab down", after="escape tab"),
+    Case(Place.CHANGES, "P", screen, becomes(ConfirmScreen), after="escape"),
     Case(Place.CHANGES, "D", screen, becomes(DrainScreen), after="escape"),
     Case(Place.LIVE, "x", tape, after="x"),
     Case(Place.TAPE, "z", tape),
@@ -259,6 +273,19 @@ async def test_the_palette_does_what_is_chosen_by_its_words(bench: Bench) -> Non
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(bench.app.screen, RetuneScreen))
         assert bench.app.screen.query_one("#dialog").border_title == "LATENCY TARGETS"
+
+
+async def test_a_daemon_is_paused_and_resumed_by_the_same_key(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.operator.answers = {Paused: Paused(num_in_flight=9), Resumed: Resumed(state=DaemonState.READY)}
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("P", "y")
+        await until(pilot, lambda: isinstance(last_asked(bench), Pause))
+        bench.source.post(LifeCycle(time_s=START_S + 9.0, state="paused", message="paused"))
+        bench.clock.advance(1.0)
+        await until(pilot, lambda: "TAKES NOTHING NEW" in screen_text(bench.app))
+        await pilot.press("P", "y")
+        await until(pilot, lambda: isinstance(last_asked(bench), Resume))
 
 
 async def test_a_daemon_is_drained_only_by_its_name(tmp_path: Path) -> None:
