@@ -56,7 +56,7 @@ COMMANDS = {
 }
 
 INNER_COMMANDS = ("_stdio",)  # for our own use at the other end of an ssh
-ALIASES = {"ls": "requests"}
+ALIASES = {"ls": "requests", "submit": "generate"}
 DEFAULT_FLAGS = {"top": "SARATHICTL_TOP"}  # the variable that holds a command's flags of every day
 
 

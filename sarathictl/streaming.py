@@ -22,6 +22,9 @@ MinP: TypeAlias = Annotated[
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option(min=0, help="The same seed gives the same text.")]
 Stop: TypeAlias = Annotated[list[str] | None, typer.Option(help="Stop before this text; may be repeated.")]
+Priority: TypeAlias = Annotated[
+    int | None, typer.Option(min=-10, max=10, help="Less is earlier among your own requests [0].")
+]
 Stats: TypeAlias = Annotated[bool, typer.Option("--stats", help="Say at the end how fast the text came.")]
 
 

@@ -83,8 +83,10 @@ def number_of(thing: str, number: int) -> str:
     return f"1 {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def share(part: float) -> str:
+def share(part: float | None) -> str:
     """Return a share of one as whole per cent, never rounding the last stall away to 100 %."""
+    if part is None:
+        return ABSENT
     per_cent = part * 100.0
     return f"{math.floor(per_cent) if 99.0 < per_cent < 100.0 else round(per_cent)} %"
 

@@ -11,6 +11,7 @@ from sarathictl.output import print_json
 from sarathictl.streaming import (
     MaxTokens,
     MinP,
+    Priority,
     Seed,
     Stats,
     Stop,
@@ -38,6 +39,7 @@ def chat(
     min_p: MinP = None,
     seed: Seed = None,
     stop: Stop = None,
+    priority: Priority = None,
     stats: Stats = False,
     json: JsonOption = False,
 ) -> None:
@@ -54,6 +56,7 @@ def chat(
         "min_p": min_p,
         "seed": seed,
         "stop": stop,
+        "priority": priority,
     }
     messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
     for said in _said_on_terminal() if message is None else (message,):

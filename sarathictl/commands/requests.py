@@ -85,7 +85,7 @@ def _owner_cells(owner: str, status: OwnerStatus) -> tuple[str, ...]:
         str(status.num_running),
         str(status.num_waiting),
         str(status.num_tokens),
-        units.ABSENT if status.share is None else units.share(status.share),
+        units.share(status.share),
         str(status.deficit),
     )
 

@@ -97,6 +97,13 @@ class EngineView:
         return dict(sorted(decodes.items(), key=lambda decode: decode[1]))
 
     @property
+    def longest_wait_s(self) -> float | None:
+        """How long the request that has waited longest to start has; None when none waits."""
+        waiting = (row.arrival_s for row in self.requests if row.state is RequestState.WAITING)
+        oldest_s = min((arrival_s for arrival_s in waiting if arrival_s is not None), default=None)
+        return None if oldest_s is None else max(0.0, self.now_s - oldest_s)
+
+    @property
     def open_gap_s(self) -> float | None:
         """How long the decode that has waited longest waits for the running iteration; None when none does."""
         since_s = next(iter(self.waiting_since_s.values()), None)

@@ -38,6 +38,19 @@ def _share_used(status: Status) -> float:
     return status.num_blocks_used / num_blocks if num_blocks else 0.0
 
 
+def _in_time(status: Status) -> float | None:
+    has_target = status.settings is not None and status.settings.slo.tbt_s is not None
+    return 1.0 - min(1.0, status.num_late / status.tbt.count) if has_target and status.tbt.count else None
+
+
+def _fill(status: Status) -> float | None:
+    return None if status.work is None else status.work.fill
+
+
+def _bubble(status: Status) -> float | None:
+    return None if status.work is None else status.work.bubble
+
+
 def _budget(status: Status) -> str:
     return units.ABSENT if status.settings is None else budget_in_words(status.settings).replace(", profiled", "p")
 
@@ -48,13 +61,16 @@ def _revision(status: Status) -> str:
 
 FIGURES = (
     Figure("TBT p99", 9, 0, lambda status: status.tbt.p99_s, lambda status: units.duration(status.tbt.p99_s)),
+    Figure("IN TIME", 8, 2, _in_time, lambda status: units.share(_in_time(status)), is_compared=False),
     Figure("TTFT p99", 9, 3, lambda status: status.ttft.p99_s, lambda status: units.duration(status.ttft.p99_s)),
     Figure("RUN", 5, 1, lambda status: status.num_running, lambda status: str(status.num_running)),
     Figure("WAIT", 5, 1, lambda status: status.num_waiting, lambda status: str(status.num_waiting)),
     Figure("KV", 6, 2, _share_used, lambda status: units.share(_share_used(status))),
+    Figure("FILL", 6, 5, _fill, lambda status: units.share(_fill(status)), is_compared=False),
+    Figure("BUBBLE", 7, 6, _bubble, lambda status: units.share(_bubble(status))),
     Figure("STALLS", 7, 4, lambda status: status.num_stalls, lambda status: str(status.num_stalls)),
     Figure("BUDGET", 7, 3, lambda _: None, _budget, is_compared=False),
-    Figure("REV", 5, 5, lambda _: None, _revision, is_compared=False),
+    Figure("REV", 5, 7, lambda _: None, _revision, is_compared=False),
 )
 
 

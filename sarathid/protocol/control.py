@@ -312,6 +312,18 @@ class PredictionError(msgspec.Struct, frozen=True, kw_only=True):
     p95: float | None
 
 
+class WorkFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How the newest iterations were used, `num_iterations` of them.
+
+    `fill` is the share of their token budgets that ran, None where a policy does not cut prompts to it; `bubble` the
+    share of the time with work in which the pipeline stage that idled most did none, None without a pipeline.
+    """
+
+    num_iterations: int
+    fill: float | None
+    bubble: float | None
+
+
 class DaemonState(StrEnum):
     STARTING = "starting"
     READY = "ready"
@@ -331,6 +343,8 @@ class RecorderStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The daemon in one reply, to one whose `role` it is. Counters count since the daemon started.
+
+    `num_late` of the TBTs in `tbt` were above the target that was in force when they came.
 
     `time_s` is the moment of the reply on the daemon's monotonic clock, by which records give their times.
     """
@@ -361,6 +375,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     recorder: RecorderStatus | None = None
     num_prefill_tokens: int = 0
     num_cached_tokens: int = 0
+    work: WorkFigures | None = None
+    num_late: int = 0
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from sarathid.telemetry.board import Board
 from sarathid.telemetry.exposition import Family
 from sarathid.telemetry.prometheus import metric_families
 from sarathid.telemetry.publisher import StatsPublisher
+from sarathid.telemetry.work_figures import work_figures
 from sarathid.version import __version__
 
 
@@ -84,6 +85,8 @@ class StatusReporter:
             recorder=self._recorder_status(),
             num_prefill_tokens=board.num_prefill_tokens,
             num_cached_tokens=board.num_cached_tokens,
+            work=work_figures(reversed(board.iterations), now_s),
+            num_late=board.recent.late.count(now_s),
         )
 
     def requests(self) -> RequestList:

@@ -14,6 +14,15 @@ WALL_OFFSET_S = 1_699_999_000.0
 NUM_SECONDS = 12.0
 
 
+def idle_tape() -> Tape:
+    """Return what a console would have recorded of an engine without a request."""
+    log, settings = EngineLog(), make_settings(1024)
+    log.take(make_snapshot(settings), START_S)
+    log.take(changed(settings), START_S)
+    log.seal()
+    return Tape(TapeHeader.now(WALL_OFFSET_S), log.frames)
+
+
 def make_tape(
     num_seconds: float = NUM_SECONDS, *, settings: EngineSettings | None = None, start_s: float = START_S
 ) -> Tape:

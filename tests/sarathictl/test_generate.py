@@ -116,6 +116,18 @@ def test_a_prompt_can_come_from_stdin(serve: Any, sarathictl: Any) -> None:
     assert server.bodies[0]["prompt"] == "a long prompt"
 
 
+def test_a_prompt_can_come_from_a_file_with_a_priority(serve: Any, sarathictl: Any, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("a long prompt\n")
+    server = serve(completion("x"))
+    assert sarathictl("submit", "-f", str(tmp_path / "prompt.txt"), "--priority", "-5") == 0
+    assert server.bodies[0] | {"prompt": "a long prompt\n", "priority": -5} == server.bodies[0]
+
+
+@pytest.mark.parametrize("words", [(), ("x", "-f", "prompt.txt"), ("-f", "nowhere.txt")])
+def test_a_prompt_comes_from_one_place_that_there_is(sarathictl: Any, words: tuple[str, ...]) -> None:
+    assert sarathictl("generate", *words) == 2
+
+
 def test_stats_are_words_beside_the_text(serve: Any, sarathictl: Any, capsys: pytest.CaptureFixture[str]) -> None:
     serve(completion("a", "b", "c"))
     sarathictl("generate", "x", "--stats")

@@ -28,6 +28,7 @@ from sarathid.protocol.control import (
     RequestState,
     Snapshot,
     Status,
+    WorkFigures,
 )
 from sarathid.protocol.revisions import AuditEntry, AuditEvent
 from sarathid.protocol.roles import Role
@@ -79,7 +80,9 @@ pytestmark = pytest.mark.usefixtures("utc")
 
 
 def make_full_status() -> Status:
-    return msgspec.structs.replace(make_status(make_settings(256)), time_s=END_S, role=Role.OPERATE)
+    work = WorkFigures(num_iterations=300, fill=0.7, bubble=0.061)
+    status = make_status(make_settings(256))
+    return msgspec.structs.replace(status, time_s=END_S, role=Role.OPERATE, work=work, num_late=status.tbt.count // 50)
 
 
 def make_full_snapshot() -> Snapshot:

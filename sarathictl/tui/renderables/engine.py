@@ -37,12 +37,14 @@ def draw_engine(view: EngineView, width: int, height: int, look: Look, wall_offs
 def _queues(view: EngineView, look: Look) -> Text:
     preempted = look.preempted if view.num_preempted else look.faint
     mark = "↯" if view.num_preempted else ""
+    waited_s = view.longest_wait_s
     return line(
         [
             ("run ", look.plain),
             (str(view.num_running), look.strong),
             ("  wait ", look.plain),
             (str(view.num_waiting), look.strong),
+            ("" if waited_s is None else f" up to {units.short_duration(waited_s)}", look.plain),
             (f"  {mark}preempted ", preempted),
             (str(view.num_preempted), preempted),
         ]

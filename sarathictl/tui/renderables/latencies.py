@@ -61,7 +61,7 @@ def _time(value: Callable[[LatencyRow], float | None]) -> Callable[[LatencyRow, 
 
 
 def _in_time(row: LatencyRow, look: Look) -> Piece:
-    return units.ABSENT if row.in_time is None else units.share(row.in_time), look.strong
+    return units.share(row.in_time), look.strong
 
 
 _COLUMNS = (

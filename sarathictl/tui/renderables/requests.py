@@ -17,6 +17,9 @@ from sarathid.tape.request_table import RequestRow
 _GAP = " "
 _PROGRESS_CELLS = 8
 
+NOTHING_LIVE = "no requests; `sarathictl generate 'Once upon a time'` sends one"
+NOTHING_RECORDED = "no request was there at this moment"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -38,14 +41,18 @@ class Column:
     draw: Callable[[RequestRow, Context], Piece]
 
 
-def draw_requests(view: EngineView, selected: int | None, width: int, height: int, look: Look) -> list[Text]:
-    """Return heading and rows in `height` lines; `selected` is the id of the marked request."""
+def draw_requests(
+    view: EngineView, selected: int | None, width: int, height: int, look: Look, *, nothing: str = NOTHING_LIVE
+) -> list[Text]:
+    """Return heading and rows in `height` lines; `selected` is the id of the marked request.
+
+    Without rows the words `nothing` say why.
+    """
     columns = columns_for(width)
     heading = _GAP.join(_aligned(column.heading, column) for column in columns)
     lines = [fit(line([(f" {heading}", look.faint)]), width)]
     if not view.requests:
-        words = " no requests; `sarathictl generate 'Once upon a time'` sends one"
-        return [*lines, fit(line([(words, look.faint)]), width)][:height]
+        return [*lines, fit(line([(f" {nothing}", look.faint)]), width)][:height]
     context = Context(view.now_s, view.slo.tbt_s, look)
     for row in _shown(view.requests, selected, height - 1):
         lines.append(fit(_draw_row(row, columns, row.request_id == selected, context), width))

@@ -7,13 +7,14 @@ from rich.text import Text
 from textual.binding import BindingType
 from textual.message import Message
 
+from sarathictl import units
 from sarathictl.keymap import Place
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.request_order import RequestOrder, SortKey
 from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.requests import draw_requests, requests_title
+from sarathictl.tui.renderables.requests import NOTHING_LIVE, NOTHING_RECORDED, draw_requests, requests_title
 from sarathictl.tui.widgets.panel import Panel
 from sarathid.tape.request_table import RequestRow
 
@@ -77,8 +78,9 @@ class RequestsPanel(Panel, can_focus=True):
         return heading if self._order == RequestOrder() else Text.assemble(heading, f" · {self._order}")
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
-        del watch
-        return draw_requests(replace(view, requests=self._rows), self._marked_id, width, height, look)
+        chosen = replace(view, requests=self._rows)
+        nothing = self._nothing(view, watch)
+        return draw_requests(chosen, self._marked_id, width, height, look, nothing=nothing)
 
     def action_explain(self) -> None:
         if self._marked_id is not None:
@@ -89,6 +91,12 @@ class RequestsPanel(Panel, can_focus=True):
         if ids:
             moved = min(max(ids.index(self._marked_id) + step, 0), len(ids) - 1) if self._marked_id in ids else 0
             self._mark(ids[moved])
+
+    def _nothing(self, view: EngineView, watch: Watch) -> str:
+        """Return why no request is listed, if none is."""
+        if view.requests:
+            return f"none of {units.number_of('request', len(view.requests))} passes the filter; esc shows all"
+        return NOTHING_LIVE if watch.transport is None else NOTHING_RECORDED
 
     @property
     def _rows(self) -> tuple[RequestRow, ...]:

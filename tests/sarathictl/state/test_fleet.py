@@ -6,7 +6,8 @@ from sarathictl.state.fleet import FIGURES, Cell, cell_of, figures_for, median_w
 from sarathid.protocol.control import Status
 from tests.sarathictl.records import make_settings, make_status
 
-TBT, WAIT = FIGURES[0], next(figure for figure in FIGURES if figure.heading == "WAIT")
+TBT, IN_TIME, *_ = FIGURES
+WAIT = next(figure for figure in FIGURES if figure.heading == "WAIT")
 
 
 def waiting(num_waiting: int) -> Status:
@@ -31,6 +32,12 @@ def test_the_median_is_a_daemons_own_figure() -> None:
     assert median_words(WAIT, [waiting(1), waiting(9), waiting(2)]) == "2"
     budget = next(figure for figure in FIGURES if figure.heading == "BUDGET")
     assert median_words(budget, [waiting(1)]) == ""
+
+
+def test_who_is_late_seldom_enough_is_in_time() -> None:
+    status = msgspec.structs.replace(make_status(make_settings(tbt_s=0.1)), num_late=1)
+    assert cell_of(IN_TIME, status, []) == Cell("99 %")
+    assert cell_of(IN_TIME, make_status(make_settings(tbt_s=None)), []) == Cell("—")
 
 
 def test_what_matters_least_gives_way_where_it_is_narrow() -> None:

@@ -9,6 +9,7 @@ from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.twin import Twin
 from sarathictl.tui.app import ConsoleApp
 from sarathid.clock import VirtualClock
+from sarathid.tape.tape import Tape
 from tests.sarathictl.paper_tape import WALL_OFFSET_S, make_tape
 from tests.sarathictl.plans import make_planned
 from tests.sarathictl.records import START_S, make_settings
@@ -20,8 +21,8 @@ BEHIND_S = 40.0
 class Replayed:
     """An app over twelve recorded seconds under a budget of 1024; its twin had 128, on a clock that is behind."""
 
-    def __init__(self, *, has_twin: bool = False, **options: Any) -> None:
-        tape = make_tape()
+    def __init__(self, *, tape: Tape | None = None, has_twin: bool = False, **options: Any) -> None:
+        tape = tape or make_tape()
         self.clock = VirtualClock(START_S)
         self.log = EngineLog(tape.header.columns)
         source: Any = TapeSource(self.log.open(tape.frames), "run.srec", self.log.survey)

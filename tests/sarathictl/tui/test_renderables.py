@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from sarathictl import units
 from sarathictl.ascii_text import ascii_only
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.big_words import draw_big_words
 from sarathictl.tui.renderables.digits import tall
+from sarathictl.tui.renderables.engine import draw_engine
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch, draw_header
@@ -20,6 +22,7 @@ from sarathictl.tui.renderables.look import PLAIN_LOOK
 from sarathictl.tui.renderables.stalls import draw_stalls
 from sarathictl.tui.renderables.tape import draw_tape
 from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
+from sarathid.protocol.control import RequestState
 from sarathid.protocol.stats import IterationScheduled
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
@@ -177,3 +180,10 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     assert bar(1.0, 8) == "█" * 8
     assert column_of(0.001) == "▁"
     assert column_of(1.0) == "█"
+
+
+def test_the_engine_says_how_long_the_oldest_waits() -> None:
+    waiting = make_request_status(18, RequestState.WAITING)
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256), requests=(waiting,)), START_S)
+    queues, *_ = draw_engine(state.view(START_S + 1.0), 60, 6, PLAIN_LOOK, 0.0)
+    assert f"wait 1 up to {units.short_duration(waiting.age_s + 1.0)}" in queues.plain

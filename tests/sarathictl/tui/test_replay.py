@@ -5,8 +5,9 @@ import pytest
 from sarathictl.tui.screens.compare import CompareScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.widgets.compared_tapes import NamedTapePanel
+from tests.sarathictl.paper_tape import idle_tape
 from tests.sarathictl.records import START_S
-from tests.sarathictl.tui.bench import until
+from tests.sarathictl.tui.bench import Bench, until
 from tests.sarathictl.tui.replayed import BEHIND_S, Replayed
 from tests.sarathictl.tui.screen_text import screen_text
 from tests.sarathictl.tui.test_snapshots import SIZES, check_golden
@@ -86,3 +87,13 @@ async def test_eight_goes_back_to_the_comparison() -> None:
         assert isinstance(replayed.app.screen, LiveScreen)
         await pilot.press("8")
         assert isinstance(replayed.app.screen, CompareScreen)
+
+
+async def test_an_empty_list_says_why_it_is(bench: Bench) -> None:
+    replayed = Replayed(tape=idle_tape())
+    async with replayed.app.run_test(size=(120, 36)) as pilot:
+        await replayed.until_read(pilot)
+        await until(pilot, lambda: "no request was there at this moment" in screen_text(replayed.app))
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.press("slash", *"nobody", "enter")
+        await until(pilot, lambda: "none of 10 requests passes the filter" in screen_text(bench.app))
