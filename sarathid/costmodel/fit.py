@@ -26,6 +26,8 @@ _KNEES = (1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256)
 _TILES = (1, 4, 8, 16, 32, 64)
 _SATURATIONS = (1, 16, 32, 64, 128, 256, 512)
 _HEAD_KNEES = (1, 2, 4, 8, 16, 32, 64)
+# Of a chunk's pairs with itself a kernel computes those alone that are wanted, or all, or what lies between.
+_DIAGONALS = (0.5, 1.0)
 _USUAL_HEAD_KNEE = 8
 _GOOD_ENOUGH = 1.01
 
@@ -176,8 +178,13 @@ def _layer_terms(features: IterationFeatures, kinks: _Kinks) -> tuple[float, ...
         max(kinks.knee, -(-num_tokens // kinks.tile) * kinks.tile),
         num_tokens,
         1.0 if features.chunks else 0.0,
-        sum(rows * chunk.first_position for rows, chunk in zip(num_rows, features.chunks, strict=True)),
-        sum(rows * chunk.num_tokens for rows, chunk in zip(num_rows, features.chunks, strict=True)),
+        *(
+            sum(
+                rows * (chunk.first_position + diagonal * chunk.num_tokens)
+                for rows, chunk in zip(num_rows, features.chunks, strict=True)
+            )
+            for diagonal in _DIAGONALS
+        ),
         1.0 if features.num_decodes else 0.0,
         features.decode_context,
         features.num_decodes,
@@ -186,7 +193,8 @@ def _layer_terms(features: IterationFeatures, kinks: _Kinks) -> tuple[float, ...
 
 def _costs(kinks: _Kinks, factors_us: Matrix, *, has_stages: bool) -> FittedCosts:
     fixed, first, embedded, row, layer, *of_layer = factors_us.tolist()
-    token, elementwise, prefill, pair, diagonal_pair, decode, context, sequence = of_layer
+    token, elementwise, prefill, *pairs, decode, context, sequence = of_layer
+    pair = sum(pairs)
     return FittedCosts(
         overhead=Overhead(fixed_us=fixed, us_per_sequence=0.0),
         linear=Linear(
@@ -199,9 +207,9 @@ def _costs(kinks: _Kinks, factors_us: Matrix, *, has_stages: bool) -> FittedCost
         ),
         prefill_attention=PrefillAttention(
             base_us=prefill,
-            us_per_pair=max(pair, diagonal_pair),
+            us_per_pair=pair,
             saturation_tokens=float(kinks.saturation),
-            diagonal=diagonal_pair / pair if pair else 1.0,
+            diagonal=float(np.dot(pairs, _DIAGONALS)) / pair if pair else _DIAGONALS[0],
             tile=1,
         ),
         decode_attention=DecodeAttention(base_us=decode, us_per_context_token=context, us_per_sequence=sequence),

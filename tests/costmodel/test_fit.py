@@ -75,6 +75,19 @@ def test_the_costs_of_a_device_are_recovered() -> None:
     assert p95 < 0.12
 
 
+@pytest.mark.parametrize("diagonal", [0.8, 20.0])
+def test_a_chunk_on_its_own_costs_what_was_measured_however_much_of_it_a_kernel_masks(diagonal: float) -> None:
+    attention = msgspec.structs.replace(LLAMA.prefill_attention, diagonal=diagonal)
+    device = msgspec.structs.replace(LLAMA, prefill_attention=attention)
+    samples = samples_of(device)
+    costs = fit(samples, LLAMA.shape.num_layers)
+    median, p95 = errors_of(costs, samples)
+
+    assert 0.5 <= costs.prefill_attention.diagonal <= 1.0
+    assert median < 0.05
+    assert p95 < 0.3
+
+
 def test_each_stage_of_a_pipeline_is_measured_while_all_of_them_work() -> None:
     model = IterationCostModel(STAGES)
     for sample in samples_of(STAGES)[::8]:
