@@ -1,5 +1,6 @@
 """Messages on a stream of bytes: each behind its length."""
 
+import contextlib
 import socket
 import struct
 from typing import Protocol
@@ -11,7 +12,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class Stream(Protocol):
-    """What bytes come from; fewer than asked for only at its end."""
+    """What bytes come from, at most as many as are asked for; none only at its end."""
 
     def read(self, num_bytes: int, /) -> bytes: ...
 
@@ -26,7 +27,7 @@ class FrameSocket:
         return self.connection.fileno()
 
     def read(self, num_bytes: int) -> bytes:
-        return self.connection.recv(num_bytes, socket.MSG_WAITALL)
+        return self.connection.recv(num_bytes, socket.MSG_WAITALL)  # no promise where there is a timeout or a signal
 
     def receive(self) -> bytes | None:
         """Wait for the next message; None when the peer is gone, or talks nonsense."""
@@ -36,11 +37,12 @@ class FrameSocket:
             return None
 
     def send(self, body: bytes) -> None:
-        """Send a message; one to a peer that is gone is lost, as `receive` will tell."""
+        """Send a message; one to a peer that is gone is lost, as `receive` will tell whoever waits for the socket."""
         try:
             self.connection.sendall(framed(body))
         except OSError:
-            self.connection.close()
+            with contextlib.suppress(OSError):  # the peer's end may have ended ours
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.connection.close()
@@ -60,7 +62,10 @@ def read_frame(stream: Stream) -> bytes:
 
 
 def _read_all(stream: Stream, num_bytes: int) -> bytes:
-    found = stream.read(num_bytes)
-    if len(found) < num_bytes:
-        raise CodecError("the stream ended within a message")
-    return found
+    found = bytearray()
+    while len(found) < num_bytes:
+        part = stream.read(num_bytes - len(found))
+        if not part:
+            raise CodecError("the stream ended within a message")
+        found += part
+    return bytes(found)

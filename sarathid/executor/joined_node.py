@@ -11,7 +11,7 @@ from sarathid.config import EngineConfig
 from sarathid.errors import CodecError
 from sarathid.executor.frames import FrameSocket
 from sarathid.executor.layout import Layout
-from sarathid.executor.network import listen, speak_at_once
+from sarathid.executor.network import listen, watch
 from sarathid.executor.node_messages import NodeConfig, NodeHello, NodeRefused
 from sarathid.executor.rank_messages import RankBeat, RankMessage, SocketMeeting, StageDone
 from sarathid.executor.rank_node import Port, RankNode
@@ -77,9 +77,9 @@ def await_nodes(
             sys.stderr.write(f"waiting for node {index + 1} of {layout.num_nodes}: sarathid join {host}:{port}\n")
             connection, (peer, _) = listening.accept()
             connection.settimeout(_HELLO_TIMEOUT_S)
-            speak_at_once(connection)
+            watch(connection)
             link = FrameSocket(connection)
-            if _is_welcome(link):
+            if _is_welcome(link, peer):
                 config = NodeConfig(index=index, engine=engine, model_digest=digest_of(model), meeting=meeting)
                 link.send(encode(config))
                 connection.settimeout(None)
@@ -92,8 +92,8 @@ def digest_of(model: ModelConfig) -> str:
     return hashlib.sha256(msgspec.json.encode(model, order="deterministic")).hexdigest()
 
 
-def _is_welcome(link: FrameSocket) -> bool:
-    """Whether who connected is a node of our version; one that is not is told so, and left."""
+def _is_welcome(link: FrameSocket, peer: str) -> bool:
+    """Whether who connected from `peer` is a node of our version; one that is not is told so, and left."""
     body = link.receive()
     try:
         hello: NodeHello | None = None if body is None else decode(body, NodeHello, MAX_CONTROL_BYTES)
@@ -101,7 +101,11 @@ def _is_welcome(link: FrameSocket) -> bool:
         hello = None
     if hello is not None and hello.version == __version__:
         return True
-    if hello is not None:
-        link.send(encode(NodeRefused(f"this is sarathid {hello.version}, and the engine is {__version__}")))
+    if hello is None:
+        reason = "it did not say who it is, as `sarathid join` does"
+    else:
+        reason = f"it is sarathid {hello.version} and the engine {__version__}; install the same on all nodes"
+        link.send(encode(NodeRefused(reason)))
+    sys.stderr.write(f"{peer} can't join: {reason}\n")
     link.close()
     return False

@@ -10,6 +10,12 @@ from sarathid.errors import ConfigError
 _SIOCGIFADDR = 0x8915  # of netdevice(7)
 _ADDRESS = slice(20, 24)  # in the struct ifreq that it fills
 _MAX_INTERFACE_NAME = 15
+_SIGNS_OF_LIFE = {  # of tcp(7); left alone, a peer whose cable was cut is missed after two hours
+    socket.TCP_KEEPIDLE: 2,  # seconds of silence
+    socket.TCP_KEEPINTVL: 1,  # seconds between questions
+    socket.TCP_KEEPCNT: 3,
+    socket.TCP_USER_TIMEOUT: 5000,  # milliseconds in which what was sent is to arrive
+}
 
 
 def read_endpoint(text: str) -> tuple[str, int]:
@@ -53,7 +59,12 @@ def listen(host: str, port: int = 0) -> socket.socket:
     return listening
 
 
-def speak_at_once(connection: socket.socket) -> None:
-    """Have a connection send what it is given without waiting for more, and notice that a silent peer is gone."""
+def watch(connection: socket.socket) -> None:
+    """Have a connection send what it is given at once, and fail when its peer's machine is out of reach for 5 s.
+
+    A peer that only is slow, or stopped, has a kernel that answers.
+    """
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _SIGNS_OF_LIFE.items():
+        connection.setsockopt(socket.IPPROTO_TCP, option, value)

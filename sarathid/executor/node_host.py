@@ -6,12 +6,12 @@ from typing import cast
 
 import msgspec
 
-from sarathid.errors import ConfigError, ModelRefused, SarathiError
+from sarathid.errors import CodecError, ConfigError, ModelRefused, SarathiError
 from sarathid.executor.frames import FrameSocket
 from sarathid.executor.joined_node import digest_of
 from sarathid.executor.layout import Layout
 from sarathid.executor.local_ranks import LocalRanks
-from sarathid.executor.network import interface_of, speak_at_once
+from sarathid.executor.network import interface_of, watch
 from sarathid.executor.node_messages import NodeAnswer, NodeConfig, NodeHello, NodeRefused
 from sarathid.executor.rank_messages import RankFault, RankMessage
 from sarathid.executor.rank_node import Port
@@ -21,6 +21,7 @@ from sarathid.protocol.codec import decode, encode
 from sarathid.version import __version__
 
 _CONNECT_TIMEOUT_S = 5.0
+_ANSWER_TIMEOUT_S = 30.0  # the engine hears those who come one after another
 
 
 class NodeHost:
@@ -32,19 +33,15 @@ class NodeHost:
 
     def __init__(self, endpoint: tuple[str, int], model: str | None = None) -> None:
         connection = socket.create_connection(endpoint, _CONNECT_TIMEOUT_S)
-        connection.settimeout(None)
-        speak_at_once(connection)
+        watch(connection)
         self._host = connection.getsockname()[0]
         self._link = FrameSocket(connection)
-        self._link.send(encode(NodeHello(version=__version__)))
-        body = self._link.receive()
-        if body is None:
-            raise ConnectionResetError("the engine hung up")
-        answer: NodeConfig | NodeRefused = decode(body, NodeAnswer)
-        if isinstance(answer, NodeRefused):
-            raise ConfigError(answer.reason)
-        self._config = answer
-        self._engine = msgspec.structs.replace(answer.engine, model=model or answer.engine.model)
+        try:
+            self._config = self._introduce()
+        except BaseException:
+            self._link.close()
+            raise
+        self._engine = msgspec.structs.replace(self._config.engine, model=model or self._config.engine.model)
         self._layout = Layout.of(self._engine)
 
     def __str__(self) -> str:
@@ -70,6 +67,22 @@ class NodeHost:
         finally:
             ranks.close()
             self._link.close()
+
+    def _introduce(self) -> NodeConfig:
+        """Say who this is, and return what the engine has it run."""
+        self._link.connection.settimeout(_ANSWER_TIMEOUT_S)
+        self._link.send(encode(NodeHello(version=__version__)))
+        body = self._link.receive()
+        try:
+            answer: NodeConfig | NodeRefused | None = None if body is None else decode(body, NodeAnswer)
+        except CodecError:
+            answer = None
+        if answer is None:
+            raise ConnectionResetError("who listens there did not answer as an engine does")
+        if isinstance(answer, NodeRefused):
+            raise ConfigError(f"the engine refuses this node: {answer.reason}")
+        self._link.connection.settimeout(None)
+        return answer
 
     def _check_model(self) -> None:
         found = resolve(self._engine.model)

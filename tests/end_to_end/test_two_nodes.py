@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.running_daemon import RunningDaemon, launch, serving, wait_until, wait_until_ready
-from tests.end_to_end.two_nodes import CAN_MAKE_NODES, Node, joined, two_nodes
+from tests.end_to_end.two_nodes import CAN_MAKE_NODES, Node, joined, set_cable, two_nodes
 from tests.models.tiny import save_speaking_model
 
 pytestmark = [
@@ -17,6 +17,12 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(not CAN_MAKE_NODES, reason="making network namespaces takes root, ip and tc"),
 ]
+
+
+def tiny_flags(directory: Path) -> tuple[str, ...]:
+    path = save_speaking_model(directory / "tiny")
+    compute = ("--model", str(path), "--device", "cpu", "--dtype", "float32", "--threads", "1")
+    return (*compute, "--slo-tbt", "off", "--kv-memory", "64MiB")
 
 
 def complete(daemon: RunningDaemon) -> list[int]:
@@ -36,9 +42,7 @@ def listening_addresses(node: Node) -> set[str]:
 
 @pytest.mark.parametrize("layout", [("--tp", "2"), ("--pp", "2"), ("--tp", "2", "--pp", "2")])
 def test_two_nodes_say_what_one_says_before_and_behind_a_loss(tmp_path: Path, layout: tuple[str, ...]) -> None:
-    path = save_speaking_model(tmp_path / "tiny")
-    compute = ("--model", str(path), "--device", "cpu", "--dtype", "float32", "--threads", "1")
-    flags = (*compute, "--slo-tbt", "off", "--kv-memory", "64MiB")
+    flags = tiny_flags(tmp_path)
     with serving(tmp_path / "alone", *flags) as alone:
         expected = complete(alone)
 
@@ -54,6 +58,26 @@ def test_two_nodes_say_what_one_says_before_and_behind_a_loss(tmp_path: Path, la
             os.kill(psutil.Process(other.pid).children()[0].pid, signal.SIGKILL)
             wait_until(lambda: daemon.log.count("ready in") == 2, "the other node has joined again")
             assert f"was killed by SIGKILL (node {there.address})" in daemon.log
+            assert complete(daemon) == expected
+        finally:
+            assert daemon.stop() == 0
+
+
+def test_a_node_whose_cable_was_cut_joins_again_when_it_is_mended(tmp_path: Path) -> None:
+    log_path = tmp_path / "join.log"
+    with two_nodes() as (here, there), joined(there, here.endpoint, log_path):
+        layout = ("--pp", "2", "--nnodes", "2", "--rendezvous", here.endpoint)
+        daemon = launch(tmp_path / "run", tmp_path / "run.log", *tiny_flags(tmp_path), *layout, prefix=here.command())
+        try:
+            wait_until_ready(daemon)
+            expected = complete(daemon)
+
+            set_cable(there, "down")
+            wait_until(lambda: "starting another one" in daemon.log, "the daemon misses the other node")
+            wait_until(lambda: "joining again" in log_path.read_text(), "the other node misses the engine")
+
+            set_cable(there, "up")
+            wait_until(lambda: daemon.log.count("ready in") == 2, "the other node has joined again")
             assert complete(daemon) == expected
         finally:
             assert daemon.stop() == 0

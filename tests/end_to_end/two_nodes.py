@@ -75,6 +75,12 @@ def joined(node: Node, endpoint: str, log_path: Path, *flags: str) -> Iterator["
         process.wait()
 
 
+def set_cable(node: Node, state: str) -> None:
+    """Put a node's end of the cable `down` or `up`."""
+    side = int(node.address[-1]) - 1
+    _run(*node.command("ip", "link", "set", _device(side), state))
+
+
 def _device(side: int) -> str:
     return f"cable{side}"
 

@@ -1,6 +1,7 @@
 """Messages arrive whole and in order, and what is none ends the conversation."""
 
 import io
+import select
 import socket
 
 import pytest
@@ -31,3 +32,29 @@ def test_a_socket_reads_no_more_than_a_message_and_tells_of_its_end() -> None:
     assert theirs.receive() is None
     theirs.send(b"lost")
     theirs.close()
+
+
+class Trickle:
+    """A stream of which three bytes at most come at a time."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = io.BytesIO(content)
+
+    def read(self, num_bytes: int, /) -> bytes:
+        return self._content.read(min(3, num_bytes))
+
+
+def test_a_message_that_comes_in_pieces_is_waited_for() -> None:
+    assert read_frame(Trickle(framed(b"in pieces"))) == b"in pieces"
+
+
+def test_who_waits_for_a_socket_hears_that_its_peer_is_gone_behind_a_message_that_was_lost() -> None:
+    ours, theirs = (FrameSocket(end) for end in socket.socketpair())
+    poller = select.epoll()
+    poller.register(ours, select.EPOLLIN)
+    theirs.close()
+    ours.send(b"lost")
+    assert poller.poll(30.0)
+    assert ours.receive() is None
+    poller.close()
+    ours.close()

@@ -1,9 +1,11 @@
 """Endpoints name one address of one interface, or are refused in words."""
 
+import socket
+
 import pytest
 
 from sarathid.errors import ConfigError
-from sarathid.executor.network import interface_of, listen, read_endpoint
+from sarathid.executor.network import interface_of, listen, read_endpoint, watch
 
 
 def test_an_endpoint_is_a_host_and_a_port() -> None:
@@ -34,3 +36,20 @@ def test_listening_is_on_that_address_alone() -> None:
         assert host == "127.0.0.1" and port > 0
     with pytest.raises(ConfigError, match=r"nobody can listen at 203\.0\.113\.7:29500"):
         listen("203.0.113.7", 29500)
+
+
+def test_a_peer_out_of_reach_is_missed_within_five_seconds() -> None:
+    with listen("127.0.0.1") as listening, socket.create_connection(listening.getsockname()) as connection:
+        watch(connection)
+        idle_s, interval_s, num_questions, unacknowledged_ms = (
+            connection.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
+            )
+        )
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert idle_s + interval_s * num_questions <= 5
+        assert unacknowledged_ms <= 5000

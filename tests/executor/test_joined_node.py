@@ -1,0 +1,100 @@
+"""An engine lets in nodes of its own version, and says to all others, and of them, why not."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from sarathid.config import EngineConfig
+from sarathid.errors import ConfigError
+from sarathid.executor.frames import FrameSocket
+from sarathid.executor.joined_node import JoinedNode, await_nodes, digest_of
+from sarathid.executor.layout import Layout
+from sarathid.executor.network import listen
+from sarathid.executor.node_host import NodeHost
+from sarathid.executor.node_messages import NodeAnswer, NodeConfig, NodeHello, NodeRefused
+from sarathid.executor.rank_messages import SocketMeeting
+from sarathid.models.model_config import ModelConfig
+from sarathid.models.model_files import resolve
+from sarathid.protocol.codec import decode, encode
+from sarathid.version import __version__
+from tests.models.tiny import save_tiny_model
+
+MEETING = SocketMeeting(host="127.0.0.1", port=1)
+Endpoint = tuple[str, int]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(path, "Llama")
+    return resolve(str(path)).config
+
+
+@pytest.fixture
+def waiting(model: ModelConfig) -> Iterator[tuple[Endpoint, "Future[list[JoinedNode]]"]]:
+    """An engine that waits for a second node, and where."""
+    with listen("127.0.0.1") as free:
+        endpoint = ("127.0.0.1", free.getsockname()[1])
+    engine = EngineConfig(pipeline_parallel=2, num_nodes=2, rendezvous=f"127.0.0.1:{endpoint[1]}")
+    with ThreadPoolExecutor(1) as pool:
+        nodes = pool.submit(await_nodes, endpoint, engine, model, Layout.of(engine), MEETING)
+        yield endpoint, nodes
+
+
+def connect(endpoint: Endpoint) -> FrameSocket:
+    while True:
+        try:
+            return FrameSocket(socket.create_connection(endpoint))
+        except ConnectionRefusedError:  # it does not listen yet
+            continue
+
+
+def ask(endpoint: Endpoint, hello: bytes) -> NodeConfig | NodeRefused | None:
+    link = connect(endpoint)
+    link.send(hello)
+    body = link.receive()
+    link.close()
+    answer: NodeConfig | NodeRefused | None = None if body is None else decode(body, NodeAnswer)
+    return answer
+
+
+def test_a_node_of_this_version_is_let_in_behind_those_that_are_not(
+    waiting: tuple[Endpoint, "Future[list[JoinedNode]]"], model: ModelConfig, capfd: pytest.CaptureFixture[str]
+) -> None:
+    endpoint, nodes = waiting
+    assert ask(endpoint, b"GET / HTTP/1.1\r\n\r\n") is None
+    refused = ask(endpoint, encode(NodeHello(version="0.0.1")))
+    assert isinstance(refused, NodeRefused)
+    assert refused.reason == f"it is sarathid 0.0.1 and the engine {__version__}; install the same on all nodes"
+    assert not nodes.done()
+
+    config = ask(endpoint, encode(NodeHello(version=__version__)))
+    assert isinstance(config, NodeConfig)
+    assert (config.index, config.meeting, config.model_digest) == (1, MEETING, digest_of(model))
+    (node,) = nodes.result()
+    assert node.receive() is None
+    assert node.how_lost() == "the node 127.0.0.1 is gone"
+    node.close()
+    told = capfd.readouterr().err
+    assert "127.0.0.1 can't join: it did not say who it is" in told
+    assert "127.0.0.1 can't join: it is sarathid 0.0.1" in told
+
+
+def test_a_node_tells_an_engine_that_refuses_it_from_one_that_is_none() -> None:
+    with listen("127.0.0.1") as listening, ThreadPoolExecutor(1) as pool:
+        for answer, error, words in (
+            (encode(NodeRefused("it is too old")), ConfigError, "refuses this node: it is too old"),
+            (b"HTTP/1.1 400", ConnectionError, "did not answer as an engine does"),
+            (b"", ConnectionError, "did not answer as an engine does"),
+        ):
+            joining = pool.submit(NodeHost, listening.getsockname())
+            connection, _ = listening.accept()
+            link = FrameSocket(connection)
+            assert link.receive() == encode(NodeHello(version=__version__))
+            if answer:
+                link.send(answer)
+            link.close()
+            with pytest.raises(error, match=words):
+                joining.result()
