@@ -43,7 +43,7 @@ def interface_of(host: str) -> str:
                 continue
             if socket.inet_ntoa(found[_ADDRESS]) == host:
                 return name
-    raise ConfigError(f"no interface of this machine has the address {host}")
+    raise ConfigError(f"no interface of this machine has the address {host}; name one that `ip address` lists")
 
 
 def listen(host: str, port: int = 0) -> socket.socket:
@@ -54,7 +54,9 @@ def listen(host: str, port: int = 0) -> socket.socket:
         listening.bind((host, port))
     except OSError as error:
         listening.close()
-        raise ConfigError(f"nobody can listen at {host}:{port} here: {error.strerror}") from error
+        raise ConfigError(
+            f"nobody can listen at {host}:{port} here: {error.strerror}; name an address of this node and a free port"
+        ) from error
     listening.listen()
     return listening
 
