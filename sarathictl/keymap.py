@@ -26,6 +26,7 @@ class Place(StrEnum):
     STALL = "one stall"
     REASONS = "reasons"
     DRAIN = "drain"
+    GO_TO = "moment"
     HELP = "help"
 
 
@@ -124,6 +125,7 @@ KEYMAP = (
         "the oldest moment, and now",
         (Key("home", "go_to_start", "oldest"), Key("end", "go_to_end", "now")),
     ),
+    Entry(Place.TIME, "a moment: 14:32:06, or -90s", (Key("ctrl+o", "go_to", "go to", "^o"),)),
     Entry(
         Place.TIME,
         "the next stall, and the one before",
@@ -184,6 +186,11 @@ KEYMAP = (
         "mark another request",
         (Key("up", "move(-1)", "one up", "↑"), Key("down", "move(1)", "one down", "↓")),
         "requests",
+    ),
+    Entry(
+        Place.REQUEST_LIST,
+        "follow it: it stays on top and its end is told; let go of it",
+        (Key("m", "follow", "follow"),),
     ),
     Entry(Place.REQUEST_LIST, "why it waits or stalled", (Key("enter", "explain", "explain", "enter"),), "why ID"),
     Entry(
@@ -250,6 +257,7 @@ KEYMAP = (
     Entry(Place.REASONS, "close", (Key("escape,enter,q", "dismiss", "close", "esc"),)),
     Entry(Place.DRAIN, "copy the command that does the same", (Key("ctrl+y", "copy", "copy", "^y", is_first=True),)),
     Entry(Place.DRAIN, "leave it running", (Key("escape", "dismiss(False)", "close", "esc"),)),
+    Entry(Place.GO_TO, "stay", (Key("escape", "dismiss(None)", "close", "esc"),)),
     Entry(Place.HELP, "close", (Key("escape,enter,q,question_mark", "dismiss", "close", "esc"),)),
 )
 

@@ -49,6 +49,13 @@ class Playhead:
         """The moment that is shown."""
         return self._clock.now_s() if self._held_s is None else self._held_s
 
+    def seal_span_s(self) -> tuple[float, float] | None:
+        """Make what came a part of the past; return the earliest and the newest moment of it, None without any."""
+        self._log.seal()
+        if self._log.start_s is None:
+            return None
+        return self._log.start_s, self._log.end_s if self._is_recording else self._clock.now_s()
+
     @property
     def transport(self) -> Transport | None:
         """Where the moment lies, None while it is now."""
@@ -99,6 +106,11 @@ class Playhead:
         """Go so many seconds further."""
         self._hold()
         self._move(self.now_s + seconds)
+
+    def to_moment(self, time_s: float) -> None:
+        """Go to a moment."""
+        self._hold()
+        self._move(time_s)
 
     def to_start(self) -> None:
         """Go to the earliest moment."""

@@ -1,7 +1,7 @@
 """A stall as a sentence: who waited, how long, and because of whom."""
 
 from sarathictl import units
-from sarathid.protocol.stats import ChunkStats, IterationScheduled, StallCause, StallEvent
+from sarathid.protocol.stats import ChunkStats, IterationScheduled, RequestStats, StallCause, StallEvent
 
 _CAUSES = {
     StallCause.PREFILL: "prefill",
@@ -36,6 +36,17 @@ def cause(stall: StallEvent, *, is_terse: bool = False) -> str:
         return _CAUSES[stall.cause]
     how_far = f"{chunk.start + chunk.length}/{chunk.num_tokens}" if is_terse else progress(chunk)
     return f"{chunk.length}-token prefill of {chunk.request_id} ({how_far})"
+
+
+def end_in_words(ended: RequestStats) -> str:
+    """Return how a request ended and how it fared: `"17 ended by length: 188 tokens, the first after 180 ms, ..."`."""
+    words = [units.tokens(ended.num_output_tokens)]
+    if ended.ttft_s is not None:
+        words.append(f"the first after {units.duration(ended.ttft_s)}")
+    if ended.tbt_max_s is not None:
+        words.append(f"gaps up to {units.duration(ended.tbt_max_s)}")
+    words.append(units.number_of("stall", ended.num_stalls) if ended.num_stalls else "no stall")
+    return f"{ended.request_id} ended by {ended.finish_reason}: {', '.join(words)}"
 
 
 def running_words(running: IterationScheduled) -> str:

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -13,6 +14,7 @@ from textual.binding import BindingType
 from textual.command import Provider
 from textual.filter import LineFilter
 
+from sarathictl import units
 from sarathictl.client.endpoint import Daemon
 from sarathictl.client.fleet import Answer
 from sarathictl.client.recording import TapeFile
@@ -22,8 +24,10 @@ from sarathictl.state.alerts import Alert, AlertWatch
 from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
+from sarathictl.state.moment import read_moment
 from sarathictl.state.opening import Opening, View, next_rate_hz
 from sarathictl.state.playhead import Playhead
+from sarathictl.state.sentences import end_in_words
 from sarathictl.state.twin import Twin
 from sarathictl.tui.alerts import Alerts
 from sarathictl.tui.ascii_filter import AsciiFilter
@@ -56,6 +60,7 @@ from sarathid.protocol.control import (
     Snapshot,
 )
 from sarathid.protocol.roles import Role
+from sarathid.protocol.stats import RequestStats
 from sarathid.tape.tape import SUFFIX, TapeHeader
 
 FLEET_EVERY_S = 2.0
@@ -146,6 +151,7 @@ class ConsoleApp(App[None]):
         self._saving: TapeFile | None = None
         self._history = KnownHistory()
         self._twin = twin
+        self._followed: frozenset[int] = frozenset()
         self._current = make_screen(self._opening.view)
         self._rate_hz = self._opening.rate_hz
         self._shown: tuple[int | None, LinkState, bool] | None = None
@@ -178,8 +184,11 @@ class ConsoleApp(App[None]):
         """Take in what has come and show it."""
         for received in self._source.drain():
             self._records.take(received.item, received.time_s)
-            if isinstance(received.item, Snapshot):
-                self._see_role(received.item.status.role)
+            match received.item:
+                case Snapshot():
+                    self._see_role(received.item.status.role)
+                case RequestStats() if received.item.request_id in self._followed:
+                    self._tell_end(received.item)
         self._save()
         self._playhead.tick()
         self._show()
@@ -219,6 +228,24 @@ class ConsoleApp(App[None]):
     def action_go_to_end(self) -> None:
         self._playhead.to_end()
         self._show(is_urgent=True)
+
+    def action_go_to(self) -> None:
+        """Ask for a moment, and go there."""
+        from sarathictl.tui.screens.go_to import GoToScreen  # deferred: it would hold the first picture up
+
+        span_s = self._playhead.seal_span_s()
+        if span_s is None:
+            self.notify("nothing was recorded yet", severity="warning")
+            return
+        start_s, end_s = (time_s + self._wall_offset_s for time_s in span_s)
+
+        def go(wall_s: float | None) -> None:
+            if wall_s is not None:
+                self._playhead.to_moment(wall_s - self._wall_offset_s)
+                self._show(is_urgent=True)
+
+        span = f"There are records from {units.clock_time(start_s)} to {units.clock_time(end_s)}."
+        self.push_screen(GoToScreen(span, partial(read_moment, newest_s=end_s)), go)
 
     def action_go_to_stall(self, step: int) -> None:
         self._playhead.to_stall(step)
@@ -292,6 +319,9 @@ class ConsoleApp(App[None]):
 
     def on_requests_panel_explained(self, message: RequestsPanel.Explained) -> None:
         self._desk.explain_request(message.request_id)
+
+    def on_requests_panel_follow_asked(self, message: RequestsPanel.FollowAsked) -> None:
+        self._follow(self._followed ^ {message.request_id})
 
     def action_cancel_request(self) -> None:
         self._desk.cancel(self._current.marked_request)
@@ -375,6 +405,14 @@ class ConsoleApp(App[None]):
             self._fleet_asked_s = now_s
             self._desk.work(self._ask_fleet, self._current.see_fleet)
 
+    def _follow(self, request_ids: frozenset[int]) -> None:
+        self._followed = request_ids
+        self._current.see_followed(request_ids)
+
+    def _tell_end(self, ended: RequestStats) -> None:
+        self._follow(self._followed - {ended.request_id})
+        self.notify(end_in_words(ended), markup=False)
+
     def _take_history(self, history: History) -> None:
         self._history.revisions = history.revisions
         self._current.see_history(history.revisions)
@@ -385,6 +423,7 @@ class ConsoleApp(App[None]):
     def _tell_current(self) -> None:
         """Show in a screen that comes up what is known already."""
         self._current.see_history(self._history.revisions)
+        self._current.see_followed(self._followed)
         if self._current.shows_audit:
             self._history.forget()
         self._show(is_urgent=True)

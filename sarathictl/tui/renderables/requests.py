@@ -1,6 +1,6 @@
 """The table of requests: where each stands, how it fared, and whose it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -42,11 +42,18 @@ class Column:
 
 
 def draw_requests(
-    view: EngineView, selected: int | None, width: int, height: int, look: Look, *, nothing: str = NOTHING_LIVE
+    view: EngineView,
+    selected: int | None,
+    width: int,
+    height: int,
+    look: Look,
+    *,
+    followed: Collection[int] = (),
+    nothing: str = NOTHING_LIVE,
 ) -> list[Text]:
     """Return heading and rows in `height` lines; `selected` is the id of the marked request.
 
-    Without rows the words `nothing` say why.
+    Those that are `followed` have a mark of their own. Without rows the words `nothing` say why.
     """
     columns = columns_for(width)
     heading = _GAP.join(_aligned(column.heading, column) for column in columns)
@@ -55,7 +62,8 @@ def draw_requests(
         return [*lines, fit(line([(f" {nothing}", look.faint)]), width)][:height]
     context = Context(view.now_s, view.slo.tbt_s, look)
     for row in _shown(view.requests, selected, height - 1):
-        lines.append(fit(_draw_row(row, columns, row.request_id == selected, context), width))
+        mark = "◆" if row.request_id in followed else " "
+        lines.append(fit(_draw_row(row, mark, columns, row.request_id == selected, context), width))
     return lines
 
 
@@ -82,9 +90,9 @@ def _shown(rows: tuple[RequestRow, ...], selected: int | None, num_rows: int) ->
     return rows[first : first + num_rows]
 
 
-def _draw_row(row: RequestRow, columns: list[Column], is_selected: bool, context: Context) -> Text:
+def _draw_row(row: RequestRow, mark: str, columns: list[Column], is_selected: bool, context: Context) -> Text:
     look = context.look
-    pieces: list[Piece] = [("▶" if is_selected else " ", look.strong)]
+    pieces: list[Piece] = [("▶" if is_selected else mark, look.strong)]
     for column in columns:
         content, style = column.draw(row, context)
         pieces += [(_aligned(content, column), style), (_GAP, look.plain)]

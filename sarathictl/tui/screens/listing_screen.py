@@ -28,6 +28,9 @@ class ListingScreen(ViewScreen):
         self.set_class(bool(text), "-filtering")
         self.table.filter_by(text)
 
+    def see_followed(self, request_ids: frozenset[int]) -> None:
+        self.table.follow(request_ids)
+
     def action_sort(self) -> None:
         self.table.sort_by_next()
 

@@ -67,6 +67,9 @@ class ViewScreen(Screen[None]):
         self.change.history = history
         self.set_class(len(history) > 1, "-changed")
 
+    def see_followed(self, request_ids: frozenset[int]) -> None:
+        """Take note of the requests that somebody follows; most screens list none."""
+
     def see_audit(self, entries: Sequence[AuditEntry]) -> None:
         """Take note of the audit log; most screens show nothing of it."""
 

@@ -31,6 +31,13 @@ class RequestsPanel(Panel, can_focus=True):
             super().__init__()
             self.request_id = request_id
 
+    class FollowAsked(Message):
+        """Somebody wants to follow a request, or to let go of it."""
+
+        def __init__(self, request_id: int) -> None:
+            super().__init__()
+            self.request_id = request_id
+
     class Marked(Message):
         """Another request is marked, or the marked one has changed; None when it has ended."""
 
@@ -42,6 +49,7 @@ class RequestsPanel(Panel, can_focus=True):
         super().__init__(id=id)
         self._marked_id: int | None = None
         self._order = RequestOrder()
+        self._followed: frozenset[int] = frozenset()
 
     @property
     def marked(self) -> RequestRow | None:
@@ -73,6 +81,11 @@ class RequestsPanel(Panel, can_focus=True):
         """Show only what passes a filter that can be read."""
         self._reorder(replace(self._order, filter_text=text))
 
+    def follow(self, request_ids: frozenset[int]) -> None:
+        """Keep these requests on top, whatever the order and the filter are."""
+        self._followed = request_ids
+        self.repaint()
+
     def title_of(self, view: EngineView, look: Look) -> Text:
         heading = requests_title(view, look)
         return heading if self._order == RequestOrder() else Text.assemble(heading, f" · {self._order}")
@@ -80,11 +93,15 @@ class RequestsPanel(Panel, can_focus=True):
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         chosen = replace(view, requests=self._rows)
         nothing = self._nothing(view, watch)
-        return draw_requests(chosen, self._marked_id, width, height, look, nothing=nothing)
+        return draw_requests(chosen, self._marked_id, width, height, look, followed=self._followed, nothing=nothing)
 
     def action_explain(self) -> None:
         if self._marked_id is not None:
             self.post_message(self.Explained(self._marked_id))
+
+    def action_follow(self) -> None:
+        if self.marked is not None:
+            self.post_message(self.FollowAsked(self.marked.request_id))
 
     def action_move(self, step: int) -> None:
         ids = [row.request_id for row in self._rows]
@@ -100,7 +117,11 @@ class RequestsPanel(Panel, can_focus=True):
 
     @property
     def _rows(self) -> tuple[RequestRow, ...]:
-        return self._order.applied_to(self.view.requests) if self.view else ()
+        if self.view is None:
+            return ()
+        followed = [row for row in self.view.requests if row.request_id in self._followed]
+        others = [row for row in self._order.applied_to(self.view.requests) if row not in followed]
+        return (*followed, *others)
 
     def _mark(self, request_id: int) -> None:
         self._marked_id = request_id

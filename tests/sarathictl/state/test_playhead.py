@@ -50,6 +50,17 @@ def test_steps_go_from_the_end_of_one_iteration_to_another(live: Playhead) -> No
     assert live.view().samples[-1].end_s == ENDS_S[-2]
 
 
+def test_a_moment_is_gone_to_within_what_there_is(tape: Playhead) -> None:
+    span_s = tape.seal_span_s()
+    assert span_s is not None
+    start_s, end_s = span_s
+    tape.to_moment(start_s + 1.5)
+    assert tape.now_s == start_s + 1.5
+    tape.to_moment(start_s - 100.0)
+    assert tape.now_s == start_s
+    assert end_s == pytest.approx(start_s + SPAN_S, abs=1.0)
+
+
 def test_shifts_stay_within_what_there_is(live: Playhead) -> None:
     live.shift(-1.0)
     assert live.now_s == pytest.approx(START_S + SPAN_S)

@@ -15,7 +15,7 @@ from sarathid.errors import SarathiError
 from sarathid.protocol.control import AuditTrail, Cancelled, Draining, GetHistory, History, Kept, Retuned
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.revisions import Revision
-from sarathid.protocol.stats import EngineSettings, SettingsChanged, StallEvent
+from sarathid.protocol.stats import EngineSettings, RequestStats, SettingsChanged, StallEvent
 from tests.sarathictl.plans import make_planned
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
@@ -75,6 +75,7 @@ class Bench:
         self.source.post(make_snapshot(make_settings(256), requests=(make_request_status(17),)))
         records = list(engine.run(START_S + 8.0))
         self.stalls = [record for record in records if isinstance(record, StallEvent)]
+        self.ended = next(record for record in records if isinstance(record, RequestStats))
         self.source.post(*records)
         self.clock = VirtualClock(engine.now_s)
         self.app = ConsoleApp(

@@ -18,6 +18,7 @@ from sarathictl.tui.screens.drain import DrainScreen
 from sarathictl.tui.screens.events import EventsScreen
 from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.screens.fleet import FleetScreen
+from sarathictl.tui.screens.go_to import GoToScreen
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.latency import LatencyScreen
 from sarathictl.tui.screens.live import LiveScreen
@@ -149,6 +150,8 @@ CASES = (
     Case(Place.TIME, "n", held_s, operator.lt),
     Case(Place.TIME, "right_curly_bracket", held_s, operator.lt, before="home"),
     Case(Place.TIME, "left_curly_bracket", held_s, operator.gt, before="end space"),
+    Case(Place.TIME, "ctrl+o", screen, becomes(GoToScreen)),
+    Case(Place.GO_TO, "escape", screen, becomes(LiveScreen)),
     Case(Place.TIME, "home", held_s, operator.gt),
     Case(Place.TIME, "end", is_paused, becomes(False)),
     Case(Place.TIME, "r", saved("srec"), after="r"),
@@ -174,6 +177,7 @@ CASES = (
     Case(Place.STALL_LIST, "f", num_asked(ExplainRequest)),
     Case(Place.REQUEST_LIST, "down", marked, before="2 tab"),
     Case(Place.REQUEST_LIST, "up", marked),
+    Case(Place.REQUEST_LIST, "m", lambda bench: bench.app._followed, after="m"),
     Case(Place.REQUEST_LIST, "enter", screen, becomes(WhyScreen), after="escape 1"),
     Case(Place.CHANGE_LIST, "down", marked, before="5"),
     Case(Place.CHANGE_LIST, "up", marked),

@@ -2,9 +2,10 @@
 
 import msgspec
 import pytest
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from sarathictl.tui.screens.explain import ExplainScreen
+from sarathictl.tui.screens.go_to import GoToScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.screens.requests import RequestsScreen
 from sarathictl.tui.screens.retune import RetuneScreen
@@ -19,7 +20,7 @@ from tests.sarathictl.plans import FORECAST, OBSERVED, make_planned
 from tests.sarathictl.reasons import make_request_reasons, make_stall_reasons
 from tests.sarathictl.records import make_settings
 from tests.sarathictl.revisions import make_revision
-from tests.sarathictl.tui.bench import Bench, changed, until
+from tests.sarathictl.tui.bench import Bench, changed, type_answer, until
 
 pytestmark = pytest.mark.usefixtures("utc")
 
@@ -67,6 +68,32 @@ async def test_requests_are_sorted_by_the_next_column_and_turned_round(bench: Be
         turned = [line.split()[0].removeprefix("▶") for line in bench.lines() if " decode " in line]
         assert len(worst) == len(turned) > 1
         assert worst != turned
+
+
+async def test_a_followed_request_stays_on_top_of_both_lists_until_its_end_is_told(bench: Bench) -> None:
+    async with bench.app.run_test(size=(200, 60)) as pilot:
+        await pilot.press("2", "down", "down", "m", "down", *"ssssss")
+        await pilot.pause()
+        assert marked_in(bench).split()[1] == "1"
+        heading = next(number for number, line in enumerate(bench.lines()) if " STATE " in line)
+        assert bench.lines()[heading + 1].split()[:2] == ["◆", "3"]
+        await pilot.press("1")
+        await pilot.pause()
+        assert any(line.startswith("◆") for line in bench.lines())
+        bench.source.post(msgspec.structs.replace(bench.ended, request_id=3))
+        await until(pilot, lambda: any("3 ended by length" in note.message for note in bench.app._notifications))
+        await until(pilot, lambda: not any(line.startswith("◆") for line in bench.lines()))
+
+
+async def test_somebody_goes_to_a_moment_that_he_names(bench: Bench) -> None:
+    async with bench.app.run_test(size=(120, 40)) as pilot:
+        now_s = bench.app._playhead.now_s
+        await pilot.press("ctrl+o")
+        await until(pilot, lambda: isinstance(bench.app.screen, GoToScreen))
+        await type_answer(pilot, "noon")
+        await until(pilot, lambda: "is no moment" in str(bench.app.screen.query_one("#answer", Static).content))
+        await type_answer(pilot, "-2s")
+        await until(pilot, lambda: bench.app._playhead.now_s == pytest.approx(now_s - 2.0))
 
 
 async def test_requests_are_filtered_and_escape_brings_all_back(bench: Bench) -> None:
