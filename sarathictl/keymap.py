@@ -244,6 +244,12 @@ KEYMAP = (
         "copy the command that does the same",
         (Key("ctrl+y", "copy", "copy as command", "^y", is_first=True),),
     ),
+    Entry(
+        Place.CHANGE,
+        "what a row of budgets would have given, and the one alone again",
+        (Key("ctrl+t", "try_budgets", "row of budgets", "^t", is_first=True),),
+        "plan --budgets LOW:HIGH",
+    ),
     Entry(Place.CHANGE, "leave all as it is", (Key("escape", "dismiss(None)", "close", "esc"),)),
     Entry(
         Place.QUESTION,

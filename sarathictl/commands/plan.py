@@ -24,6 +24,9 @@ def plan(
     budget: Annotated[
         list[str] | None, typer.Option(metavar="N|auto|profiled", help="A token budget to try; may be repeated.")
     ] = None,
+    budgets: Annotated[
+        str | None, typer.Option(metavar="LOW:HIGH", help="Budgets to try, each twice the one before: 128:2048.")
+    ] = None,
     slo: Annotated[
         list[str] | None, typer.Option(metavar="TARGETS", help="Targets to try: tbt=80ms,ttft=2s; may be repeated.")
     ] = None,
@@ -42,7 +45,8 @@ def plan(
     last_s = units.parse_duration_s(last)
     if last_s > MAX_PLAN_S:
         raise ConfigError(f"the daemon remembers {units.duration(MAX_PLAN_S)}, not {last}")
-    planned = ask_plan(invocation, candidates_of(budget or (), slo or (), policy or ()), last_s)
+    tried = [*(budget or ()), *(read_doublings(budgets) if budgets else ())]
+    planned = ask_plan(invocation, candidates_of(tried, slo or (), policy or ()), last_s)
     invocation.answer(msgspec.to_builtins(planned), "\n".join(plan_lines(planned)))
     if exit_code and not any_holds(planned):
         raise typer.Exit(ExitCode.BAD_ANSWER)
@@ -53,6 +57,14 @@ def ask_plan(invocation: Invocation, candidates: tuple[Candidate, ...], last_s: 
     ask = ControlAsk(invocation.endpoint, max(invocation.timeout_s, PLAN_TIMEOUT_S))
     op = Plan(candidates=candidates)
     return ask(op if last_s is None else msgspec.structs.replace(op, last_s=last_s), Planned)
+
+
+def read_doublings(text: str) -> list[str]:
+    """Return the budgets that `"128:2048"` means; raises `ConfigError` when it can't be read."""
+    low, _, high = text.partition(":")
+    if not (low.isdecimal() and high.isdecimal() and 0 < int(low) <= int(high)):
+        raise ConfigError(f"{text!r} are no budgets from one to another; write 128:2048")
+    return [str(int(low) << power) for power in range(int(high).bit_length()) if int(low) << power <= int(high)]
 
 
 def candidates_of(budgets: Sequence[str], slos: Sequence[str], policies: Sequence[str]) -> tuple[Candidate, ...]:

@@ -7,10 +7,12 @@ import msgspec
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.frontier import budgets_to_try
 from sarathictl.state.retuning import budget_in_words, read_budget_choice, read_targets
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import ChangeRequest, SetBudget, SetPolicy, SetSLO
 from sarathid.protocol.plan import Candidate
+from sarathid.protocol.slo import BudgetChoice
 from sarathid.protocol.stats import EngineInfo
 
 POLICIES = ("stall-free", "prefill-first")
@@ -21,7 +23,8 @@ class ChangeForm:
     """One question to an operator, asked while the settings were at `revision` and the answer would have been `now`.
 
     `read` returns what an answer asks the daemon for, or raises `ConfigError`; `note` says in words what is to know of
-    an answer, `step` returns the answer so many tiles and tokens further, each None where there is none.
+    an answer, `step` returns the answer so many tiles and tokens further, each None where there is none. `budgets` are
+    worth being held beside each other.
     """
 
     title: str
@@ -33,6 +36,7 @@ class ChangeForm:
     note: Callable[[str], str] | None = None
     step: Callable[[str, int, int], str] | None = None
     reason: str = ""
+    budgets: tuple[BudgetChoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ def budget_form(view: EngineView, proposed: int | None = None, reason: str = "")
         note=lambda text: budget_note(text, info.tile if info else 1),
         step=lambda text, tiles, tokens: _step_budget(text, settings.token_budget, tiles, tokens, info),
         reason=reason,
+        budgets=() if info is None else budgets_to_try(settings, info),
     )
 
 

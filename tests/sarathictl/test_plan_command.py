@@ -48,6 +48,20 @@ def test_every_combination_is_asked_for(daemon: StubDaemon, sarathictl: Any) -> 
     assert daemon.asked == [Plan(id=1, last_s=60.0, candidates=candidates)]
 
 
+def test_doublings_from_one_budget_to_another_are_tried(daemon: StubDaemon, sarathictl: Any) -> None:
+    assert sarathictl("plan", "--budgets", "128:600", "--budget", "auto").code == 0
+
+    (asked,) = daemon.asked
+    assert isinstance(asked, Plan)
+    assert [candidate.budget for candidate in asked.candidates] == ["auto", 128, 256, 512]
+
+
+@pytest.mark.parametrize("text", ["128", "a:b", "512:128", "0:64", "1:65536"])
+def test_budgets_that_are_no_row_of_few_are_refused(daemon: StubDaemon, sarathictl: Any, text: str) -> None:
+    assert sarathictl("plan", "--budgets", text).code == 2
+    assert daemon.asked == []
+
+
 def test_without_candidates_only_what_happened_is_replayed(daemon: StubDaemon, sarathictl: Any) -> None:
     outcome = sarathictl("plan")
 

@@ -20,6 +20,7 @@ from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.messages import CommandAsked
 from sarathictl.tui.renderables.look import Look
 from sarathictl.tui.widgets.forecast import ForecastTable
+from sarathictl.tui.widgets.frontier import FrontierTable
 from sarathictl.tui.widgets.step_input import StepInput
 from sarathid.errors import ConfigError, ControlRefused, SarathiError
 from sarathid.protocol.control import ChangeRequest, Retuned
@@ -42,7 +43,9 @@ class RetuneScreen(ModalScreen[str | None]):
         super().__init__()
         self._form = form
         self._ask = ask
+        self._ask_plan = ask_plan
         self._look = look
+        self._frontier: FrontierTable | None = None
         self._forecast = ForecastTable(ask_plan, look, id="forecast")
         self._value = _value_input(form)
         self._confirm = Input(DEFAULT_CONFIRM, "never", compact=True)
@@ -55,7 +58,8 @@ class RetuneScreen(ModalScreen[str | None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="dialog", can_focus=False) as dialog:
             dialog.border_title = self._form.title
-            dialog.border_subtitle = "enter applies · tab next field · ^y copies the command · esc closes"
+            row = "^t row of budgets · " if self._form.budgets else ""
+            dialog.border_subtitle = f"enter applies · tab next · {row}^y copy · esc close"
             yield Label(self._form.facts, markup=False)
             with Grid(id="fields"):
                 yield from (Label("new"), self._value, self._note)
@@ -85,6 +89,19 @@ class RetuneScreen(ModalScreen[str | None]):
             self._say("sent")
             predicted = self._forecast.figures_of(candidate_of_change(asked))
             self._send(msgspec.structs.replace(asked, predicted=predicted))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hide the row of budgets where something else is changed."""
+        del parameters
+        return action != "try_budgets" or bool(self._form.budgets)
+
+    async def action_try_budgets(self) -> None:
+        """Show what a row of budgets would have given in the place of the one, or that one again."""
+        if self._frontier is None:
+            self._frontier = FrontierTable(self._ask_plan, self._form.budgets, self._look, id="frontier")
+            await self.query_one("#dialog").mount(self._frontier, after=self._forecast)
+        self._forecast.display = not self._forecast.display
+        self._frontier.display = not self._forecast.display
 
     def action_copy(self) -> None:
         asked = self._asked()

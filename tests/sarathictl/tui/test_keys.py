@@ -195,6 +195,7 @@ CASES = (
     Case(Place.VALUE, "a", value, becomes("auto")),
     Case(Place.VALUE, "p", value, becomes("profiled")),
     Case(Place.CHANGE, "ctrl+y", clipboard, becomes("sarathictl set-budget profiled --if-rev 1 --confirm 60s")),
+    Case(Place.CHANGE, "ctrl+t", lambda bench: bench.app.screen.query_one("#forecast").display, becomes(False)),
     Case(Place.CHANGE, "escape", screen, becomes(LiveScreen)),
     Case(Place.QUESTION, "ctrl+y", clipboard, becomes("sarathictl cancel 1"), before="tab K"),
     *(Case(Place.QUESTION, key, screen, becomes(LiveScreen), after="K") for key in ("n", "escape", "enter", "q")),

@@ -76,6 +76,28 @@ async def test_a_change_is_forecast_before_it_is_made_and_its_forecast_goes_alon
         assert bench.operator.asked[1].predicted == FORECAST
 
 
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_a_row_of_budgets_is_held_side_by_side(bench: Bench, size: tuple[int, int]) -> None:
+    bench.operator.answers = {Planned: make_planned()}
+    async with bench.app.run_test(size=size) as pilot:
+        await pilot.press("b", "ctrl+t")
+        frontier = bench.app.screen.query_one("#frontier", Static)
+        await until(pilot, lambda: "TTFT P95" in str(frontier.content))
+        (asked,) = bench.operator.asked
+        assert [candidate.budget for candidate in asked.candidates][-2:] == [1024, "auto"]
+        _, now, tried, *_ = str(frontier.content).splitlines()
+        assert now.split()[:4] == ["▶", "2048", "255", "ms"]
+        assert len(now.split()[5]) > len(tried.split()[4])
+        assert tried.split()[:4] == ["384", "94", "ms", "✔"]
+        assert tried.split()[-1] == "2"
+        assert all(len(line) <= frontier.size.width for line in str(frontier.content).splitlines())
+        await pilot.press("ctrl+t")
+        assert not frontier.display
+    async with Bench(bench.app._export_dir).app.run_test(size=size) as pilot:
+        await pilot.press("p", "ctrl+t")
+        assert not pilot.app.screen.query("#frontier")
+
+
 async def test_a_forecast_that_is_refused_is_said_and_the_change_can_be_made(bench: Bench) -> None:
     bench.operator.refusal = ControlRefused(ErrorCode.UNAVAILABLE, "nothing ran in the last 5 minutes")
     async with bench.app.run_test(size=(80, 24)) as pilot:
