@@ -218,7 +218,7 @@ class OpenAIServer:
             system_fingerprint=f"sarathid {__version__} {self._served_model}",
             tells_token_ids=body.return_token_ids,
             tells_logprobs=body.num_top_logprobs is not None,
-            tells_usage=body.stream and body.includes_usage,
+            tells_usage=body.stream_options.include_usage,
         )
 
     async def _reply(
@@ -229,7 +229,7 @@ class OpenAIServer:
         params = sampling_params(body, self._seeds, await self._grammars.of(body.response_format))
         answers = Answers([partial(self._start, request, body, params, prompt) for prompt in prompts], body.n)
         if body.stream:
-            return StreamedReply(answers, reply_format, self._clock, includes_usage=body.includes_usage)
+            return StreamedReply(answers, reply_format, self._clock, body.stream_options)
         return WholeReply(answers, reply_format)
 
     def _start(

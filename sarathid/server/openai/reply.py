@@ -82,7 +82,9 @@ def timing_of(news: AnswerDelta) -> Timing | UnsetType:
 class ReplyFormat(Protocol):
     """One endpoint's way to say it; every method returns a struct to be sent as JSON."""
 
-    def event(self, news: AnswerDelta, *, is_first: bool) -> Any: ...
+    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> Any:
+        """Return an event, with what was used so far where that is to be told."""
+        ...
 
     def usage_event(self, usage: Usage) -> Any: ...
 
@@ -103,8 +105,8 @@ class CompletionFormat:
         self._echoes = echoes
         self._offsets: defaultdict[int, int] = defaultdict(int)
 
-    def event(self, news: AnswerDelta, *, is_first: bool) -> CompletionReply:
-        return self._reply((self._choice(news, is_first=is_first),))
+    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> CompletionReply:
+        return self._reply((self._choice(news, is_first=is_first),), usage)
 
     def usage_event(self, usage: Usage) -> CompletionReply:
         return self._reply((), usage)
@@ -132,7 +134,7 @@ class CompletionFormat:
         self._offsets[news.index] += sum(map(len, told.tokens))
         return told
 
-    def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None = None) -> CompletionReply:
+    def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None) -> CompletionReply:
         return CompletionReply(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))
 
 
@@ -143,11 +145,11 @@ class ChatFormat:
         self._head = head
         self._words = words
 
-    def event(self, news: AnswerDelta, *, is_first: bool) -> ChatChunk:
+    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> ChatChunk:
         text = news.delta.text
         message = ChatDelta(role="assistant" if is_first else UNSET, content=text if text else UNSET)
         fields = self._head.choice_fields(news, is_first=is_first)
-        return self._chunk((ChatChunkChoice(delta=message, logprobs=self._logprobs(news), **fields),))
+        return self._chunk((ChatChunkChoice(delta=message, logprobs=self._logprobs(news), **fields),), usage)
 
     def usage_event(self, usage: Usage) -> ChatChunk:
         return self._chunk((), usage)
@@ -167,5 +169,5 @@ class ChatFormat:
             return None
         return chat_logprobs(self._words, news.delta.token_ids, news.delta.logprobs)
 
-    def _chunk(self, choices: tuple[ChatChunkChoice, ...], usage: Usage | None = None) -> ChatChunk:
+    def _chunk(self, choices: tuple[ChatChunkChoice, ...], usage: Usage | None) -> ChatChunk:
         return ChatChunk(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))

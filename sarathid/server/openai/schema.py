@@ -57,14 +57,23 @@ NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """No padding is sent that would hide how long tokens are, and none may be asked for."""
+    """What a stream tells beside text: with `include_usage` what was used, at its end.
+
+    With `continuous_usage_stats`, an extension, too, every event tells what was used so far. No padding is sent that
+    would hide how long tokens are, and none may be asked for.
+    """
 
     include_usage: bool = False
     include_obfuscation: bool = False
+    continuous_usage_stats: bool = False
 
     def __post_init__(self) -> None:
         if self.include_obfuscation:
             raise ValueError("obfuscation is not supported here; leave out `include_obfuscation`")
+
+    @property
+    def tells_usage_so_far(self) -> bool:
+        return self.include_usage and self.continuous_usage_stats
 
 
 class TextFormat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="text"):
@@ -103,7 +112,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     model: Name | None = None
     n: Annotated[int, Meta(ge=1, le=MAX_ANSWERS_PER_PROMPT)] = 1
     stream: bool = False
-    stream_options: StreamOptions | None = None
+    stream_options: StreamOptions = StreamOptions()
     max_tokens: TokenCount | None = None
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] = 1.0
     top_p: Annotated[float, Meta(gt=0.0, le=1.0)] = 1.0
@@ -129,6 +138,10 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     priority: Priority = 0
     timeout: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None
 
+    def __post_init__(self) -> None:
+        if self.stream_options != StreamOptions() and not self.stream:
+            raise ValueError("stream must be true with `stream_options`")
+
     @property
     def end_user(self) -> str:
         """Whom the client asks for, by its own word; nothing where it says none."""
@@ -152,10 +165,6 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     def num_prompt_logprobs(self) -> int | None:
         """The same for the tokens of the prompt."""
         return None
-
-    @property
-    def includes_usage(self) -> bool:
-        return self.stream_options is not None and self.stream_options.include_usage
 
 
 class CompletionRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -226,6 +235,7 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fiel
     top_logprobs: NumLogprobs = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.top_logprobs and not self.logprobs:
             raise ValueError("logprobs must be true with `top_logprobs`")
 

@@ -19,7 +19,7 @@ from sarathid.server.answer_text import TextDelta
 from sarathid.server.answers import AnswerDelta, Answers
 from sarathid.server.openai.errors import error_body, error_response
 from sarathid.server.openai.reply import ReplyFormat
-from sarathid.server.openai.schema import PromptTokensDetails, Usage
+from sarathid.server.openai.schema import PromptTokensDetails, StreamOptions, Usage
 from sarathid.telemetry.pauses import Pauses
 
 ENGINE_FAILED = "the engine failed while it worked on this request; the daemon's log says why"
@@ -58,13 +58,13 @@ class StreamedReply(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, answers: Answers, reply_format: ReplyFormat, clock: Clock, *, includes_usage: bool) -> None:
+    def __init__(self, answers: Answers, reply_format: ReplyFormat, clock: Clock, options: StreamOptions) -> None:
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._answers = answers
         self._format = reply_format
         self._clock = clock
-        self._includes_usage = includes_usage
+        self._options = options
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.closing(self._answers):
@@ -74,7 +74,7 @@ class StreamedReply(Response):
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
         async with contextlib.aclosing(self._answers.deltas()) as deltas:
             await self._send_all(deltas, send, unread)
-        if self._includes_usage:
+        if self._options.include_usage:
             await _send_event(send, msgspec.json.encode(self._format.usage_event(usage_of(self._answers))))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
@@ -84,7 +84,9 @@ class StreamedReply(Response):
             if news.delta.finish_reason is FinishReason.ERROR:
                 await _send_event(send, error_body(ENGINE_FAILED, "server_error"))
                 return
-            await _send_event(send, msgspec.json.encode(self._format.event(news, is_first=news.index not in begun)))
+            usage = usage_of(self._answers) if self._options.tells_usage_so_far else None
+            event = self._format.event(news, is_first=news.index not in begun, usage=usage)
+            await _send_event(send, msgspec.json.encode(event))
             begun.add(news.index)
             if news.delta.text or news.generation.tells_every_token:
                 news.generation.mark_delivered(self._clock.now_s(), unread)

@@ -78,6 +78,17 @@ def test_a_completion_streams_one_event_a_text_and_then_usage(tmp_path: Path) ->
     with_api(tmp_path, use, "a😀")
 
 
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
+def test_a_stream_tells_with_each_event_what_was_used_where_it_is_asked_to(tmp_path: Path, path: str) -> None:
+    async def use(api: Api) -> None:
+        asked = {"messages": CHAT} if "chat" in path else {"prompt": "abc"}
+        options = {"include_usage": True, "continuous_usage_stats": True}
+        events = await events_of(api, path, {**asked, "max_tokens": 3, "stream_options": options})
+        assert [event["usage"]["completion_tokens"] for event in events] == [1, 2, 3, 3]
+
+    with_api(tmp_path, use)
+
+
 def test_a_client_that_wants_token_ids_gets_each_in_its_own_event(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         events = await events_of(api, "/v1/completions", {"prompt": "abc", "return_token_ids": True})

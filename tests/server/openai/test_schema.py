@@ -103,7 +103,8 @@ def test_developers_are_the_system_and_names_are_the_templates() -> None:
         ({"suffix": "x"}, "suffix"),
         ({"best_of": 2}, "best_of"),
         ({"stream_options": {"include": True}}, "stream_options"),
-        ({"stream_options": {"include_obfuscation": True}}, "stream_options"),
+        ({"stream_options": {"include_usage": True}}, "stream_options"),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream_options"),
         ({"priority": 11}, "priority"),
     ],
 )
