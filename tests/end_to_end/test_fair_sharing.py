@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 from pathlib import Path
 
 import httpx
@@ -10,20 +9,15 @@ import httpx
 from sarathid.paths import API_SOCKET
 from sarathid.protocol.control import ExplainRequest, ListRequests, RequestList
 from sarathid.protocol.why import RequestReasons
-from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
+from tests.end_to_end.loopback import KEY, serving_on_loopback
+from tests.end_to_end.running_daemon import RunningDaemon, wait_until
 
-KEY = "k" * 40
 NUM_FLOODING = 40
 
 
 def test_one_who_floods_the_daemon_holds_another_up_for_a_place_and_no_longer(tmp_path: Path) -> None:
-    keys = tmp_path / "keys"
-    keys.touch(0o600)
-    keys.write_text(f"web {KEY}\n")
-    flags = ("--simulate", "a100/mistral-7b-tp1", "--max-num-seqs", "2", "--http-port", "0", "--http-keys", str(keys))
-    with serving(tmp_path / "run", *flags) as daemon:
-        url = re.findall(r"http://127\.0\.0\.1:\d+", daemon.log)[0]
-        num_ended_before = asyncio.run(ask_beside_a_flood(daemon, url))
+    with serving_on_loopback(tmp_path, "--simulate", "a100/mistral-7b-tp1", "--max-num-seqs", "2") as served:
+        num_ended_before = asyncio.run(ask_beside_a_flood(served.daemon, served.url))
 
     assert num_ended_before <= NUM_FLOODING // 4, "it waited for the flood"
 
