@@ -6,6 +6,7 @@ SarathiError
 +-- ModelRefused          weights, tokenizer or memory that this model can't have  (7)
 +-- EngineFailed          the engine process could not start or died               (10)
 +-- RequestRefused        a client's request that can't be served as asked
+|   +-- PromptTooLong     its prompt and one token of an answer are more than the model's context
 |   +-- QueueFull         it could be served, but not now
 +-- NotReachable          nobody answers at the daemon's socket
 |   +-- NotPermitted      the socket or the daemon's API lets this user do no such thing
@@ -64,6 +65,10 @@ class RequestRefused(SarathiError):
     def __init__(self, message: str, param: str | None = None) -> None:
         super().__init__(message)
         self.param = param
+
+
+class PromptTooLong(RequestRefused):
+    """The prompt leaves no room for an answer in the longest context that the model has."""
 
 
 class QueueFull(RequestRefused):

@@ -47,6 +47,7 @@ class SamplingOptions(TypedDict, total=False):
     seed: int
     stop: str | Sequence[str]
     stop_token_ids: Sequence[int]
+    include_stop_str_in_output: bool
     ignore_eos: bool
     min_tokens: int
     presence_penalty: float
@@ -215,7 +216,10 @@ class LLM:
             priority=body.priority,
         )
         check_request(engine.info, request.prompt_token_ids, request.sampling)
-        return _Answer(request, AnswerText(self._tokenizer.detokenizer(), body.stop_strings))
+        text = AnswerText(
+            self._tokenizer.detokenizer(), body.stop_strings, includes_stop=body.include_stop_str_in_output
+        )
+        return _Answer(request, text)
 
     def _open_engine(self) -> LoadedEngine:
         if self._engine is None:

@@ -130,7 +130,7 @@ def test_it_works_where_an_event_loop_runs(llm: LLM) -> None:
         ([], {}, "0 prompts"),
         ([[]], {}, "empty"),
         ([[VOCAB_SIZE]], {}, "outside 0 to"),
-        ([[3] * MAX_POSITIONS], {}, "longest context"),
+        ([[3] * MAX_POSITIONS], {}, "maximum context length"),
         ([["3", "4"]], {}, "text or a list of token ids"),
         ("3", {"n": 2}, "no option 'n'"),
         ("3", {"max_tokens": 0}, "at least 1"),

@@ -24,11 +24,17 @@ class TextDelta:
 
 
 class AnswerText:
-    """Takes the engine's tokens of one request; a stop string ends the text, and the engine has yet to be told."""
+    """Takes the engine's tokens of one request; a stop string ends the text, and the engine has yet to be told.
 
-    def __init__(self, detokenizer: IncrementalDetokenizer, stops: Sequence[str]) -> None:
+    With `includes_stop` the text ends with that string, or with the stop token's text.
+    """
+
+    def __init__(
+        self, detokenizer: IncrementalDetokenizer, stops: Sequence[str], *, includes_stop: bool = False
+    ) -> None:
         self._detokenizer = detokenizer
-        self._stops = StopStrings(stops)
+        self._includes_stop = includes_stop
+        self._stops = StopStrings(stops, are_shown=includes_stop)
         self._unsent_token_ids: list[int] = []
         self._unsent_logprobs: list[TokenLogprobs] = []
         self.num_output_tokens = 0
@@ -54,11 +60,13 @@ class AnswerText:
         self._unsent_logprobs.clear()
 
     def _text_of(self, token: TokenDelta) -> str:
-        """Return the token's text; a token that ends the text (end of sequence, a stop token) has none."""
+        """Return the token's text; one that ends the text (end of sequence, a stop token) has none to be shown."""
         if token.token_id is None:
             return ""
         self.num_output_tokens += 1
         self._unsent_token_ids.append(token.token_id)
         if token.logprobs is not None:
             self._unsent_logprobs.append(token.logprobs)
-        return "" if token.finish_reason is FinishReason.STOP else self._detokenizer.add(token.token_id)
+        if token.finish_reason is FinishReason.STOP and not self._includes_stop:
+            return ""
+        return self._detokenizer.add(token.token_id)

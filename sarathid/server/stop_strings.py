@@ -4,10 +4,14 @@ from collections.abc import Sequence
 
 
 class StopStrings:
-    """Lets text through up to the first stop string, holding back what may yet become one."""
+    """Lets text through up to the first stop string, holding back what may yet become one.
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    With `are_shown` that string itself comes through too.
+    """
+
+    def __init__(self, stops: Sequence[str], *, are_shown: bool = False) -> None:
         self._stops = tuple(stop for stop in stops if stop)
+        self._are_shown = are_shown
         self._longest = max(map(len, self._stops), default=0)
         self._held = ""
         self.is_stopped = False
@@ -29,11 +33,13 @@ class StopStrings:
         return "" if self.is_stopped else held
 
     def _find_stop(self, text: str) -> int | None:
-        found = [start for stop in self._stops if (start := text.find(stop)) >= 0]
+        """Return where the text ends by the stop string that begins first, the shortest of several."""
+        found = [(start, start + len(stop)) for stop in self._stops if (start := text.find(stop)) >= 0]
         if not found:
             return None
         self.is_stopped = True
-        return min(found)
+        start, end = min(found)
+        return end if self._are_shown else start
 
     def _start_of_partial_match(self, text: str) -> int:
         """Return where the longest suffix that begins a stop string starts, or the text's end."""

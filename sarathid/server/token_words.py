@@ -15,6 +15,18 @@ class TokenWords:
         self._is_byte_level = "ByteLevel" in str(backend.decoder)
         self._special = set(backend.get_added_tokens_decoder())
 
+    def name(self, token_id: int) -> str:
+        """Return what a token is called in the vocabulary; nothing for an id that no token has."""
+        return self._backend.id_to_token(token_id) or ""
+
+    def num_chars(self, token_id: int) -> int:
+        """Return how many characters of a text begin with a token; none with a special one, which no text shows."""
+        if token_id in self._special:
+            return 0
+        return sum(
+            byte & 0b1100_0000 != 0b1000_0000 for byte in self.bytes(token_id)
+        )  # each has one lead byte in UTF-8
+
     def text(self, token_id: int) -> str:
         """Return a token's text, special tokens by their names; replacement characters stand for half characters."""
         return self.bytes(token_id).decode(errors="replace")

@@ -10,7 +10,7 @@ import tokenizers
 from sarathid.errors import RequestRefused
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import ModelFiles
-from sarathid.server.chat_template import ChatTemplate
+from sarathid.server.chat_template import AS_USUAL, ChatTemplate, Rendering
 from sarathid.server.detokenizer import IncrementalDetokenizer
 from sarathid.server.token_words import TokenWords
 
@@ -32,12 +32,14 @@ class Tokenizer:
         """Return the token ids of a text, by default with the special tokens that the model puts around one."""
         return await self._in_thread(lambda: self.encode_here(text, add_special_tokens=add_special_tokens))
 
-    async def encode_chat(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    async def encode_chat(
+        self, messages: Sequence[Mapping[str, Any]], rendering: Rendering = AS_USUAL
+    ) -> tuple[int, ...]:
         """Return the token ids of a conversation under the model's chat template.
 
         Raises `RequestRefused` when the model has no template or the template refuses the messages.
         """
-        return await self._in_thread(lambda: self.encode_chat_here(messages))
+        return await self._in_thread(lambda: self.encode_chat_here(messages, rendering))
 
     def encode_here(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """Return what `encode` does, in the caller's thread."""
@@ -45,13 +47,15 @@ class Tokenizer:
         (encoding,) = self._backend.encode_batch_fast([text], add_special_tokens=add_special_tokens)
         return tuple(encoding.ids)
 
-    def encode_chat_here(self, messages: Sequence[Mapping[str, Any]]) -> tuple[int, ...]:
+    def encode_chat_here(
+        self, messages: Sequence[Mapping[str, Any]], rendering: Rendering = AS_USUAL
+    ) -> tuple[int, ...]:
         """Return what `encode_chat` does, and raise what it does, in the caller's thread."""
         if self._chat_template is None:
             raise RequestRefused(
                 "this model has no chat template; use /v1/completions, or generate() offline", "messages"
             )
-        return self.encode_here(self._chat_template.render(messages), add_special_tokens=False)
+        return self.encode_here(self._chat_template.render(messages, rendering), add_special_tokens=False)
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of tokens, special tokens left out."""
@@ -59,8 +63,8 @@ class Tokenizer:
         return text
 
     async def decode_long(self, token_ids: Sequence[int]) -> str:
-        """Return the text of many tokens, special tokens left out."""
-        return await self._in_thread(lambda: self.decode(token_ids))
+        """Return the text of many tokens, special tokens by their names."""
+        return await self._in_thread(lambda: self._backend.decode(token_ids, skip_special_tokens=False))
 
     def detokenizer(self) -> IncrementalDetokenizer:
         """Return a new detokenizer for one request's tokens."""

@@ -1,7 +1,7 @@
 import pytest
 
 from sarathid.errors import ModelRefused, RequestRefused
-from sarathid.server.chat_template import ChatTemplate
+from sarathid.server.chat_template import ChatTemplate, Ending, Rendering
 
 
 def test_messages_and_special_tokens_reach_the_template() -> None:
@@ -10,6 +10,36 @@ def test_messages_and_special_tokens_reach_the_template() -> None:
     )
 
     assert template.render([{"role": "user", "content": "hi"}]) == "<s>[user:hi]"
+
+
+def test_a_template_is_told_what_it_has_a_use_for_and_nothing_else() -> None:
+    template = ChatTemplate("{% if enable_thinking is false %}quick{% endif %}{{ bos_token }}", {"bos_token": "<s>"})
+
+    assert template.render([], Rendering(arguments={"enable_thinking": False})) == "quick<s>"
+    for name in ("think", "bos_token", "messages", "raise_exception"):
+        with pytest.raises(RequestRefused, match=f"no use for '{name}'"):
+            template.render([], Rendering(arguments={name: 1}))
+
+
+@pytest.mark.parametrize(
+    ("shown", "ending", "prompt"),
+    [
+        ("m.content", Ending.ASSISTANT, "[hi ][One, ]["),
+        ("m.content", Ending.BEHIND_LAST, "[hi ][One, ]"),
+        ("m.content", Ending.IN_LAST, "[hi ][One, "),
+        ("m.content | trim", Ending.IN_LAST, "[hi][One,"),
+    ],
+)
+def test_a_prompt_ends_where_it_is_to(shown: str, ending: Ending, prompt: str) -> None:
+    source = "{% for m in messages %}[{{ SHOWN }}]{% endfor %}{% if add_generation_prompt %}[{% endif %}"
+    messages = [{"role": "user", "content": "hi "}, {"role": "assistant", "content": "One, "}]
+
+    assert ChatTemplate(source.replace("SHOWN", shown), {}).render(messages, Rendering(ending=ending)) == prompt
+
+
+def test_a_last_message_that_is_not_shown_has_no_end_to_go_on_from() -> None:
+    with pytest.raises(RequestRefused, match="does not show the end"):
+        ChatTemplate("hello", {}).render([{"role": "user", "content": "hi"}], Rendering(ending=Ending.IN_LAST))
 
 
 def test_a_template_may_refuse_a_conversation() -> None:

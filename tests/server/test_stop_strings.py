@@ -26,6 +26,13 @@ def test_what_is_held_back_comes_out_at_the_end() -> None:
     assert stops.flush() == "EN"
 
 
+def test_a_stop_string_that_is_to_be_shown_ends_the_text() -> None:
+    stops = StopStrings(["END", "EN"], are_shown=True)
+
+    assert [stops.feed(piece) for piece in ("one E", "ND two", "three")] == ["one ", "EN", ""]
+    assert stops.is_stopped
+
+
 def test_the_stop_string_that_begins_first_wins() -> None:
     assert StopStrings(["c", "bcd"]).feed("abcd") == "a"
 

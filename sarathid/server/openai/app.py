@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -19,6 +20,7 @@ from starlette.types import ExceptionHandler
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
+from sarathid.engine.request_check import check_token_ids
 from sarathid.errors import QueueFull, RequestRefused
 from sarathid.protocol.requests import SamplingParams
 from sarathid.server.access import Access
@@ -27,6 +29,7 @@ from sarathid.server.answers import Answers
 from sarathid.server.api_keys import APIKeys
 from sarathid.server.availability import Availability
 from sarathid.server.generation import Generation
+from sarathid.server.openai.conversation import encode_conversation
 from sarathid.server.openai.doorkeeper import Doorkeeper
 from sarathid.server.openai.errors import EXCEPTION_HANDLERS, ModelNotFound, no_room, unavailable
 from sarathid.server.openai.gate import Gate
@@ -119,7 +122,10 @@ class OpenAIServer:
         body = parse_request(await read_body(request), CompletionRequest)
         self._check_model(body.model)
         prompts = [
-            await self._tokenizer.encode(prompt) if isinstance(prompt, str) else prompt for prompt in body.prompts
+            await self._tokenizer.encode(prompt, add_special_tokens=body.add_special_tokens)
+            if isinstance(prompt, str)
+            else prompt
+            for prompt in body.prompts
         ]
         reply_format = CompletionFormat(
             self._head("cmpl", request, body), self._tokenizer.words, self._tokenizer.decode, echoes=body.echo
@@ -130,7 +136,7 @@ class OpenAIServer:
         """Answer in a conversation."""
         body = parse_request(await read_body(request), ChatRequest)
         self._check_model(body.model)
-        prompt = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
+        prompt = await encode_conversation(self._tokenizer, body)
         head = self._head("chatcmpl", request, body)
         return await self._reply(request, body, [prompt], ChatFormat(head, self._tokenizer.words))
 
@@ -140,17 +146,22 @@ class OpenAIServer:
         self._check_model(body.model)
         if (body.prompt is None) is not bool(body.messages):
             raise RequestRefused("send either a prompt or messages", "prompt")
-        if body.prompt is None:
-            tokens = await self._tokenizer.encode_chat([message.for_template() for message in body.messages])
+        if body.prompt is not None:
+            tokens = await self._tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens is not False)
+        elif body.add_special_tokens:
+            raise RequestRefused("the chat template puts special tokens itself; leave it out", "add_special_tokens")
         else:
-            tokens = await self._tokenizer.encode(body.prompt, add_special_tokens=body.add_special_tokens)
+            tokens = await encode_conversation(self._tokenizer, body)
+        names = tuple(map(self._tokenizer.words.name, tokens)) if body.return_token_strs else UNSET
         longest = 0 if self._engine.info is None else self._engine.info.max_model_len
-        return json_reply(TokenizeReply(tokens=tokens, count=len(tokens), max_model_len=longest))
+        return json_reply(TokenizeReply(tokens=tokens, token_strs=names, count=len(tokens), max_model_len=longest))
 
     async def detokenize(self, request: Request) -> Response:
-        """Return the text of tokens."""
+        """Return the text of tokens, special ones by their names, so that it has these tokens again."""
         body = parse_request(await read_body(request), DetokenizeRequest)
         self._check_model(body.model)
+        if self._engine.info is not None:
+            check_token_ids(self._engine.info, "tokens", body.tokens)
         return json_reply(DetokenizeReply(prompt=await self._tokenizer.decode_long(body.tokens)))
 
     async def models(self, _request: Request) -> Response:
@@ -251,6 +262,7 @@ class OpenAIServer:
             stream,
             self._tokenizer.detokenizer(),
             body.stop_strings,
+            includes_stop=body.include_stop_str_in_output,
             tells_every_token=body.return_token_ids,
             is_mute=body.token_limit == 0,
         )

@@ -27,8 +27,8 @@ class Doorkeeper:
         peer: Peer | None = scope["state"]["peer"]
         client = self._key_holder(scope) if peer is None else self._access.client(peer)
         if client is None:
-            headers = {"www-authenticate": "Bearer"}
-            answer = error_response(HTTPStatus.UNAUTHORIZED, "send one of the daemon's API keys", headers=headers)
+            headers, words = {"www-authenticate": "Bearer"}, "send one of the daemon's API keys"
+            answer = error_response(HTTPStatus.UNAUTHORIZED, words, code="invalid_api_key", headers=headers)
             await answer(scope, receive, send)
         elif self._access.permits(client, Role.READ):
             scope["state"]["client"] = client

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from sarathid.errors import RequestRefused
+from sarathid.errors import PromptTooLong, RequestRefused
 from sarathid.server.openai.schema import ErrorDetail, ErrorReply
 
 RETRY_AFTER_S = 1
@@ -56,13 +56,20 @@ def no_room(reason: str, retry_after_s: int) -> Response:
 def on_refused(_request: Request, error: Exception) -> Response:
     """Answer a request that can't be served as asked."""
     assert isinstance(error, RequestRefused)
-    return error_response(HTTPStatus.BAD_REQUEST, str(error), param=error.param)
+    code = "context_length_exceeded" if isinstance(error, PromptTooLong) else None
+    return error_response(HTTPStatus.BAD_REQUEST, str(error), param=error.param, code=code)
 
 
-def on_http_error(_request: Request, error: Exception) -> Response:
-    """Answer what Starlette refuses: an unknown path, a wrong method, a body that is too long."""
+def on_http_error(request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses, an unknown path or a wrong method, and a body that is too long or too slow."""
     assert isinstance(error, HTTPException)
-    return error_response(error.status_code, error.detail, headers=error.headers)
+    path = request.url.path
+    words = {
+        HTTPStatus.NOT_FOUND: f"there is no {path} here; /openapi.json says what there is",
+        HTTPStatus.METHOD_NOT_ALLOWED: f"{path} takes no {request.method}; /openapi.json says what it takes",
+    }
+    said = words.get(HTTPStatus(error.status_code), error.detail)
+    return error_response(error.status_code, said, headers=error.headers)
 
 
 def on_no_model(_request: Request, error: Exception) -> Response:

@@ -24,7 +24,7 @@ def completion_logprobs(
             None if told is None else {**_top(words, told), text: told.logprob}
             for text, told in zip(texts, found, strict=True)
         ),
-        text_offset=tuple(accumulate(map(len, texts[:-1]), initial=first_offset)) if texts else (),
+        text_offset=tuple(accumulate(map(words.num_chars, token_ids[:-1]), initial=first_offset)) if texts else (),
     )
 
 

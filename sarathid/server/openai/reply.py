@@ -125,14 +125,15 @@ class CompletionFormat:
 
     def _logprobs(self, news: AnswerDelta, *, has_echo: bool) -> CompletionLogprobs:
         prompt = news.generation.prompt_token_ids if has_echo else ()
-        told = completion_logprobs(
+        token_ids = (*prompt, *news.delta.token_ids)
+        first_offset = self._offsets[news.index]
+        self._offsets[news.index] += sum(map(self._words.num_chars, token_ids))
+        return completion_logprobs(
             self._words,
-            (*prompt, *news.delta.token_ids),
+            token_ids,
             (*([None] if prompt else []), *(news.generation.prompt_logprobs if prompt else ()), *news.delta.logprobs),
-            self._offsets[news.index],
+            first_offset,
         )
-        self._offsets[news.index] += sum(map(len, told.tokens))
-        return told
 
     def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None) -> CompletionReply:
         return CompletionReply(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))

@@ -16,6 +16,7 @@ from sarathid.protocol.requests import (
     Priority,
     Probability,
 )
+from sarathid.server.openai.neutral import NEUTRAL_VALUES, told, told_by_message
 
 MAX_BODY_BYTES = 8 << 20
 MAX_STOP_STRINGS = 16
@@ -24,36 +25,15 @@ MAX_ANSWERS_PER_PROMPT = 8
 MAX_PROMPTS = 128
 MAX_PROMPT_TOKENS = 1 << 20
 MAX_TEXT_PARTS = 1024
+MAX_TEMPLATE_ARGUMENTS = 32
 DEFAULT_COMPLETION_TOKENS = 16
 
 StopString: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 TokenId: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 TokenIds: TypeAlias = Annotated[tuple[TokenId, ...], Meta(max_length=MAX_PROMPT_TOKENS)]
 Name: TypeAlias = Annotated[str, Meta(max_length=256)]
+TemplateArguments: TypeAlias = Annotated[dict[Name, Any], Meta(max_length=MAX_TEMPLATE_ARGUMENTS)]
 TokenCount: TypeAlias = Annotated[int, Meta(ge=1, le=2**31 - 1)]
-
-# Fields of the API that are taken only with values that change nothing.
-NEUTRAL_VALUES: dict[str, tuple[Any, ...]] = {
-    "audio": (),
-    "best_of": (1,),
-    "function_call": ("none",),
-    "functions": ([],),
-    "metadata": ({},),
-    "modalities": (["text"],),
-    "moderation": (),
-    "parallel_tool_calls": (True, False),
-    "prediction": (),
-    "prompt_cache_options": ({}, {"mode": "implicit"}),
-    "prompt_cache_retention": ("in_memory",),
-    "reasoning_effort": ("none",),
-    "service_tier": ("auto", "default"),
-    "store": (False,),
-    "suffix": ("",),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
-    "verbosity": ("medium",),
-    "web_search_options": (),
-}
 
 
 class StreamOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -131,6 +111,7 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     min_p: Probability = 0.0
     repetition_penalty: Annotated[float, Meta(ge=0.01, le=10.0)] = 1.0
     stop_token_ids: Annotated[tuple[TokenId, ...], Meta(max_length=MAX_STOP_TOKENS)] = ()
+    include_stop_str_in_output: bool = False
     ignore_eos: bool = False
     min_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     return_token_ids: bool = False
@@ -177,6 +158,7 @@ class CompletionRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknow
     max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     echo: bool = False
     logprobs: NumLogprobs | None = None
+    add_special_tokens: bool = True
 
     @property
     def token_limit(self) -> int | None:
@@ -227,12 +209,15 @@ class ChatMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
 
 class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /v1/chat/completions`."""
+    """The body of `POST /v1/chat/completions`; the last three fields are extensions, for the model's chat template."""
 
     messages: Annotated[tuple[ChatMessage, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
     max_completion_tokens: TokenCount | None = None
     logprobs: bool = False
     top_logprobs: NumLogprobs = 0
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: TemplateArguments = {}
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -249,16 +234,23 @@ class ChatRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class TokenizeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /tokenize`: a text or a conversation."""
+    """The body of `POST /tokenize`: a text or a conversation, in which the chat template puts special tokens."""
 
     model: Name | None = None
     prompt: str | None = None
     messages: Annotated[tuple[ChatMessage, ...], Meta(max_length=MAX_MESSAGES)] = ()
-    add_special_tokens: bool = True
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
+    chat_template_kwargs: TemplateArguments = {}
+    return_token_strs: bool = False
 
 
 class TokenizeReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The tokens, and what each is called in the model's vocabulary where that was asked for."""
+
     tokens: tuple[int, ...]
+    token_strs: tuple[str, ...] | UnsetType = UNSET
     count: int
     max_model_len: int
 
@@ -413,24 +405,19 @@ def parse_request(body: bytes, type_: type[RequestT]) -> RequestT:
         values = msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestRefused(f"the body is not a JSON object: {error}") from error
-    wanted = {name: value for name, value in values.items() if value is not None}
-    fields = {name: value for name, value in wanted.items() if name not in NEUTRAL_VALUES}
-    for name in wanted.keys() & NEUTRAL_VALUES.keys():
-        _require_neutral(name, wanted[name])
-    return request_of(fields, type_)
+    return request_of(told(values, NEUTRAL_VALUES), type_)
 
 
 def request_of(fields: Mapping[str, Any], type_: type[RequestT]) -> RequestT:
     """Return the request that these fields make; raises `RequestRefused`, naming the field where it can."""
+    messages = fields.get("messages")
+    if isinstance(messages, list | tuple):
+        said = [told_by_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+        fields = {**fields, "messages": said}
     try:
         return msgspec.convert(fields, type_, str_keys=True)
     except msgspec.ValidationError as error:
         raise RequestRefused(str(error), _field_named_in(str(error))) from error
-
-
-def _require_neutral(name: str, value: object) -> None:
-    if value not in NEUTRAL_VALUES[name]:
-        raise RequestRefused(f"{name!r} is not supported here; leave it out", name)
 
 
 def _field_named_in(message: str) -> str | None:

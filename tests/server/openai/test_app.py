@@ -10,7 +10,7 @@ import pytest
 from sarathid.protocol.requests import FinishReason
 from sarathid.server.openai.sampling import sampling_params
 from sarathid.server.openai.schema import CompletionRequest
-from tests.server.api_server import MODEL, Api, events_of, usage, with_api
+from tests.server.api_server import MODEL, Api, assert_refused, events_of, usage, with_api
 from tests.server.byte_tokenizer import EOS, token_ids
 from tests.server.scripted_engine import MAX_MODEL_LEN
 
@@ -138,6 +138,69 @@ def test_stop_strings_work_over_http(tmp_path: Path) -> None:
         events = await events_of(api, "/v1/completions", {"prompt": "x", "max_tokens": 100, "stop": ["time"]})
         assert "".join(event["choices"][0]["text"] for event in events) == "Once upon a "
         assert events[-1]["choices"][0]["finish_reason"] == "stop"
+
+    with_api(tmp_path, use)
+
+
+@pytest.mark.parametrize("stop", [{"stop": ["up", "time"]}, {"stop_token_ids": [ord("p")]}])
+def test_what_stops_a_text_ends_it_where_it_is_to_be_shown(tmp_path: Path, stop: dict[str, Any]) -> None:
+    async def use(api: Api) -> None:
+        body = {"prompt": "x", "max_tokens": 100, "include_stop_str_in_output": True, **stop}
+        (choice,) = (await api.http.post("/v1/completions", json=body)).json()["choices"]
+        assert (choice["text"], choice["finish_reason"]) == ("Once up", "stop")
+
+    with_api(tmp_path, use)
+
+
+def test_offsets_are_those_of_the_text_that_is_shown(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        body = {"prompt": [EOS, *token_ids("é!")], "max_tokens": 2, "echo": True, "logprobs": 0}
+        (choice,) = (await api.http.post("/v1/completions", json=body)).json()["choices"]
+        assert choice["text"] == "é!On"
+        assert choice["logprobs"]["text_offset"] == [0, 0, 1, 1, 2, 3]
+
+    with_api(tmp_path, use)
+
+
+def test_tokens_come_back_as_the_text_that_they_are_of(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        post = api.http.post
+        body = {"messages": CHAT, "return_token_strs": True}
+        found = (await post("/tokenize", json=body)).json()
+        text = (await post("/detokenize", json={"tokens": found["tokens"]})).json()["prompt"]
+        assert text == "".join(found["token_strs"]) == "<user>hi<eos><assistant>"
+        again = (await post("/tokenize", json={"prompt": text, "add_special_tokens": False})).json()
+        assert again["tokens"] == found["tokens"]
+        assert_refused(await post("/detokenize", json={"tokens": [999]}), 400, "tokens")
+        assert_refused(await post("/tokenize", json={**body, "add_special_tokens": True}), 400, "add_special_tokens")
+
+    with_api(tmp_path, use)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "<user>hi<eos><assistant>"),
+        ({"add_generation_prompt": False}, "<user>hi<eos>"),
+        ({"add_generation_prompt": False, "continue_final_message": True}, "<user>hi"),
+    ],
+)
+def test_a_conversation_ends_where_it_is_to(tmp_path: Path, fields: dict[str, Any], text: str) -> None:
+    async def use(api: Api) -> None:
+        tokens = (await api.http.post("/tokenize", json={"messages": CHAT, **fields})).json()["tokens"]
+        assert (await api.http.post("/detokenize", json={"tokens": tokens})).json() == {"prompt": text}
+        body = {"messages": CHAT, "max_tokens": 1, "return_token_ids": True, **fields}
+        (choice,) = (await api.http.post("/v1/chat/completions", json=body)).json()["choices"]
+        assert choice["prompt_token_ids"] == tokens
+
+    with_api(tmp_path, use)
+
+
+def test_a_conversation_that_can_not_be_a_prompt_is_refused_by_name(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        post, path = api.http.post, "/v1/chat/completions"
+        for name, value in (("continue_final_message", True), ("chat_template_kwargs", {"enable_thinking": False})):
+            assert_refused(await post(path, json={"messages": CHAT, name: value}), 400, name)
 
     with_api(tmp_path, use)
 

@@ -22,13 +22,16 @@ def test_what_cannot_be_served_is_refused_in_openais_shape(tmp_path: Path) -> No
         assert_refused(await post(path, json={"prompt": "x", "best_of": 3}), 400, "best_of")
         assert_refused(await post(path, json={"prompt": ""}), 400, "prompt")
         assert_refused(await post(path, json={"prompt": [999]}), 400, "prompt")
-        assert_refused(await post(path, json={"prompt": "x" * MAX_MODEL_LEN}), 400, "prompt")
+        too_long = await post(path, json={"prompt": "x" * MAX_MODEL_LEN})
+        assert_refused(too_long, 400, "prompt")
+        assert too_long.json()["error"]["code"] == "context_length_exceeded"
         assert_refused(await post(path, json={"prompt": "x", "model": "gpt-4"}), 404, "model")
         assert_refused(await post(path, content=b" " * (MAX_BODY_BYTES + 1)), 413)
         system = [{"role": "system", "content": "x"}]
         assert_refused(await post("/v1/chat/completions", json={"messages": system}), 400, "messages")
-        assert_refused(await api.http.get("/nowhere"), 404)
-        assert_refused(await api.http.get(path), 405)
+        for nowhere, status in ((await post("/v1/embeddings", json={}), 404), (await api.http.get(path), 405)):
+            assert_refused(nowhere, status)
+            assert "/openapi.json" in nowhere.json()["error"]["message"]
         assert api.engine.num_in_flight == 0
 
     with_api(tmp_path, use)

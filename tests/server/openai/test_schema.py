@@ -9,11 +9,11 @@ from openai.types import completion_create_params
 from openai.types.chat import completion_create_params as chat_completion_create_params
 
 from sarathid.errors import RequestRefused
+from sarathid.server.openai.neutral import NEUTRAL_VALUES
 from sarathid.server.openai.schema import (
     MAX_PROMPT_TOKENS,
     MAX_STOP_STRINGS,
     MAX_TEXT_PARTS,
-    NEUTRAL_VALUES,
     ChatRequest,
     CompletionRequest,
     parse_request,
@@ -138,10 +138,38 @@ def test_message_parts_are_joined() -> None:
     assert message.for_template() == {"role": "user", "content": "one two"}
 
 
+def test_an_answer_may_be_sent_back_as_it_came() -> None:
+    answer: dict[str, Any] = {
+        "role": "assistant",
+        "content": "one",
+        "refusal": None,
+        "tool_calls": None,
+        "annotations": [],
+    }
+    (message,) = parse_chat(messages=[answer]).messages
+
+    assert message.for_template() == {"role": "assistant", "content": "one"}
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "tool", "content": "x", "tool_call_id": "1"}, "messages[0].role"),
+        ({"role": "assistant", "content": "x", "tool_calls": [{}]}, "messages[0].tool_calls"),
+        ({"role": "assistant", "content": "x", "reasoning": "y"}, "messages[0]"),
+        ("hi", "messages[0]"),
+    ],
+)
+def test_what_a_message_may_not_say_is_refused_by_name(message: Any, param: str) -> None:
+    with pytest.raises(RequestRefused) as refused:
+        parse_chat(messages=[message])
+
+    assert refused.value.param == param
+
+
 @pytest.mark.parametrize(
     "message",
     [
-        {"role": "tool", "content": "x"},
         {"role": "user"},
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
     ],
