@@ -390,5 +390,5 @@ def introduction(info: EngineInfo, settings: EngineSettings) -> tuple[str, ...]:
         f"{info.num_blocks} blocks of {info.block_size} tokens",
         f"budget  {settings.budget} tokens an iteration ({info.min_token_budget} to {info.max_token_budget}), "
         f"{settings.policy}, {target}",
-        *(f"note    {note}" for note in info.notes),
+        *(f"note    {note}" for note in (*filter(None, (info.weights_fault,)), *info.notes)),
     )

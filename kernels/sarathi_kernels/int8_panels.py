@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sarathi_kernels.quantized import not_zero
+from sarathi_kernels.quantized import Allocate, not_zero
 
 PANEL_ROWS = 16
 _LARGEST = 127
@@ -24,12 +24,16 @@ class Int8Panels:
     num_rows: int
 
     @classmethod
-    def empty(cls, num_rows: int, depth: int) -> "Int8Panels":
-        """Return a matrix of zeros in the host's memory; `depth` is even."""
+    def empty(cls, num_rows: int, depth: int, allocate: Allocate) -> "Int8Panels":
+        """Return a matrix whose rows are to be taken; `depth` is even."""
         assert depth % 2 == 0
         num_panels = -(-num_rows // PANEL_ROWS)
-        panels = torch.zeros(num_panels, depth // 2, PANEL_ROWS, 2, dtype=torch.int8)
-        return cls(panels, torch.zeros(num_panels * PANEL_ROWS), 0, num_rows)
+        panels = allocate((num_panels, depth // 2, PANEL_ROWS, 2), torch.int8)
+        scales = allocate((num_panels * PANEL_ROWS,), torch.float32)
+        if num_filled := num_rows % PANEL_ROWS:
+            panels[-1, :, num_filled:] = 0
+            scales[num_rows:] = 0.0
+        return cls(panels, scales, 0, num_rows)
 
     @property
     def depth(self) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sarathi_kernels import native
 from sarathi_kernels.int8_panels import Int8Panels
-from sarathi_kernels.quantized import Quantization, QuantizedMatrix
+from sarathi_kernels.quantized import Allocate, Quantization, QuantizedMatrix
 
 _STEP = 16
 # The kernel reads its rows again for every four columns, so they must stay in a core's cache. With AVX2 it is
@@ -26,7 +26,7 @@ class LayerKernels(Protocol):
         ...
 
     def make_quantized(
-        self, quantization: Quantization, num_rows: int, depth: int, device: torch.device
+        self, quantization: Quantization, num_rows: int, depth: int, allocate: Allocate
     ) -> QuantizedMatrix | Int8Panels:
         """Return an uninitialized matrix, laid out as `multiply_quantized` reads it best."""
         ...
@@ -62,9 +62,9 @@ class TorchLayers(LayerKernels):
         return F.linear(x, weight)
 
     def make_quantized(
-        self, quantization: Quantization, num_rows: int, depth: int, device: torch.device
+        self, quantization: Quantization, num_rows: int, depth: int, allocate: Allocate
     ) -> QuantizedMatrix | Int8Panels:
-        return QuantizedMatrix.empty(quantization, num_rows, depth, device)
+        return QuantizedMatrix.empty(quantization, num_rows, depth, allocate)
 
     def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
         return F.linear(x, weight.to_floats(x.dtype))
@@ -120,11 +120,11 @@ class CPULayers(TorchLayers):
         return y
 
     def make_quantized(
-        self, quantization: Quantization, num_rows: int, depth: int, device: torch.device
+        self, quantization: Quantization, num_rows: int, depth: int, allocate: Allocate
     ) -> QuantizedMatrix | Int8Panels:
         if quantization is Quantization.INT8 and depth % _STEP == 0:
-            return Int8Panels.empty(num_rows, depth)
-        return super().make_quantized(quantization, num_rows, depth, device)
+            return Int8Panels.empty(num_rows, depth, allocate)
+        return super().make_quantized(quantization, num_rows, depth, allocate)
 
     def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
         if isinstance(weight, Int8Panels):

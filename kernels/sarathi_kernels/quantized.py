@@ -1,12 +1,16 @@
 """Matrices of 8-bit or 4-bit numbers: what they take in memory, and how floats become them and come back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 GROUP = 32  # 4-bit numbers that share a scale and a minimum
+
+Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]  # memory for a shape of numbers
 
 
 class Quantization(StrEnum):
@@ -28,14 +32,13 @@ class QuantizedMatrix:
     minima: Tensor | None  # as `scales`; None for 8-bit numbers
 
     @classmethod
-    def empty(cls, quantization: Quantization, num_rows: int, depth: int, device: torch.device) -> "QuantizedMatrix":
+    def empty(cls, quantization: Quantization, num_rows: int, depth: int, allocate: Allocate) -> "QuantizedMatrix":
         """Return an uninitialized matrix; `depth` is a multiple of GROUP for 4-bit numbers."""
         if quantization is Quantization.INT8:
-            values = torch.empty(num_rows, depth, dtype=torch.int8, device=device)
-            return cls(values, torch.empty(num_rows, 1, device=device), None)
+            return cls(allocate((num_rows, depth), torch.int8), allocate((num_rows, 1), torch.float32), None)
         assert depth % GROUP == 0
-        values = torch.empty(num_rows, depth // 2, dtype=torch.uint8, device=device)
-        scales, minima = torch.empty(2, num_rows, depth // GROUP, device=device)
+        values = allocate((num_rows, depth // 2), torch.uint8)
+        scales, minima = allocate((2, num_rows, depth // GROUP), torch.float32)
         return cls(values, scales, minima)
 
     @property

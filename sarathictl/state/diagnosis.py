@@ -11,7 +11,7 @@ from sarathictl.state.stall_causes import totals_by_cause
 from sarathictl.state.why_budget import BUDGETED_POLICIES
 from sarathid.protocol.control import DaemonState, Status
 from sarathid.protocol.slo import BudgetMode
-from sarathid.protocol.stats import Blocker, StallCause, StallEvent
+from sarathid.protocol.stats import Blocker, StallCause, StallEvent, WeightsOrigin
 from sarathid.version import __version__
 
 SPAN_S = 300.0
@@ -31,6 +31,10 @@ _HINTS = {
     StallCause.SLOW_READER: "have that client read as fast as it is sent to",
     StallCause.RESTART: "`sarathictl events --type engine` says why",
     StallCause.UNEXPLAINED: "`sarathictl record --last 10m --out FILE` keeps it for a report",
+}
+_WEIGHTS = {
+    WeightsOrigin.MAPPED: "mapped as an earlier start has converted them",
+    WeightsOrigin.CONVERTED: "converted at this start, and kept for the next",
 }
 _BLOCKERS = {
     Blocker.SEQUENCES: "all places are taken (--max-num-seqs)",
@@ -183,6 +187,19 @@ def _pipeline(status: Status, view: EngineView) -> Finding | None:
     return Finding("pipeline", words, "`sarathictl plan --budget auto` says what even batches would give")
 
 
+def _weights(status: Status, view: EngineView) -> Finding | None:
+    del view
+    engine = status.engine
+    if engine is None or (engine.weights_origin is WeightsOrigin.READ and not engine.weights_fault):
+        return None
+    if engine.weights_fault:
+        fault = units.printable(engine.weights_fault)
+        return Finding(
+            "weights", fault, "make room for them in the cache directory ($XDG_CACHE_HOME): starts are slower"
+        )
+    return Finding("weights", _WEIGHTS[engine.weights_origin])
+
+
 def _recorder(status: Status, view: EngineView) -> Finding | None:
     del view
     if status.recorder is None:
@@ -204,6 +221,7 @@ CHECKS: tuple[Callable[[Status, EngineView], Finding | None], ...] = (
     _kv_cache,
     _prediction,
     _pipeline,
+    _weights,
     _recorder,
 )
 

@@ -146,5 +146,7 @@ def engine_info(
         cost_profile=cost_profile,
         overload=config.overload,
         prefill_order=config.prefill_order,
+        weights_origin=found.weights_origin,
+        weights_fault=found.weights_fault,
         notes=found.notes,
     )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sarathid.costmodel.pipeline import StageWork
+from sarathid.protocol.stats import WeightsOrigin
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
 
@@ -31,6 +32,8 @@ class ExecutorInfo:
     isolated_decode_s: float
     num_threads: int
     sliding_window: int | None = None
+    weights_origin: WeightsOrigin = WeightsOrigin.READ
+    weights_fault: str = ""
     notes: tuple[str, ...] = ()
 
     @property

@@ -48,9 +48,9 @@ class LocalExecutor:
         kept = self._kept if rank.placement.device.type == "cpu" else None
         left = None if kept is None else kept.find(rank.mark)
         plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
-        notes = [*rank.notes(plan), thread_note(num_threads)]
         room = None if kept is None else kept.open(plan.num_blocks, rank.num_cache_bytes(plan))
         self._runner = rank.load(plan, num_threads, room=room)
+        notes = [*rank.notes(plan), thread_note(num_threads)]
         if left is not None:
             notes.append("the KV cache is as the engine before left it")
         isolated_s = self._isolated_decode_s(rank, plan) if left is None else left.isolated_decode_s
@@ -73,6 +73,8 @@ class LocalExecutor:
             isolated_decode_s=isolated_s,
             num_threads=num_threads,
             sliding_window=files.config.sliding_window,
+            weights_origin=rank.weights_origin,
+            weights_fault=rank.weights_fault,
             notes=tuple(notes),
         )
 

@@ -30,6 +30,7 @@ from sarathid.executor.rank_node import Port, RankNode
 from sarathid.executor.warm_up import isolated_decode_s, shape_for
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
+from sarathid.protocol.stats import WeightsOrigin
 from sarathid.scheduler.batch import ScheduledBatch
 
 _ASKS_FOR_A_BEAT = b""
@@ -89,6 +90,8 @@ class ParallelExecutor:
             isolated_decode_s=isolated_decode_s(self._run, shape, first.block_size),
             num_threads=sum(rank.num_threads for rank in ranks),
             sliding_window=files.config.sliding_window,
+            weights_origin=min((rank.weights_origin for rank in ranks), key=list(WeightsOrigin).index),
+            weights_fault="; ".join(dict.fromkeys(rank.weights_fault for rank in ranks if rank.weights_fault)),
             notes=(*dict.fromkeys(note for rank in ranks for note in rank.notes), self._rank_note(ranks)),
         )
 

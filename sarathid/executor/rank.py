@@ -13,20 +13,22 @@ from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.kept_memory import mark_of
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.layout import Layout
-from sarathid.executor.load_progress import LoadProgress
 from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
 from sarathid.executor.model_runner import ModelRunner
-from sarathid.executor.placement import Placement, checkpoint_names, device_type, place
-from sarathid.models.layers.context import LayerContext
+from sarathid.executor.placement import Placement, device_type, place
+from sarathid.executor.share_loader import LoadedShare, ShareLoader
+from sarathid.models.decoder import Decoder
+from sarathid.models.layers.context import LayerContext, WeightMemory
 from sarathid.models.layers.tensor_group import ALONE, TensorGroup
 from sarathid.models.model_files import DirectoryFiles, GGUFFiles, resolve
 from sarathid.models.registry import build_model
-from sarathid.models.weights import fill_dummy, load_weights, open_weights
 from sarathid.paths import cache_dir, make_private
+from sarathid.protocol.stats import WeightsOrigin
 from sarathid.version import __version__
 
 # FlashAttention 2 behind torch's paged attention takes multiples of 256 only.
 _DEFAULT_BLOCK_SIZES = {"cpu": 16, "cuda": 256}
+LEAST_KEPT_BYTES = 16 << 20  # of converted weights: fewer are converted in no time
 
 
 class Rank:
@@ -47,6 +49,8 @@ class Rank:
         if self.placement.device.type == "cuda":
             torch.cuda.set_device(self.placement.device)  # where kernels run, wherever their tensors are
         self.block_size = config.block_size or _DEFAULT_BLOCK_SIZES[self.placement.device.type]
+        self.weights_origin = WeightsOrigin.READ
+        self.weights_fault = ""
 
     @cached_property
     def kernels(self) -> Kernels:
@@ -105,16 +109,27 @@ class Rank:
     ) -> ModelRunner:
         """Return the share with its weights, and a KV cache of that size, in `room` where there is one."""
         placement, kernels = self.placement, self.kernels
-        context = LayerContext(placement.device, placement.dtype, kernels.layers, self.quantization, group)
-        model = build_model(self.share, plan.max_model_len, context)
-        if self._config.load_format == "dummy":
-            fill_dummy(model.checkpoint_tensors())
-        else:
-            progress = LoadProgress(self._files.name, placement.num_weight_bytes)
-            source, names = open_weights(self._files), checkpoint_names(self.share.config)
-            load_weights(model.checkpoint_tensors(), source, num_threads, progress, names)
+
+        def build(memory: WeightMemory) -> Decoder:
+            layers = kernels.layers
+            context = LayerContext(placement.device, placement.dtype, layers, self.quantization, group, memory)
+            return build_model(self.share, plan.max_model_len, context)
+
+        loaded = self._load(ShareLoader(self._files, self.share, placement.device, build, num_threads))
+        self.weights_origin, self.weights_fault = loaded.origin, loaded.fault
         storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, placement.dtype, room)
-        return ModelRunner(model, storage, kernels, placement.device, self._grammars())
+        return ModelRunner(loaded.model, storage, kernels, placement.device, self._grammars())
+
+    def _load(self, loader: ShareLoader) -> LoadedShare:
+        """Load the share, by way of the cache directory where converting it takes longer than reading it."""
+        num_bytes = self.placement.num_weight_bytes
+        if self._config.load_format == "dummy":
+            return loader.dummy()
+        is_converted = self.quantization is not None or isinstance(self._files, GGUFFiles)
+        if self.placement.device.type == "cuda" or not is_converted or num_bytes < LEAST_KEPT_BYTES:
+            return loader.read(num_bytes)
+        kernels = type(self.kernels.layers).__name__
+        return loader.convert_once(num_bytes, dtype_name(self.placement.dtype), self.quantization or "floats", kernels)
 
     def _grammars(self) -> GrammarMasks | None:
         """Return what keeps answers to their grammars, on the rank that draws their tokens, where words are known."""

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from sarathid.config import EngineConfig
+from sarathid.protocol.stats import WeightsOrigin
 from sarathid.scheduler.batch import Drawn
 
 MAX_RANKS = 1024
@@ -57,6 +58,8 @@ class RankReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     kv_cache_bytes: int
     weight_bytes: int
     num_threads: int
+    weights_origin: WeightsOrigin
+    weights_fault: str
     notes: tuple[str, ...]
 
 

@@ -91,6 +91,8 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
             kv_cache_bytes=runner.num_cache_bytes,
             weight_bytes=rank.placement.num_weight_bytes,
             num_threads=config.num_threads,
+            weights_origin=rank.weights_origin,
+            weights_fault=rank.weights_fault,
             notes=rank.notes(plan),
         )
     )

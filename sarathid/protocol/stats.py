@@ -360,11 +360,20 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
         return "auto" if self.budget_mode is BudgetMode.ADAPTIVE else "profiled"
 
 
+class WeightsOrigin(StrEnum):
+    """How an engine came by its weights; of several ranks', the slowest way."""
+
+    CONVERTED = "converted"  # from the model's files, into a format to be kept for the next start
+    READ = "read"  # as the model's files have them, which need not be kept twice
+    MAPPED = "mapped"  # as an earlier start converted and kept them
+
+
 class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
     """What runs, where and how large: fixed from the start of one engine process to its end.
 
     New requests leave `num_watermark_blocks` free for those that run. The device rounds an iteration up to whole tiles
-    of `tile` tokens. Iterations are predicted by the cost profile of that name, "" without one.
+    of `tile` tokens. Iterations are predicted by the cost profile of that name, "" without one. `weights_fault` says
+    what was wrong with the converted weights that were kept, or why they can't be.
     """
 
     engine_pid: int
@@ -389,6 +398,8 @@ class EngineInfo(msgspec.Struct, frozen=True, kw_only=True, tag="engine-info"):
     cost_profile: str = ""
     overload: OverloadMode = OverloadMode.HOLD
     prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
+    weights_origin: WeightsOrigin = WeightsOrigin.READ
+    weights_fault: str = ""
     notes: tuple[str, ...] = ()
 
 

@@ -8,7 +8,8 @@ from sarathi_kernels.int8_panels import Int8Panels
 from sarathi_kernels.layers import CPULayers
 from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
-CPU = torch.device("cpu")
+from tests.kernels.host_memory import host_memory
+
 SHAPES = [(1, 32), (7, 48), (16, 64), (37, 576), (160, 1536)]
 
 
@@ -18,7 +19,8 @@ def layers(kernel_directory: Path) -> CPULayers:
 
 
 def in_panels(weight: torch.Tensor) -> Int8Panels:
-    matrix = Int8Panels.empty(*weight.shape)
+    num_rows, depth = weight.shape
+    matrix = Int8Panels.empty(num_rows, depth, host_memory)
     matrix.take(weight)
     return matrix
 
@@ -26,7 +28,7 @@ def in_panels(weight: torch.Tensor) -> Int8Panels:
 @pytest.mark.parametrize(("num_rows", "depth"), SHAPES)
 def test_they_hold_what_rows_of_8_bit_numbers_hold(num_rows: int, depth: int) -> None:
     weight = torch.randn(num_rows, depth)
-    by_rows = QuantizedMatrix.empty(Quantization.INT8, num_rows, depth, CPU)
+    by_rows = QuantizedMatrix.empty(Quantization.INT8, num_rows, depth, host_memory)
     by_rows.take(weight)
     panels = in_panels(weight)
     assert torch.equal(panels.to_floats(torch.float32), by_rows.to_floats(torch.float32))
@@ -35,7 +37,7 @@ def test_they_hold_what_rows_of_8_bit_numbers_hold(num_rows: int, depth: int) ->
 
 def test_parts_that_end_within_a_panel_are_filled_one_by_one() -> None:
     weight = torch.randn(41, 64)
-    matrix = Int8Panels.empty(41, 64)
+    matrix = Int8Panels.empty(41, 64, host_memory)
     for first, count in ((0, 5), (5, 20), (25, 16)):
         matrix.rows(first, count).take(weight[first : first + count])
     assert torch.equal(matrix.to_floats(torch.float32), in_panels(weight).to_floats(torch.float32))
@@ -90,5 +92,5 @@ def test_rows_may_lie_apart(layers: CPULayers) -> None:
 
 
 def test_a_depth_that_no_register_fits_is_kept_by_rows(layers: CPULayers) -> None:
-    assert isinstance(layers.make_quantized(Quantization.INT8, 5, 24, CPU), QuantizedMatrix)
-    assert isinstance(layers.make_quantized(Quantization.INT8, 5, 32, CPU), Int8Panels)
+    assert isinstance(layers.make_quantized(Quantization.INT8, 5, 24, host_memory), QuantizedMatrix)
+    assert isinstance(layers.make_quantized(Quantization.INT8, 5, 32, host_memory), Int8Panels)

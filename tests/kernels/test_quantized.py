@@ -7,7 +7,8 @@ import torch
 from sarathi_kernels.layers import CPULayers, TorchLayers
 from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
-CPU = torch.device("cpu")
+from tests.kernels.host_memory import host_memory
+
 BOTH = list(Quantization)
 
 
@@ -17,7 +18,7 @@ def layers(kernel_directory: Path) -> CPULayers:
 
 
 def quantize(weight: torch.Tensor, quantization: Quantization) -> QuantizedMatrix:
-    matrix = QuantizedMatrix.empty(quantization, len(weight), weight.shape[1], CPU)
+    matrix = QuantizedMatrix.empty(quantization, len(weight), weight.shape[1], host_memory)
     matrix.take(weight)
     return matrix
 
@@ -43,13 +44,13 @@ def test_numbers_that_are_all_alike_stay_as_they_are(quantization: Quantization)
     ("quantization", "num_bytes"), [(Quantization.INT8, 64 * 128 + 64 * 4), (Quantization.INT4, 64 * 64 + 64 * 4 * 8)]
 )
 def test_it_takes_the_bytes_that_it_says(quantization: Quantization, num_bytes: int) -> None:
-    assert QuantizedMatrix.empty(quantization, 64, 128, CPU).nbytes == num_bytes
+    assert QuantizedMatrix.empty(quantization, 64, 128, host_memory).nbytes == num_bytes
 
 
 @pytest.mark.parametrize("quantization", BOTH)
 def test_rows_are_views(quantization: Quantization) -> None:
     weight = torch.randn(6, 64)
-    matrix = QuantizedMatrix.empty(quantization, 6, 64, CPU)
+    matrix = QuantizedMatrix.empty(quantization, 6, 64, host_memory)
     matrix.rows(0, 2).take(weight[:2])
     matrix.rows(2, 4).take(weight[2:])
     assert torch.equal(matrix.to_floats(torch.float32), quantize(weight, quantization).to_floats(torch.float32))

@@ -5,6 +5,7 @@ import torch
 from sarathi_kernels.layers import TorchLayers
 from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
+from tests.kernels.host_memory import host_memory
 from tests.kernels.interpreter import HAS_TRITON, triton_interpreter
 
 if not HAS_TRITON:
@@ -54,7 +55,7 @@ def test_gate_matches_float64(size: int) -> None:
 def test_quantized_product_matches_that_of_the_floats(
     quantization: Quantization, num_rows: int, num_columns: int, depth: int
 ) -> None:
-    matrix = QuantizedMatrix.empty(quantization, num_columns, depth, torch.device("cpu"))
+    matrix = QuantizedMatrix.empty(quantization, num_columns, depth, host_memory)
     matrix.take(torch.randn(num_columns, depth))
     x = torch.randn(num_rows, depth)
     expected = x.double() @ matrix.to_floats(torch.float64).T

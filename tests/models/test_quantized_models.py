@@ -8,7 +8,8 @@ import torch
 from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
 from sarathid.errors import ModelRefused
-from tests.models.paged_model import CPU, PagedModel
+from tests.kernels.host_memory import host_memory
+from tests.models.paged_model import PagedModel
 from tests.models.tiny import VOCAB_SIZE, save_tiny_model
 
 TOKENS = torch.randint(VOCAB_SIZE, (90,), generator=torch.Generator().manual_seed(1)).tolist()
@@ -19,7 +20,7 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def rounded(weight: torch.Tensor, quantization: Quantization) -> torch.nn.Parameter:
-    matrix = QuantizedMatrix.empty(quantization, len(weight), weight.shape[1], CPU)
+    matrix = QuantizedMatrix.empty(quantization, len(weight), weight.shape[1], host_memory)
     matrix.take(weight)
     return torch.nn.Parameter(matrix.to_floats(torch.float32))
 

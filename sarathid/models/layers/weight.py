@@ -54,7 +54,7 @@ class QuantizedWeight(Weight):
 
     def __init__(self, quantization: Quantization, num_rows: int, depth: int, context: LayerContext) -> None:
         self._kernels = context.kernels
-        self._matrix = context.kernels.make_quantized(quantization, num_rows, depth, context.device)
+        self._matrix = context.kernels.make_quantized(quantization, num_rows, depth, context.allocate)
 
     def multiply(self, x: Tensor) -> Tensor:
         return self._kernels.multiply_quantized(x, self._matrix)
