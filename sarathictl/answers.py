@@ -236,6 +236,7 @@ class Picture(msgspec.Struct, kw_only=True):
     num_recent_stalls: int
     attainment: float | None
     output_rate: float
+    goodput: float
     kv_growth: float | None
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sarathictl import units
 from sarathictl.state.retuning import budget_in_words
-from sarathid.protocol.control import DaemonState, Percentiles, Status
+from sarathid.protocol.control import DaemonState, Percentiles, RecorderStatus, Status
 from sarathid.protocol.slo import SLO
 
 
@@ -37,6 +37,8 @@ def describe_status(found: Status) -> Iterator[tuple[str, str]]:
             "overload",
             "the answers under way take all the time that the TBT target allows; `sarathictl why` says more",
         )
+    if found.recorder is not None:
+        yield "recorder", _recorded(found.recorder)
     if found.role is not None:
         yield "you", f"may {found.role} here"
     yield "requests", f"{found.num_running} running, {found.num_waiting} waiting, {found.num_preempted} preempted"
@@ -48,6 +50,12 @@ def describe_status(found: Status) -> Iterator[tuple[str, str]]:
             f"{found.num_engine_restarts} engine restarts"
         ),
     )
+
+
+def _recorded(recorder: RecorderStatus) -> str:
+    if not recorder.is_recording:
+        return f"off: {units.printable(recorder.message)}"
+    return f"keeps {units.size(recorder.num_bytes)} of the past in {units.printable(recorder.directory)}"
 
 
 def _blocks(found: Status) -> str:

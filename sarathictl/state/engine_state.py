@@ -221,6 +221,7 @@ class EngineState:
             num_recent_stalls=self._stalls.num_since(now_s - STALL_SPAN_S),
             attainment=self._seconds.attainment(now_s, STALL_SPAN_S),
             output_rate=self._seconds.output_rate(now_s, RATE_SPAN_S),
+            goodput=self._seconds.goodput(now_s, RATE_SPAN_S),
             kv_growth=self._seconds.kv_growth(now_s, RATE_SPAN_S),
         )
 

@@ -91,6 +91,11 @@ class SecondsWindow:
         """Return output tokens a second."""
         return sum(second.num_tokens for second in self._since(now_s, span_s)) / (now_s - _first(now_s, span_s))
 
+    def goodput(self, now_s: float, span_s: float) -> float:
+        """Return output tokens a second that came in time, the first ones of requests counted as such."""
+        num_in_time = sum(second.num_tokens - second.num_over for second in self._since(now_s, span_s))
+        return num_in_time / (now_s - _first(now_s, span_s))
+
     def attainment(self, now_s: float, span_s: float) -> float | None:
         """Return the share of gaps that met the target; None without gaps."""
         recent = list(self._since(now_s, span_s))

@@ -58,9 +58,10 @@ from sarathid.protocol.control import (
     Keep,
     Pause,
     Snapshot,
+    Status,
 )
 from sarathid.protocol.roles import Role
-from sarathid.protocol.stats import RequestStats
+from sarathid.protocol.stats import RequestStats, StallEvent
 from sarathid.tape.tape import SUFFIX, TapeHeader
 
 FLEET_EVERY_S = 2.0
@@ -141,6 +142,7 @@ class ConsoleApp(App[None]):
         self._fleet_asked_s: float | None = None
         self._limit = limit
         self._role: Role | None = None
+        self._is_recorded = True
         self._program = program
         self._daemon = daemon
         self._opening = opening or Opening()
@@ -186,7 +188,7 @@ class ConsoleApp(App[None]):
             self._records.take(received.item, received.time_s)
             match received.item:
                 case Snapshot():
-                    self._see_role(received.item.status.role)
+                    self._see_status(received.item.status)
                 case RequestStats() if received.item.request_id in self._followed:
                     self._tell_end(received.item)
         self._save()
@@ -241,11 +243,14 @@ class ConsoleApp(App[None]):
 
         def go(wall_s: float | None) -> None:
             if wall_s is not None:
-                self._playhead.to_moment(wall_s - self._wall_offset_s)
-                self._show(is_urgent=True)
+                self._go_to(wall_s - self._wall_offset_s)
 
         span = f"There are records from {units.clock_time(start_s)} to {units.clock_time(end_s)}."
         self.push_screen(GoToScreen(span, partial(read_moment, newest_s=end_s)), go)
+
+    def _go_to(self, time_s: float) -> None:
+        self._playhead.to_moment(time_s)
+        self._show(is_urgent=True)
 
     def action_go_to_stall(self, step: int) -> None:
         self._playhead.to_stall(step)
@@ -306,7 +311,28 @@ class ConsoleApp(App[None]):
         self._desk.retune(what, self._records.state.view(self._clock.now_s()))
 
     def on_stalls_panel_fix_asked(self, message: StallsPanel.FixAsked) -> None:
-        self._desk.fix(message.stall, self._records.state.view(self._clock.now_s()))
+        self._fix(message.stall)
+
+    def on_stalls_panel_explained(self, message: StallsPanel.Explained) -> None:
+        """Take a stall apart, and go on to what is wanted then."""
+        from sarathictl.tui.screens.explain import ExplainScreen, Wish  # deferred: it would hold the first picture up
+
+        stall = message.stall
+
+        def act(wish: Wish | None) -> None:
+            match wish:
+                case Wish.FIX:
+                    self._fix(stall)
+                case Wish.CAUSE if stall.chunk is not None:
+                    self._desk.explain_request(stall.chunk.request_id)
+                case Wish.MOMENT:
+                    self.action_view(View.LIVE)
+                    self._go_to(stall.time_s)
+
+        self.push_screen(ExplainScreen(stall, self.look), act)
+
+    def _fix(self, stall: StallEvent) -> None:
+        self._desk.fix(stall, self._records.state.view(self._clock.now_s()))
 
     def action_keep(self) -> None:
         self._desk.keep()
@@ -391,8 +417,10 @@ class ConsoleApp(App[None]):
             if self._current.shows_audit:
                 self._desk.request(GetAudit(), AuditTrail, self._take_audit, "no audit log")
 
-    def _see_role(self, granted: Role | None) -> None:
-        """Take note of what the daemon lets us do, never more than was asked for."""
+    def _see_status(self, status: Status) -> None:
+        """Take note of whether the daemon records, and what it lets us do, never more than was asked for."""
+        self._is_recorded = status.recorder is None or status.recorder.is_recording
+        granted = status.role
         role = min((granted, self._limit), key=list(Role).index) if granted is not None else None
         if role is not self._role:
             self._role = role
@@ -448,6 +476,7 @@ class ConsoleApp(App[None]):
             transport=self._playhead.transport,
             saved_s=None if self._saving is None else now_s - self._saving.start_s,
             role=self._role if self._role is not None or self._limit is Role.ADMIN else self._limit,
+            is_recorded=self._is_recorded,
             alerts=self._look_for_alerts(view, now_s),
             daemon=self._daemon,
         )

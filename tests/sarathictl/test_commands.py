@@ -29,6 +29,7 @@ from sarathid.protocol.control import (
     OwnerStatus,
     Pause,
     Paused,
+    RecorderStatus,
     RequestList,
     Resume,
     Resumed,
@@ -90,6 +91,20 @@ def test_status_says_what_runs_and_how_well(daemon: StubDaemon, sarathictl: Any)
     assert "iterations within 3.1 % (p50), 12 % (p95) over the last 60 s" in outcome.out
     assert "overload" not in outcome.out
     assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    ("recorder", "words"),
+    [
+        (RecorderStatus(is_recording=True, directory="/x", num_bytes=1 << 20), "keeps 1 MiB of the past in /x"),
+        (RecorderStatus(is_recording=False, message="stopped: no space left"), "off: stopped: no space left"),
+    ],
+)
+def test_status_says_whether_the_past_is_recorded(
+    daemon: StubDaemon, sarathictl: Any, recorder: RecorderStatus, words: str
+) -> None:
+    daemon.answers[GetStatus] = lambda op: msgspec.structs.replace(make_status(), recorder=recorder)
+    assert f"recorder  {words}" in sarathictl("status").out
 
 
 def test_status_says_that_the_daemon_is_overloaded(daemon: StubDaemon, sarathictl: Any) -> None:

@@ -29,8 +29,8 @@ class Watch:
 
     `paused_s` is the moment on hold while others go on, `saved_s` for how long records have been saved to a file, both
     None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch. `role` is what
-    may be done from here, None while the daemon has not said; `alerts` are what is above its threshold now, `daemon` is
-    what it is called.
+    may be done from here, None while the daemon has not said; it `is_recorded` unless it says that its flight recorder
+    is off. `alerts` are what is above its threshold now, `daemon` is what it is called.
     """
 
     link: Link
@@ -41,6 +41,7 @@ class Watch:
     transport: Transport | None = None
     saved_s: float | None = None
     role: Role | None = None
+    is_recorded: bool = True
     alerts: tuple[Alert, ...] = ()
     daemon: Daemon | None = None
 
@@ -68,7 +69,8 @@ def draw_targets(view: EngineView, watch: Watch, width: int, look: Look) -> Text
         text = _targets(view, view.tbt[:num_spans], look)
         if text.cell_len + alert.cell_len <= width:
             break
-    return spread(text, alert, width)
+    whole = Text.assemble(text, _goodput(view, look))
+    return spread(whole if whole.cell_len + alert.cell_len <= width else text, alert, width)
 
 
 def _alert(watch: Watch, look: Look) -> Text:
@@ -95,6 +97,13 @@ def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Tex
     if view.attainment is not None and view.slo.tbt_s is not None:
         pieces += [(" │ in time ", look.plain), (units.share(view.attainment), look.strong)]
     return line([*pieces, (" │ ", look.plain), (f"{view.output_rate:.0f} tok/s", look.strong)])
+
+
+def _goodput(view: EngineView, look: Look) -> Text:
+    """Return how many tokens a second came in time, where not all did."""
+    if view.slo.tbt_s is None or round(view.goodput) >= round(view.output_rate):
+        return Text()
+    return line([(", goodput ", look.plain), (f"{view.goodput:.0f}", look.strong)])
 
 
 def _name(watch: Watch, look: Look) -> Iterator[Text]:
@@ -124,6 +133,9 @@ def _badges(view: EngineView, watch: Watch, look: Look) -> Iterator[Piece]:
         yield f"{watch.link.num_malformed} malformed  ", look.over
     if watch.link.num_missed:
         yield f"{watch.link.num_missed} missed  ", look.over
+    if not watch.is_recorded:
+        yield " NOT RECORDED ", look.notice
+        yield " ", look.plain
     if watch.saved_s is not None:
         yield f"rec ● {units.duration(watch.saved_s)} ", look.over
     yield _link_badge(view, watch, look)

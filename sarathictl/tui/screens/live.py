@@ -8,7 +8,6 @@ from textual.containers import Container
 
 from sarathictl.keymap import Place
 from sarathictl.tui.bindings import bindings_at
-from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.screens.listing_screen import ListingScreen
 from sarathictl.tui.widgets.engine import EnginePanel
 from sarathictl.tui.widgets.stalls import StallsPanel, WhyPanel
@@ -47,14 +46,6 @@ class LiveScreen(ListingScreen):
 
     def action_zoom(self, step: int) -> None:
         self._tape.zoom(step)
-
-    def on_stalls_panel_explained(self, message: StallsPanel.Explained) -> None:
-        def act(is_to_fix: bool | None) -> None:
-            if is_to_fix:
-                self.post_message(StallsPanel.FixAsked(message.stall))
-
-        if self.latest is not None:
-            self.app.push_screen(ExplainScreen(message.stall, self.latest[2]), act)
 
     def on_stalls_panel_marked(self) -> None:
         self._why.explain(self._stalls.marked)

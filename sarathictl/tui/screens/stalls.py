@@ -34,6 +34,3 @@ class StallsScreen(ViewScreen):
 
     def on_stalls_panel_marked(self) -> None:
         self._sum.explain(self._feed.marked)
-
-    def on_stalls_panel_explained(self) -> None:
-        """Do nothing: it is explained already."""

@@ -53,6 +53,14 @@ def test_a_window_begins_with_a_whole_second_and_ends_now() -> None:
     assert window.tbt(200.0, 10.0).count == 0
 
 
+def test_goodput_leaves_out_what_came_late() -> None:
+    window = SecondsWindow()
+    window.add(ended(100.0, 0.15, 0.05, 0.02, ttft_s=9.0), 0.1)
+
+    assert window.output_rate(100.5, 10.0) == pytest.approx(4 / 9.5)
+    assert window.goodput(100.5, 10.0) == pytest.approx(3 / 9.5)
+
+
 def test_gaps_above_the_target_of_their_time_lower_the_attainment() -> None:
     window = SecondsWindow()
     window.add(ended(100.0, 0.15, 0.05), 0.1)

@@ -201,6 +201,8 @@ CASES = (
     *(Case(Place.QUESTION, key, screen, becomes(LiveScreen), after="K") for key in ("n", "escape", "enter", "q")),
     Case(Place.QUESTION, "y", num_asked(Cancel), after="tab"),
     *(Case(Place.STALL, key, screen, becomes(LiveScreen), "enter") for key in ("escape", "enter", "q")),
+    Case(Place.STALL, "r", last_asked, lambda _, asked: isinstance(asked, ExplainRequest), "enter", "escape"),
+    Case(Place.STALL, "t", is_paused, becomes(True), before="enter", after="end"),
     Case(Place.STALL, "f", num_asked(ExplainRequest), before="enter"),
     Case(Place.REASONS, "w", num_asked(ExplainBudget), before="w"),
     *(Case(Place.REASONS, key, screen, becomes(LiveScreen), after="w") for key in ("escape", "enter", "q")),

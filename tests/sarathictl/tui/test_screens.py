@@ -130,7 +130,10 @@ async def test_the_stalls_screen_explains_the_marked_stall_as_a_sum(bench: Bench
         assert bench.says("100 %")
         assert bench.says("prefill of")
         await pilot.press("enter")
-        assert not isinstance(bench.app.screen, ExplainScreen)
+        await until(pilot, lambda: isinstance(bench.app.screen, ExplainScreen))
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(bench.app.screen, LiveScreen))
+        assert bench.app._playhead.now_s == bench.stalls[-2].time_s
 
 
 async def test_f_goes_from_the_stalls_screen_to_the_change(bench: Bench) -> None:
