@@ -19,6 +19,8 @@ from sarathid.clock import Clock, MonotonicClock
 if TYPE_CHECKING:
     from sarathictl.tui.app import ConsoleApp, Source
 
+GATHER_S = 0.1  # pictures come ten times a second at most
+
 
 def can_watch() -> bool:
     """Return whether there is a terminal to draw on."""
@@ -33,7 +35,7 @@ def watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: A
     check_reachable(invocation.endpoint.control)
     is_remote = invocation.choice.addr.startswith(SSH_SCHEME)
     clock = clock_of(invocation.ask()) if is_remote else MonotonicClock()
-    stream = StatsStream(invocation.endpoint, clock=clock)
+    stream = StatsStream(invocation.endpoint, clock=clock, gather_s=GATHER_S)
     stream.start()
     fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
     try:

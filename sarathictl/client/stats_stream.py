@@ -72,15 +72,22 @@ class StatsStream:
     """Reads until closed. A snapshot comes first, and again after every new connection.
 
     `on_arrival` is called from the stream's thread when there is something to `drain`, or when the
-    link changed; a reader that is too slow loses the oldest records, and they are counted.
+    link changed; a reader that is too slow loses the oldest records, and they are counted. Who looks only now and then
+    has the records of `gather_s` read at once, which takes a fraction of the time.
     """
 
     def __init__(
-        self, endpoint: Endpoint, on_arrival: Callable[[], None] | None = None, clock: Clock | None = None
+        self,
+        endpoint: Endpoint,
+        on_arrival: Callable[[], None] | None = None,
+        clock: Clock | None = None,
+        *,
+        gather_s: float = 0.0,
     ) -> None:
         self._endpoint = endpoint
         self._on_arrival = on_arrival or _ignore
         self._clock = clock or MonotonicClock()
+        self._gather_s = gather_s
         self._unread: deque[Received] = deque()
         self._lock = threading.Lock()
         self._is_closing = threading.Event()
@@ -159,6 +166,8 @@ class StatsStream:
                 self._change_link(LinkState.LIVE)
                 if any(isinstance(record, LifeCycle) for record in batch):
                     self._take_snapshot(control)  # another engine: what it is comes with a snapshot alone
+                if self._gather_s and len(batch) < MAX_BATCH:
+                    self._is_closing.wait(self._gather_s)
             now_s = self._clock.now_s()
             if now_s - heard_s > SILENT_AFTER_S:
                 if now_s - asked_s > ASK_SILENT_EVERY_S:

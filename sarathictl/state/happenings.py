@@ -83,6 +83,8 @@ class HappeningLog:
 def happening_of(record: StreamRecord) -> Happening | None:
     """Return what a record tells of, None for one of the ordinary course of things."""
     match record:
+        case IterationStats():  # most are
+            return Happening(record.end_s, Kind.PREEMPT, record) if record.preempted else None
         case StallEvent():
             return Happening(record.time_s, Kind.STALL, record)
         case SettingsChanged():
@@ -93,8 +95,6 @@ def happening_of(record: StreamRecord) -> Happening | None:
             return Happening(record.time_s, Kind.ENGINE, record)
         case RequestStats() if record.finish_reason in _FAILURES:
             return Happening(record.finished_s, Kind.ERROR, record)
-        case IterationStats() if record.preempted:
-            return Happening(record.end_s, Kind.PREEMPT, record)
         case _:
             return None
 

@@ -5,11 +5,12 @@ of its columns. Whoever reads goes by the table that came with the data: columns
 those that aren't there get the struct's own defaults.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec.structs import astuple
 
 from sarathid.errors import CodecError
 
@@ -30,14 +31,20 @@ def packed(value: Any, *, is_in_millionths: bool = False) -> Any:
     if kind is float or kind is int:  # most are: the quickest way out comes first
         return round(value * _MILLIONTHS) if is_in_millionths else value
     if isinstance(value, msgspec.Struct):
-        return [
-            packed(getattr(value, name), is_in_millionths=in_millionths) for name, in_millionths in _plan(type(value))
-        ]
+        return packed_fields(kind, astuple(value))
     if isinstance(value, tuple | list):
         return [packed(item, is_in_millionths=is_in_millionths) for item in value]
     if isinstance(value, dict):
         return {key: packed(item, is_in_millionths=is_in_millionths) for key, item in value.items()}
     return value
+
+
+def packed_fields(kind: type[msgspec.Struct], values: Iterable[Any]) -> list[Any]:
+    """Return what the fields of a struct hold, in their order, as MessagePack takes it."""
+    return [
+        value if value is None else packed(value, is_in_millionths=is_in_millionths)
+        for value, is_in_millionths in zip(values, _are_in_millionths(kind), strict=True)
+    ]
 
 
 class Unpacker:
@@ -85,14 +92,15 @@ def columns_of(*types: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
     left = list(types)
     while left:
         type_ = left.pop()
-        table[type_.__name__] = tuple(name for name, _ in _plan(type_))
+        table[type_.__name__] = type_.__struct_fields__
         left += [inner for inner, _ in _inner_structs(type_).values() if inner.__name__ not in table]
     return table
 
 
 @cache
-def _plan(type_: type[msgspec.Struct]) -> tuple[tuple[str, bool], ...]:
-    return tuple((name, name.endswith("_s")) for name in type_.__struct_fields__)
+def _are_in_millionths(type_: type[msgspec.Struct]) -> tuple[bool, ...]:
+    """Return of each field whether it is stored in millionths."""
+    return tuple(name.endswith("_s") for name in type_.__struct_fields__)
 
 
 @cache

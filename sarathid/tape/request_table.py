@@ -1,6 +1,6 @@
 """The requests that the daemon holds, kept by what records tell of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 
 from sarathid.protocol.control import RequestState, RequestStatus
@@ -47,8 +47,7 @@ class RequestTable:
             self._take_chunk(chunk)
         for first in iteration.first_tokens:
             self._take_first_token(first, iteration.tokens_s)
-        for gap in iteration.gaps:
-            self._take_gap(gap, iteration.tokens_s)
+        self._take_gaps(iteration.gaps, iteration.tokens_s)
         for request_id in iteration.preempted:
             self._preempt(request_id)
         for request_id in iteration.finished:
@@ -78,15 +77,19 @@ class RequestTable:
         row.ttft_s = first.ttft_s
         row.last_token_s = time_s
 
-    def _take_gap(self, gap: TokenGap, time_s: float) -> None:
-        row = self._row(gap.request_id)
-        row.state = RequestState.DECODE
-        row.num_computed_tokens += 1
-        row.num_output_tokens += 1
-        row.last_token_s = time_s
-        row.tbt_last_s = gap.tbt_s
-        if row.tbt_max_s is None or gap.tbt_s > row.tbt_max_s:
-            row.tbt_max_s = gap.tbt_s
+    def _take_gaps(self, gaps: Sequence[TokenGap], time_s: float) -> None:
+        """Advance decodes by one token each: nothing else here is done as often."""
+        rows = self._rows
+        for gap in gaps:
+            row = rows.get(gap.request_id) or self._row(gap.request_id)
+            tbt_s, longest_s = gap.tbt_s, row.tbt_max_s
+            row.state = RequestState.DECODE
+            row.num_computed_tokens += 1
+            row.num_output_tokens += 1
+            row.last_token_s = time_s
+            row.tbt_last_s = tbt_s
+            if longest_s is None or tbt_s > longest_s:
+                row.tbt_max_s = tbt_s
 
     def _preempt(self, request_id: int) -> None:
         row = self._row(request_id)

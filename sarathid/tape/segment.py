@@ -21,7 +21,7 @@ from sarathid.protocol.stats import (
 )
 from sarathid.tape.frames import MAX_BODY_BYTES, Frame, FrameKind
 from sarathid.tape.key_frame import KeyFrame
-from sarathid.tape.packing import Unpacker, columns_of, packed
+from sarathid.tape.packing import Unpacker, columns_of, packed, packed_fields
 from sarathid.tape.token_clock import Gaps, TokenClock
 
 # What a recording holds; of heartbeats only the state would be news, and a change of that has a record of its own.
@@ -40,7 +40,8 @@ _KINDS: dict[str, type[StreamRecord]] = {
 }
 COLUMNS = columns_of(KeyFrame, *_KINDS.values())
 _GAPS = COLUMNS["IterationStats"].index("gaps")
-_UNTIL_TOKENS = ("start_s", "schedule_s", "execute_s")  # tokens came when so much had passed
+_TOKEN_TIMES = ("start_s", "schedule_s", "execute_s")  # tokens came when so much had passed
+_UNTIL_TOKENS = tuple(COLUMNS["IterationStats"].index(name) for name in _TOKEN_TIMES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,10 @@ class OpenSegment:
         return Frame.of(FrameKind.SEGMENT, self._key.time_s, body)
 
     def _packed_iteration(self, stats: IterationStats) -> list[Any]:
-        values: list[Any] = packed(msgspec.structs.replace(stats, gaps=()))
-        tokens_us = sum([values[COLUMNS["IterationStats"].index(name)] for name in _UNTIL_TOKENS])
+        fields = list(msgspec.structs.astuple(stats))
+        fields[_GAPS] = ()
+        values = packed_fields(IterationStats, fields)
+        tokens_us = sum([values[index] for index in _UNTIL_TOKENS])
         gaps = self._clock.describe(stats, tokens_us)
         values[_GAPS] = [gaps.without, gaps.only, gaps.odd]
         return values
@@ -169,7 +172,7 @@ def _unpacked_records(rows: Iterable[Any], clock: TokenClock, unpacker: Unpacker
 
 def _unpacked_iteration(values: list[Any], clock: TokenClock, unpacker: Unpacker) -> IterationStats:
     columns = unpacker.columns["IterationStats"]
-    tokens_us = sum([values[columns.index(name)] for name in _UNTIL_TOKENS])
+    tokens_us = sum([values[columns.index(name)] for name in _TOKEN_TIMES])
     at_gaps = columns.index("gaps")
     without, only, odd = values[at_gaps]
     values[at_gaps] = ()

@@ -33,13 +33,15 @@ class TokenClock:
 
     def describe(self, stats: IterationStats, now_us: int) -> Gaps:
         """Return the gaps of an iteration whose tokens came at `now_us`, and note the tokens."""
-        told = {gap.request_id: round(gap.tbt_s * 1e6) for gap in stats.gaps}
         known = self._newest_us
-        odd = [
-            (request_id, gap_us)
-            for request_id, gap_us in told.items()
-            if request_id not in known or abs(now_us - known[request_id] - gap_us) > _TOLERANCE_US
-        ]
+        told: dict[int, int] = {}
+        odd = []
+        for gap in stats.gaps:
+            request_id, gap_us = gap.request_id, round(gap.tbt_s * 1e6)
+            told[request_id] = gap_us
+            newest_us = known.get(request_id)
+            if newest_us is None or not -_TOLERANCE_US <= now_us - newest_us - gap_us <= _TOLERANCE_US:
+                odd.append((request_id, gap_us))
         without = known.keys() - told.keys()
         is_few = len(without) <= len(told)
         only = None if is_few else tuple(sorted(told.keys() & known.keys()))

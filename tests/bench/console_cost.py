@@ -22,7 +22,8 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,17 @@ from typing import Any
 import msgspec
 import psutil
 
-from sarathid.protocol.control import GetHistory, GetSnapshot, GetStatus, History, ListRequests, RequestList
+from sarathid.protocol.control import (
+    MAX_HISTORY,
+    GetHistory,
+    GetSnapshot,
+    GetStatus,
+    History,
+    ListRequests,
+    RequestList,
+    RequestStatus,
+    Snapshot,
+)
 from sarathid.protocol.roles import Role
 from sarathid.protocol.stats import IterationStats, StreamRecord
 from tests.sarathictl.records import PaperEngine, make_request_status, make_settings, make_snapshot, make_status
@@ -38,7 +49,9 @@ from tests.sarathictl.stub_daemon import StubDaemon
 
 NUM_REQUESTS = 64
 ITERATIONS_PER_S = 50.0
-PAPER_ITERATION_S = 0.053  # of 64 decodes
+PAPER_ITERATION_S = 0.076  # on average: of 64 decodes, every four seconds beside chunks of a prompt
+STREAM_TOKENS = 400
+PAST_S = 10.0
 COLUMNS, LINES = 120, 36
 STEADY_S = 20.0
 SETTLE_S = 5.0
@@ -63,37 +76,47 @@ def busy_daemon(directory: Path) -> Iterator[None]:
     engine = PaperEngine(
         make_settings(256),
         num_streams=NUM_REQUESTS,
-        start_s=time.monotonic(),
+        stream_tokens=STREAM_TOKENS,
+        start_s=time.monotonic() - PAST_S,
         pace=1.0 / ITERATIONS_PER_S / PAPER_ITERATION_S,
     )
-    past = [record for _ in range(500) for record in engine.step()]
-    behind_s = engine.now_s - time.monotonic()
-    iterations = tuple(record for record in past if isinstance(record, IterationStats))
-    rows = tuple(make_request_status(number) for number in range(1, NUM_REQUESTS + 1))
+    newest = deque(only_iterations(engine.run(until_s=time.monotonic())), MAX_HISTORY)
     status = msgspec.structs.replace(make_status(make_settings(256)), role=Role.OPERATE)
-    snapshot = msgspec.structs.replace(make_snapshot(iterations=iterations, requests=rows), status=status)
+
+    def rows() -> tuple[RequestStatus, ...]:
+        return tuple(make_request_status(request.request_id) for request in tuple(engine.requests))
+
+    def snapshot(_: GetSnapshot) -> Snapshot:
+        taken = make_snapshot(iterations=tuple(newest), requests=rows())
+        return msgspec.structs.replace(taken, status=status, stream_positions=stub.stream_positions)
+
     answers: dict[Any, Any] = {
         GetStatus: lambda _: status,
-        GetSnapshot: lambda _: snapshot,
-        ListRequests: lambda _: RequestList(requests=rows),
+        GetSnapshot: snapshot,
+        ListRequests: lambda _: RequestList(requests=rows()),
         GetHistory: lambda _: History(revisions=()),
     }
     is_over = threading.Event()
 
-    def publish(stub: StubDaemon) -> None:
+    def publish() -> None:
         while not is_over.is_set():
-            records: list[StreamRecord] = list(engine.step())
-            is_over.wait(max(0.0, engine.now_s - behind_s - time.monotonic()))
+            records = list(engine.step())
+            is_over.wait(max(0.0, engine.now_s - time.monotonic()))
+            newest.extend(only_iterations(records))
             stub.publish(*records)
 
     with StubDaemon(directory, answers) as stub:
-        publisher = threading.Thread(target=publish, args=(stub,))
+        publisher = threading.Thread(target=publish)
         publisher.start()
         try:
             yield
         finally:
             is_over.set()
             publisher.join()
+
+
+def only_iterations(records: Iterable[StreamRecord]) -> Iterator[IterationStats]:
+    return (record for record in records if isinstance(record, IterationStats))
 
 
 class Console:

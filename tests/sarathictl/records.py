@@ -32,6 +32,7 @@ START_S = 1_000.0
 NUM_BLOCKS = 2048
 BLOCK_SIZE = 16
 TARGET_S = 0.1
+LONG_PROMPT = 2000
 
 
 def make_info() -> EngineInfo:
@@ -142,7 +143,8 @@ class PaperRequest:
 class PaperEngine:
     """Schedules decodes first, then chunks under the budget; prefill-first runs whole prompts alone.
 
-    An iteration takes 20 ms, 0.5 ms a decode and 1.2 ms a prefill token, all of it times `pace`.
+    An iteration takes 20 ms, 0.5 ms a decode and 1.2 ms a prefill token, all of it times `pace`. With `stream_tokens`,
+    a stream ends after so many and another one follows it.
     """
 
     def __init__(
@@ -150,6 +152,7 @@ class PaperEngine:
         settings: EngineSettings | None = None,
         *,
         num_streams: int = 8,
+        stream_tokens: int | None = None,
         prompt_every_s: float = 4.0,
         start_s: float = START_S,
         pace: float = 1.0,
@@ -162,8 +165,10 @@ class PaperEngine:
         self._sequence_number = 0
         self._next_id = 1
         self.requests: list[PaperRequest] = []
-        for _ in range(num_streams):
-            self._add(num_prompt=40, max_tokens=2000)
+        self._stream_tokens = stream_tokens
+        for number in range(num_streams):
+            max_tokens = 2000 if stream_tokens is None else -(-stream_tokens * (number + 1) // num_streams)
+            self._add(num_prompt=40, max_tokens=max_tokens)
 
     def run(self, until_s: float) -> Iterator[StreamRecord]:
         """Yield the records of all iterations that begin before `until_s`."""
@@ -173,7 +178,7 @@ class PaperEngine:
     def step(self) -> Iterator[StreamRecord]:
         """Yield the records of one iteration, and move the clock to its end."""
         if self.now_s >= self._next_prompt_s:
-            self._add(num_prompt=2000, max_tokens=30)
+            self._add(num_prompt=LONG_PROMPT, max_tokens=30)
             self._next_prompt_s += self._prompt_every_s
         decodes, chunks = self._schedule()
         self._sequence_number += 1
@@ -192,6 +197,9 @@ class PaperEngine:
         first = self._finish_prefills(chunks)
         done = [r for r in self.requests if r.num_output >= r.max_tokens]
         self.requests = [r for r in self.requests if r not in done]
+        for request in done:
+            if self._stream_tokens is not None and request.num_prompt < LONG_PROMPT:
+                self._add(num_prompt=40, max_tokens=self._stream_tokens)
         blocks = sum(-(-(r.computed + r.num_output) // BLOCK_SIZE) for r in self.requests)
         yield IterationStats(
             sequence_number=self._sequence_number,

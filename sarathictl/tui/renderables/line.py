@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from rich.style import Style
-from rich.text import Text
+from rich.text import Span, Text
 
 from sarathictl.ascii_text import ascii_only
 from sarathictl.tui.renderables.look import Look
@@ -17,10 +17,12 @@ _LEFT_EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 def line(pieces: Iterable[Piece]) -> Text:
     """Return one line of text from pieces with their styles."""
-    text = Text(no_wrap=True, end="")
+    words, spans, end = [], [], 0
     for content, style in pieces:
-        text.append(content, style)
-    return text
+        if content:
+            words.append(content)
+            spans.append(Span(end, end := end + len(content), style))
+    return Text("".join(words), no_wrap=True, end="", spans=spans)
 
 
 def title(name: str, words: str, look: Look) -> Text:
@@ -30,6 +32,8 @@ def title(name: str, words: str, look: Look) -> Text:
 
 def fit(text: Text, width: int) -> Text:
     """Return `text` cut with an ellipsis, or padded, to exactly `width` cells."""
+    if text.cell_len == width:
+        return text
     fitted = text.copy()
     fitted.truncate(width, overflow="ellipsis", pad=True)
     return fitted

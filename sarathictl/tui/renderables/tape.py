@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from operator import attrgetter
+from typing import TypeAlias
 
+from rich.style import Style
 from rich.text import Text
 
 from sarathictl import units
@@ -25,6 +28,8 @@ MIN_ROWS_FOR_STAGES = 14
 TALL_LANE = (0.25, 1.0, 2.0, 4.0)
 FLAT_LANE = (1.0,)
 
+_Run: TypeAlias = tuple[Column, int]  # a column, and how many of its kind stand side by side from it on
+
 
 def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: int, look: Look) -> list[Text]:
     """Return `height` lines of `width` cells: chart, stall row, gap lane and, with room for it, ticks."""
@@ -32,7 +37,7 @@ def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: i
     columns = tape_columns(view, axis, num_columns, zoom_s)
     lane = TALL_LANE if height >= MIN_ROWS_FOR_TALL_GAPS else FLAT_LANE
     num_ticks = 1 if height >= MIN_ROWS_FOR_TICKS else 0
-    has_stages = height >= MIN_ROWS_FOR_STAGES and any(sample.bubble_share is not None for sample in view.samples)
+    has_stages = height >= MIN_ROWS_FOR_STAGES and bool(view.samples) and view.samples[-1].bubble_share is not None
     lines = [
         *_chart(columns, max(1, height - 1 - len(lane) - num_ticks - has_stages), look),
         _stall_row(columns, view.slo.tbt_s, look),
@@ -46,14 +51,15 @@ def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: i
 
 
 def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
-    present = [column for column in columns if column.num_tokens]
-    top = _top(present)
+    runs = _runs(columns, attrgetter("num_decode_tokens", "num_prefill_tokens", "token_budget", "is_running"))
+    present = [run for run in runs if run[0].num_tokens]
+    top = _top([column for column, _ in present])
     notes = _chart_notes(present, look)
     lines = []
     for row in reversed(range(num_rows)):
         label = _chart_label(row, num_rows, top)
         draw = partial(_chart_cell, row=row, rows_per_token=num_rows / top if top else 0.0, look=look)
-        lines.append(_row(label, _cells(columns, draw), notes.get(num_rows - 1 - row), look))
+        lines.append(_row(label, _cells(runs, draw), notes.get(num_rows - 1 - row), look))
     return lines
 
 
@@ -75,16 +81,16 @@ def _chart_label(row: int, num_rows: int, top: int) -> str:
     return "│"
 
 
-def _chart_notes(columns: Sequence[Column], look: Look) -> dict[int, Piece]:
+def _chart_notes(runs: Sequence[_Run], look: Look) -> dict[int, Piece]:
     """Return what stands at the right of the chart's rows, by row from the top."""
-    num_tokens = sum(column.num_tokens for column in columns)
+    num_tokens = sum(column.num_tokens * count for column, count in runs)
     if not num_tokens:
         return {}
-    num_granted = sum(column.token_budget for column in columns)
-    prefill = sum(column.num_prefill_tokens for column in columns) / num_tokens
-    is_cut = all(column.num_tokens <= column.token_budget for column in columns)
+    num_granted = sum(column.token_budget * count for column, count in runs)
+    prefill = sum(column.num_prefill_tokens * count for column, count in runs) / num_tokens
+    is_cut = all(column.num_tokens <= column.token_budget for column, _ in runs)
     return {
-        0: (f"budget {columns[-1].token_budget}", look.plain),
+        0: (f"budget {runs[-1][0].token_budget}", look.plain),
         1: (f"fill {units.share(num_tokens / num_granted)}" if is_cut else "cuts nothing", look.plain),
         2: (f"prefill {units.share(prefill)}", look.prefill),
         3: (f"decode {units.share(1.0 - prefill)}", look.decode),
@@ -124,19 +130,21 @@ def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) ->
 
     num_over = sum(_is_over(column, target_s) for column in columns)
     note = (f"{units.share(num_over / len(columns))} stalled", look.over) if num_over else None
-    return _row("stall", _cells(columns, cell), note, look)
+    runs = _runs(columns, partial(_is_over, target_s=target_s))
+    return _row("stall", _cells(runs, cell), note, look)
 
 
 def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[float], look: Look) -> Iterator[Text]:
     worst_s = max(column.gap_s for column in columns)
     unit_s = target_s or worst_s / lane[-1] or 1.0
+    runs = _runs(columns, attrgetter("gap_s"))
     for row in reversed(range(len(lane))):
         low_s, high_s = unit_s * (lane[row - 1] if row else 0.0), unit_s * lane[row]
         is_target = target_s is not None and lane[row] == 1.0
         draw = _gap_cell(low_s, high_s, target_s, is_target, look)
         name = "SLO " if is_target else "gap " if lane[row] == lane[-1] else ""
         note = (f"worst {units.short_duration(worst_s)}", look.plain) if row == len(lane) - 1 and worst_s else None
-        yield _row(f"{name}{units.short_duration(high_s)}", _cells(columns, draw), note, look)
+        yield _row(f"{name}{units.short_duration(high_s)}", _cells(runs, draw), note, look)
 
 
 def _gap_cell(
@@ -163,7 +171,8 @@ def _bubble_lane(columns: Sequence[Column], look: Look) -> Text:
 
     shares = [column.bubble_share for column in columns if column.num_tokens]
     note = (f"bubble {units.share(sum(shares) / len(shares))}", look.plain) if shares else None
-    return _row("pipeline", _cells(columns, cell), note, look)
+    runs = _runs(columns, attrgetter("bubble_share", "num_tokens"))
+    return _row("pipeline", _cells(runs, cell), note, look)
 
 
 def _ticks(view: EngineView, axis: Axis, zoom_s: float, num_columns: int, look: Look) -> Text:
@@ -187,18 +196,29 @@ def _is_over(column: Column, target_s: float | None) -> bool:
 
 
 def _row(label: str, cells: Iterable[Piece], note: Piece | None, look: Look) -> Text:
-    """Return label, cells and margin; the label of an axis ends in its tick."""
+    """Return label, cells and margin in their widths; the label of an axis ends in its tick."""
     ends_in_axis = label.endswith(("┤", "│"))
     head = label.rjust(LABEL_WIDTH) if ends_in_axis else f"{label.rjust(LABEL_WIDTH - 1)}│"
-    margin: Piece = (f" {note[0]}", note[1]) if note else ("", look.plain)
-    return line([(head, look.faint), *cells, margin])
+    words, style = note or ("", look.plain)
+    return line([(head, look.faint), *cells, (f" {words}".ljust(MARGIN_WIDTH), style)])
 
 
-def _cells(columns: Sequence[Column], draw: Callable[[Column], Piece]) -> Iterator[Piece]:
-    """Draw one row: equal neighbours (an iteration spans many columns) once, and one piece a run of a style."""
-    drawn = ((draw(column), sum(1 for _ in same)) for column, same in groupby(columns))
-    for style, run in groupby(drawn, key=lambda cell: cell[0][1]):
-        yield "".join(glyph * count for (glyph, _), count in run), style
+def _runs(columns: Sequence[Column], looks: Callable[[Column], object]) -> list[_Run]:
+    """Return columns that look alike once: an iteration spans many, and decodes alone differ by nothing."""
+    return [(next(run), 1 + sum(1 for _ in run)) for _, run in groupby(columns, looks)]
+
+
+def _cells(runs: Sequence[_Run], draw: Callable[[Column], Piece]) -> Iterator[Piece]:
+    """Draw one row, one piece a style."""
+    glyphs: list[str] = []
+    style = Style()
+    for column, count in runs:
+        glyph, own = draw(column)
+        if own is not style:
+            yield "".join(glyphs), style
+            glyphs, style = [], own
+        glyphs.append(glyph * count)
+    yield "".join(glyphs), style
 
 
 def tape_title(axis: Axis, zoom_s: float, look: Look) -> Text:

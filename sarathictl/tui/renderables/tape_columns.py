@@ -1,9 +1,9 @@
 """What the columns of the iteration tape hold: iterations and gaps, laid over time or one a column."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_right
 from enum import StrEnum
-from itertools import takewhile
+from operator import attrgetter
+from typing import NamedTuple
 
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.window import IterationSample
@@ -15,8 +15,7 @@ class Axis(StrEnum):
     ITERATION = "iteration"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(NamedTuple):
     """One column: the largest iteration in it, and the longest gap that lay over it; all zero where nothing ran.
 
     `bubble_share` is that of the pipeline stage that idled most in that iteration.
@@ -64,22 +63,26 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
 
     def covered(start_s: float, end_s: float) -> range:
         """Return the columns of a span: neighbours share none, and a short span has one."""
-        start = round(start_s / zoom_s)
-        return range(max(first, start) - first, min(last, max(start, round(end_s / zoom_s) - 1)) - first + 1)
+        start = round(start_s / zoom_s) - first
+        stop = round(end_s / zoom_s) - first
+        if stop <= start:
+            stop = start + 1
+        return range(start if start > 0 else 0, stop if stop < num_columns else num_columns)
 
     def wait(gap_s: float, end_s: float) -> None:
         for index in covered(end_s - gap_s, end_s):
-            gaps_s[index] = max(gaps_s[index], gap_s)
+            if gap_s > gaps_s[index]:
+                gaps_s[index] = gap_s
 
     end_s = 0.0
-    for sample in _ended_since(view.samples, first * zoom_s):
+    for sample in view.samples[bisect_right(view.samples, first * zoom_s, key=attrgetter("end_s")) :]:
         tokens = sample.num_decode_tokens + sample.num_prefill_tokens
         for index in covered(_joined(end_s, sample.start_s, zoom_s), sample.end_s):
             if tokens > num_tokens[index]:
                 tallest[index], num_tokens[index] = sample, tokens
-        if sample.worst_gap_s is not None:
-            wait(sample.worst_gap_s, sample.end_s)
         end_s = sample.end_s
+        if sample.worst_gap_s is not None:
+            wait(sample.worst_gap_s, end_s)
     if view.open_gap_s is not None:
         wait(view.open_gap_s, view.now_s)
     columns = [
@@ -90,13 +93,8 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
         running = _running_column(view.running)
         for index in covered(_joined(end_s, view.running.start_s, zoom_s), view.now_s):
             if running.num_tokens > num_tokens[index]:
-                columns[index] = replace(running, gap_s=gaps_s[index])
+                columns[index] = running._replace(gap_s=gaps_s[index])
     return columns
-
-
-def _ended_since(samples: Sequence[IterationSample], start_s: float) -> list[IterationSample]:
-    """Return the samples that ended after `start_s`, oldest first."""
-    return list(takewhile(lambda sample: sample.end_s > start_s, reversed(samples)))[::-1]
 
 
 def _joined(end_s: float, start_s: float, zoom_s: float) -> float:

@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 
-from rich.style import Style
 from rich.text import Text
 from textual.geometry import Region
 from textual.strip import Strip
@@ -11,6 +10,7 @@ from textual.widget import Widget
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
+from sarathictl.tui.widgets.strips import changed_spans, strip_of
 
 
 class Panel(Widget):
@@ -40,8 +40,8 @@ class Panel(Widget):
         view, watch, look = self._shown
         self._put_title(self.title_of(view, look))
         lines = self.draw(view, watch, width, height, look)
-        style = self.rich_style
-        self._put([self._strip_of(text, width, style) for text in lines])
+        ground, console = self.rich_style, self.app.console
+        self._put([strip_of(text, width, ground, console) for text in lines])
 
     def title_of(self, view: EngineView, look: Look) -> Text:
         """Return what the border says; empty for a panel without one."""
@@ -67,14 +67,11 @@ class Panel(Widget):
             self.border_title = written
 
     def _put(self, strips: list[Strip]) -> None:
-        """Refresh only the lines that differ: an idle engine sends nothing to the terminal."""
+        """Refresh only the parts that differ: an idle engine sends nothing to the terminal."""
         before, self._strips = self._strips, strips
         if len(before) != len(strips):
             self.refresh()
             return
         for y, (old, new) in enumerate(zip(before, strips, strict=True)):
-            if old != new:
-                self.refresh(Region(0, y, self.size.width, 1))
-
-    def _strip_of(self, text: Text, width: int, style: Style) -> Strip:
-        return Strip(text.render(self.app.console)).adjust_cell_length(width).apply_style(style)
+            for x, num_cells in changed_spans(old, new):
+                self.refresh(Region(x, y, num_cells, 1))
