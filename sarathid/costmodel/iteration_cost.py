@@ -67,8 +67,8 @@ class IterationCostModel:
             pairs = 0.0
             for length, first_position in chunks:
                 num_tokens += length
-                num_rows = max(saturation, -(-length // tile) * tile)
-                pairs += num_rows * (first_position + diagonal * length)
+                num_rows = -(-length // tile) * tile
+                pairs += (num_rows if num_rows > saturation else saturation) * (first_position + diagonal * length)
             attention_us += base_us + us_per_pair * pairs
         dense_us, embedding_us, send_us = self._dense_us(num_tokens)
         floor_us, us_per_row = self._head

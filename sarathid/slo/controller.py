@@ -25,6 +25,7 @@ _ANY_ITERATION = IterationFeatures(num_decodes=1, decode_context=1)
 _LEAST_PROGRESS = 16  # tokens: fewer would make a prompt take longer than anybody waits
 LONGEST_HOLD_S = 30.0
 _SCHEDULE_GAIN = 1.0 / 16.0
+_OTHERS_DECIDED = (BudgetBound.DEMAND, BudgetBound.HOLD)  # here, since members of an enum are slow to look up
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +106,15 @@ class SLOController:
     def explain(self) -> BudgetPlan | None:
         """Return how the last allowance came about, once a batch has been made of it; None for a fixed one."""
         granted = self._granted
-        if granted is None or (target_s := self._target_s) is None:
+        if granted is None:
             self.num_tokens = self.settings.token_budget
             return None
-        if granted.bound not in (BudgetBound.DEMAND, BudgetBound.HOLD):
+        if granted.bound not in _OTHERS_DECIDED:
             self.num_tokens = granted.num_tokens
             self._num_prefill_tokens = granted.num_tokens - granted.features.num_decodes
         return BudgetPlan(
             bound=granted.bound,
-            planned_s=self._planned_s(target_s),
+            planned_s=granted.target_s,
             limit_s=None if granted.limit_s == math.inf else granted.limit_s,
             decode_s=granted.decode_s,
             correction=self._cost_model.factor(granted.features),

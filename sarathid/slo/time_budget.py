@@ -10,6 +10,7 @@ from sarathid.scheduler.decode_load import DecodeLoad
 from sarathid.scheduler.sequence import Sequence
 
 _LEAST_TILE = 8
+_NOTHING = IterationFeatures(num_decodes=0, decode_context=0)
 _ONE_DECODE = IterationFeatures(num_decodes=1, decode_context=1)
 _MOST_TOKENS_AHEAD = 1024
 _URGENT_SHARE = 0.5
@@ -45,7 +46,6 @@ class TimeBudget:
         "_now_s",
         "_spent_s",
         "_start_tokens",
-        "_target_s",
         "_tile",
         "_ttft_s",
         "_useful_tokens",
@@ -55,6 +55,7 @@ class TimeBudget:
         "is_spent",
         "limit_s",
         "num_tokens",
+        "target_s",
     )
 
     def __init__(
@@ -74,7 +75,7 @@ class TimeBudget:
     ) -> None:
         self._cost_model = cost_model
         self._forecast = forecast
-        self._target_s = target_s
+        self.target_s = target_s
         self._now_s = now_s
         self._ttft_s = ttft_s
         self._max_tokens = max_tokens
@@ -83,7 +84,7 @@ class TimeBudget:
         self._tile = max(tile, _LEAST_TILE)
         self._start_tokens = start_tokens
         self._holds_back_for_s = holds_back_for_s
-        self.features = IterationFeatures(0, 0)
+        self.features = _NOTHING
         self.decode_s = self._spent_s = 0.0
         self.limit_s = forecast.most_work_s(now_s, target_s) if forecast.num_stages > 1 else math.inf
         self.num_tokens = 0
@@ -118,11 +119,12 @@ class TimeBudget:
             num_possible = min(num_wanted, self._floor_tokens, self._max_tokens - self.num_tokens)
         if num_possible <= 0:
             return self._end(self._tokens_bound)
-        num_granted = self._most_that_fit(sequence.num_computed_tokens, num_possible)
+        num_granted, features = self._most_that_fit(sequence.num_computed_tokens, num_possible)
         if num_granted < self._floor_tokens and not self.features.chunks:
             num_granted = min(num_possible, self._floor_tokens)
+            features = self._with_chunk(num_granted, sequence.num_computed_tokens)
         if num_granted:
-            self.features = self._with_chunk(num_granted, sequence.num_computed_tokens)
+            self.features = features
             self.num_tokens += num_granted
             self._start_tokens = max(0, self._start_tokens - num_granted)
         if num_granted < num_wanted:
@@ -146,9 +148,9 @@ class TimeBudget:
 
     def _tightest_slack_s(self, decodes: DecodeLoad) -> float:
         """Return the least time that a decode which can still be in time may take from now."""
-        earliest_s = self._now_s + self.decode_s - self._target_s
+        earliest_s = self._now_s + self.decode_s - self.target_s
         in_time_s = [last_s for last_s in decodes.last_tokens_s if last_s is not None and last_s > earliest_s]
-        return self._target_s - self._now_s + min(in_time_s, default=self._now_s)
+        return self.target_s - self._now_s + min(in_time_s, default=self._now_s)
 
     def _must_wait(self, sequence: Sequence) -> bool:
         held_for_s = self._holds_back_for_s
@@ -163,25 +165,29 @@ class TimeBudget:
         num_decodes = now.num_sequences + 1
         num_ahead = min(sequence.max_num_tokens - sequence.num_tokens, _MOST_TOKENS_AHEAD)
         context += sequence.num_tokens + num_decodes * num_ahead
-        return self._seconds(IterationFeatures(num_decodes, context)) > self._target_s
+        return self._seconds(IterationFeatures(num_decodes, context)) > self.target_s
 
-    def _most_that_fit(self, first_position: int, num_possible: int) -> int:
-        """Return a chunk, whole or ending on a tile, that stays within the limit and leaves no tile's time.
+    def _most_that_fit(self, first_position: int, num_possible: int) -> tuple[int, IterationFeatures]:
+        """Return a chunk's length, whole or ending on a tile, that stays within the limit and leaves no tile's time.
+
+        With it come the features of the iteration that has this chunk, or has none where not even a tile fits.
 
         Predicted time grows with the chunk, nearly in proportion. Begin where the last iteration ended, since little
         has changed, and go on where the line from here without the chunk to there meets the limit, until it leaves no
         tile to try; bisect if it bends too much.
         """
         if self.limit_s == math.inf:
-            return num_possible
+            return num_possible, self._with_chunk(num_possible, first_position)
         tile, filled = self._tile, self.num_tokens % self._tile
-        low, high, low_s, num_tried = 0, -(-(num_possible + filled) // tile) + 1, self._spent_s, 0
+        low, high, num_tried = 0, -(-(num_possible + filled) // tile) + 1, 0
+        num_fitting, fitting, fitting_s = 0, self.features, self._spent_s
         middle = min(max(1, (self._start_tokens + filled) // tile), high - 1)
         while True:
             num_tokens = min(num_possible, middle * tile - filled)
-            seconds = self._seconds(self._with_chunk(num_tokens, first_position))
+            features = self._with_chunk(num_tokens, first_position)
+            seconds = self._seconds(features)
             if seconds <= self.limit_s:
-                low, low_s = middle, seconds
+                low, num_fitting, fitting, fitting_s = middle, num_tokens, features, seconds
             else:
                 high = middle
             tile_s = (seconds - self._spent_s) * tile / num_tokens
@@ -191,8 +197,8 @@ class TimeBudget:
             is_line = num_tried < _MOST_LINES_TRIED and 0.0 < tile_s < math.inf
             wanted = middle + math.floor(left_s / tile_s) if is_line else (low + high) // 2
             middle = min(max(wanted, low + 1), high - 1)
-        self._spent_s = low_s
-        return min(num_possible, low * tile - filled) if low else 0
+        self._spent_s = fitting_s
+        return num_fitting, fitting
 
     def _what_binds(self, num_granted: int) -> BudgetBound:
         if self.num_tokens >= self._useful_tokens:
