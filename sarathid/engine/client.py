@@ -152,6 +152,7 @@ class EngineClient:
         try:
             while True:
                 self._take(await self._receive())
+                await asyncio.sleep(0)  # what is there already is received at once, and others want their turn
         finally:
             sender.cancel()
 

@@ -120,6 +120,7 @@ class ControlServer:
                 task.add_done_callback(self._tasks.discard)
             else:
                 await self._reply(frames[0].bytes, fault(None, ErrorCode.UNAVAILABLE, "too many requests at once"))
+            await asyncio.sleep(0)  # what is there already is received at once, and others want their turn
 
     def close(self) -> None:
         """Stop; replies that are queued still go out."""

@@ -35,12 +35,16 @@ def _host(endpoint: Path, engine: Engine, daemon_pipe: int) -> None:
     socket = context.socket(zmq.PAIR)
     socket.linger = 0
     socket.connect(f"ipc://{endpoint}")
-    found = engine.executor.start()
-    config = EngineConfig(token_budget=16, min_token_budget=1, max_token_budget=4096, slo_tbt="1s")
-    ready = EngineReady(
-        info=engine_info(config, found, os.getpid()), settings=initial_settings(config, found.isolated_decode_s)
-    )
-    socket.send(encode(ready))
+    socket.send(encode(make_ready(engine)))
     EngineHost(engine.core, socket, daemon_pipe).run()
     socket.close()
     context.term()
+
+
+def make_ready(engine: Engine) -> EngineReady:
+    """Return what `engine` says first of all."""
+    found = engine.executor.start()
+    config = EngineConfig(token_budget=16, min_token_budget=1, max_token_budget=4096, slo_tbt="1s")
+    return EngineReady(
+        info=engine_info(config, found, os.getpid()), settings=initial_settings(config, found.isolated_decode_s)
+    )

@@ -1,6 +1,7 @@
 """The client and the host together over a real socket, with the arithmetic model behind them."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,11 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+import zmq
 
 from sarathid.engine.client import MAX_ENGINES_LOST, EngineClient
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, QueueFull, RequestRefused
 from sarathid.protocol.changes import ChangeNote
+from sarathid.protocol.codec import encode
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.stats import (
     IterationScheduled,
@@ -24,8 +27,8 @@ from sarathid.protocol.stats import (
     StreamRecord,
 )
 from sarathid.telemetry.pauses import Pauses
-from tests.engine.hosted import hosted_engine
-from tests.factories import VOCAB_SIZE, Engine, expected_output, make_request
+from tests.engine.hosted import hosted_engine, make_ready
+from tests.factories import VOCAB_SIZE, Engine, expected_output, make_iteration, make_request
 
 Record = TypeVar("Record")
 GREEDY = SamplingParams(temperature=0.0, max_tokens=20, ignore_eos=True)
@@ -83,6 +86,32 @@ def with_engine(tmp_path: Path, body: Callable[[Session], Awaitable[None]], **en
 
 async def read(stream: TokenStream) -> list[int]:
     return [delta.token_id async for delta in stream if delta.token_id is not None]
+
+
+def test_an_engine_that_never_stops_talking_leaves_others_their_turn(tmp_path: Path) -> None:
+    async def main() -> None:
+        client, heard = EngineClient(), list[StreamRecord]()
+        client.subscribe(heard.append)
+        connecting = asyncio.create_task(client.connect(tmp_path / "engine.sock"))
+        await asyncio.sleep(0)  # it listens
+        with zmq.Context() as context, context.socket(zmq.PAIR) as talker:
+            talker.connect(f"ipc://{tmp_path / 'engine.sock'}")
+            talker.send(encode(make_ready(Engine())))
+            for number in range(500):
+                talker.send(encode(make_iteration(number).scheduled))
+            async with asyncio.timeout(20.0):
+                await connecting
+                talking, num_heard = asyncio.create_task(client.run()), [0]
+                while num_heard[-1] < 500:
+                    await asyncio.sleep(0)
+                    num_heard.append(len(heard))
+            talking.cancel()
+            await asyncio.wait((talking,))
+        client.disconnected()
+        await client.close()
+        assert max(later - earlier for earlier, later in itertools.pairwise(num_heard)) <= 2
+
+    asyncio.run(main())
 
 
 def test_a_request_that_no_frame_can_hold_fails_alone(tmp_path: Path) -> None:
