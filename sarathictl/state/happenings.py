@@ -115,9 +115,10 @@ def _change(record: SettingsChanged) -> str:
 def _overload(record: Overload) -> str:
     if not record.is_overloaded:
         return f"the decodes meet the target again: {record.num_decodes} take {units.duration(record.decode_s)}"
+    fitting = f"at most {record.most_decodes} fit" if record.most_decodes else "not even one fits"
     return (
         f"{record.num_decodes} decodes alone take {units.duration(record.decode_s)}, "
-        f"{units.duration(record.planned_s)} are planned; at most {record.most_decodes} fit"
+        f"{units.duration(record.planned_s)} are planned; {fitting}"
     )
 
 

@@ -34,12 +34,12 @@ def describe_change(retuned: Retuned) -> str:
 
 
 def describe_outcome(revision: Revision) -> str:
-    """Return `"revision 7 taken back: tbt.p99 < 120ms fails: 0.268 s"`."""
+    """Return `"revision 7 taken back: tbt.p99 < 120ms fails: 268 ms"`."""
     return f"revision {revision.revision} {outcome_in_words(revision)}"
 
 
 def outcome_in_words(revision: Revision) -> str:
-    """Return `"kept"`, `"on probation"` or `"taken back: tbt.p99 < 120ms fails: 0.268 s"`."""
+    """Return `"kept"`, `"on probation"` or `"taken back: tbt.p99 < 120ms fails: 268 ms"`."""
     return f"{_OUTCOMES[revision.state]}{_because(revision.verdict)}"
 
 

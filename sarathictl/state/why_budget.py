@@ -9,7 +9,7 @@ from sarathictl.state.facts import Fact
 from sarathictl.state.retuning import budget_in_words
 from sarathictl.state.window import IterationSample
 from sarathid.protocol.slo import BudgetMode
-from sarathid.protocol.stats import BudgetBound, BudgetPlan, EngineSettings
+from sarathid.protocol.stats import BudgetBound, BudgetPlan, EngineSettings, Overload
 from sarathid.protocol.why import BudgetReasons
 
 NUM_SAMPLES = 100
@@ -123,15 +123,16 @@ def _record(found: BudgetReasons) -> Iterator[Fact]:
     if found.promises.median_error_s is not None:
         off = units.duration(found.promises.median_error_s)
         yield "promises", f"of a start, the last {found.promises.count}: off by {off} in the median"
-    if overload := found.overload:
-        yield (
-            "overload",
-            (
-                f"since iteration {overload.iteration}: {_decodes(overload.num_decodes)} took "
-                f"{units.duration(overload.decode_s)} alone, of {units.duration(overload.planned_s)}; "
-                f"{overload.most_decodes} like them would fit"
-            ),
-        )
+    if found.overload is not None:
+        yield "overload", _overload(found.overload)
+
+
+def _overload(overload: Overload) -> str:
+    fitting = f"{overload.most_decodes} like them" if overload.most_decodes else "not even one like them"
+    return (
+        f"since iteration {overload.iteration}: {_decodes(overload.num_decodes)} took "
+        f"{units.duration(overload.decode_s)} alone, of {units.duration(overload.planned_s)}; {fitting} would fit"
+    )
 
 
 def _what_would_change_it(found: BudgetReasons) -> str:
@@ -152,6 +153,8 @@ def _what_would_change_it(found: BudgetReasons) -> str:
             return "no more is of use: prompts would not be done sooner (`set-budget N` takes more all the same)"
         case BudgetBound.MOST:
             return f"a daemon with more than --max-budget {engine.max_token_budget}"
+        case BudgetBound.FLOOR | BudgetBound.HOLD if found.overload is not None and not found.overload.most_decodes:
+            return "a looser target (`set-slo tbt=...`): one answer alone takes more than is planned for"
         case BudgetBound.FLOOR | BudgetBound.HOLD:
             return "a looser target (`set-slo tbt=...`), or fewer answers at a time (--max-num-seqs)"
 

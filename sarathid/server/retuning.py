@@ -148,7 +148,11 @@ class Retuner:
         objectives = parse_guard(guard)
         if GuardWatch(objectives, values).is_vain:
             failures = "; ".join(objective.failure(values) for objective in objectives)
-            raise ControlRefused(ErrorCode.GUARD, f"the guard is broken before the change: {failures}")
+            raise ControlRefused(
+                ErrorCode.GUARD,
+                f"the guard is broken before the change: {failures}",
+                "it could not tell what the change does: name bounds that hold now",
+            )
 
     def _preview(self, retuning: Retuning, if_revision: int | None) -> Retuned:
         self._engine.check_change(

@@ -59,9 +59,11 @@ class Objective:
         return value is None or _COMPARISONS[self.comparison](value, self.bound)
 
     def failure(self, values: MetricValues) -> str:
-        """Return, when it does not hold, `"tbt.p99 < 120ms fails: 0.268 s"`."""
-        unit = "a second" if self.metric.is_rate else "s"
-        return f"{self.text} fails: {values[self.metric]:.3g} {unit}"
+        """Return, when it does not hold, `"tbt.p99 < 120ms fails: 268 ms"`."""
+        value = values[self.metric]
+        if self.metric.is_rate:
+            return f"{self.text} fails: {value:.3g} a second"
+        return f"{self.text} fails: {value:.3g} s" if value >= 1.0 else f"{self.text} fails: {1e3 * value:.3g} ms"
 
 
 def parse_guard(text: str) -> tuple[Objective, ...]:

@@ -200,14 +200,14 @@ def test_keep_names_what_it_kept(daemon: StubDaemon, sarathictl: Any) -> None:
 def test_the_history_is_a_line_a_revision_and_no_terminal_obeys_it(daemon: StubDaemon, sarathictl: Any) -> None:
     start = make_settings()
     first = make_revision(RevisionState.KEPT, revision=1, changed_by="", reason="", old=start, new=start)
-    second = make_revision(RevisionState.GUARDED, "tbt.p99 < 120ms fails: 0.268 s")
+    second = make_revision(RevisionState.GUARDED, "tbt.p99 < 120ms fails: 268 ms")
     daemon.answers[GetHistory] = lambda op: History(revisions=(first, second))
     outcome = sarathictl("history")
 
     assert outcome.out.splitlines() == [
         "r1  2026-09-21 14:13:20  token budget 128, policy stall-free, TBT target 100 ms, TTFT target 2 s  [kept]",
         "r2  2026-09-21 14:13:20  token budget 128 -> 512 by 0/17/bash: stalls·[2J  "
-        "[taken back: tbt.p99 < 120ms fails: 0.268 s]",
+        "[taken back: tbt.p99 < 120ms fails: 268 ms]",
     ]
     assert sarathictl("history", "--json").json["revisions"][1]["state"] == "guarded"
 

@@ -86,4 +86,4 @@ def test_a_guard_of_which_nothing_holds_is_vain() -> None:
 
 
 def test_a_failure_is_told_with_what_was_seen() -> None:
-    assert GUARD[0].failure(BAD) == "tbt.p99 < 120ms fails: 0.2 s"
+    assert GUARD[0].failure(BAD) == "tbt.p99 < 120ms fails: 200 ms"

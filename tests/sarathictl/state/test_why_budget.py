@@ -87,6 +87,25 @@ def test_tiles_overload_promises_and_policies_that_do_not_cut_are_mentioned() ->
     assert facts["policy"] == "prefill-first runs whole prompts: the budget does not cut them"
 
 
+def test_a_target_that_not_even_one_answer_meets_is_called_so() -> None:
+    facts = facts_of(
+        make_budget_reasons(
+            num_by_bound={BudgetBound.FLOOR: 10},
+            overload=Overload(
+                time_s=1.0,
+                iteration=7,
+                is_overloaded=True,
+                num_decodes=2,
+                most_decodes=0,
+                decode_s=0.04,
+                planned_s=0.01,
+            ),
+        )
+    )
+    assert facts["overload"].endswith("not even one like them would fit")
+    assert facts["change"] == "a looser target (`set-slo tbt=...`): one answer alone takes more than is planned for"
+
+
 @pytest.mark.parametrize("bound", BudgetBound)
 def test_whatever_binds_there_is_a_way_to_change_it(bound: BudgetBound) -> None:
     facts = facts_of(make_budget_reasons(num_by_bound={bound: 10}))
