@@ -14,7 +14,7 @@ from sarathictl.client.endpoint import Endpoint, check_reachable
 from sarathictl.client.operations import Operations
 from sarathid.errors import CodecError, ConfigError, ControlRefused, NotPermitted
 from sarathid.protocol.codec import decode, encode
-from sarathid.protocol.control import ControlReply, ControlRequest
+from sarathid.protocol.control import ControlFault, ControlRequest
 from sarathid.protocol.roles import Role
 
 DEFAULT_TIMEOUT_S = 5.0
@@ -22,6 +22,14 @@ PLAN_TIMEOUT_S = 600.0  # a forecast simulates minutes
 LOOK_EVERY_S = 1.0
 
 Reply = TypeVar("Reply")
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """A `ControlReply` whose `ok` is read when it is known what it should be: it may be a snapshot of megabytes."""
+
+    id: int | None
+    ok: msgspec.Raw = msgspec.Raw(b"\xc0")  # nil
+    error: ControlFault | None = None
 
 
 class ControlClient(Operations):
@@ -71,18 +79,19 @@ class ControlClient(Operations):
         if reply.error is not None:
             raise ControlRefused(reply.error.code, reply.error.message, reply.error.hint)
         try:
-            return msgspec.convert(reply.ok, reply_type)
-        except msgspec.ValidationError as error:
+            answer: Reply = decode(memoryview(reply.ok), reply_type)
+        except CodecError as error:
             raise CodecError(f"the daemon's answer is not what this version expects: {error}") from error
+        return answer
 
-    def _receive(self, request_id: int) -> ControlReply:
+    def _receive(self, request_id: int) -> _Answer:
         """Return the reply to `request_id`, passing over replies that came after their time was up."""
         deadline_s = time.monotonic() + self._timeout_s
         while (remaining_s := deadline_s - time.monotonic()) > 0.0:
             if not self._socket.poll(math.ceil(min(remaining_s, LOOK_EVERY_S) * 1e3)):
                 check_reachable(self._socket_path)  # the daemon may have ended with this request unanswered
                 continue
-            reply: ControlReply = decode(self._socket.recv(), ControlReply)
+            reply: _Answer = decode(self._socket.recv(), _Answer)
             if reply.id in (request_id, None):
                 return reply
         raise TimeoutError(f"the daemon at {self._socket_path} did not answer within {self._timeout_s:g} s")

@@ -1,8 +1,8 @@
-"""Structs to bytes and back: MessagePack by `msgpack` with every size bounded, checked by `msgspec`."""
+"""Structs to bytes and back: MessagePack by msgspec, which reads into the struct at once and checks as it reads."""
 
+from functools import cache
 from typing import Any
 
-import msgpack
 import msgspec
 
 from sarathid.errors import CodecError
@@ -14,32 +14,29 @@ MAX_FRAME_BYTES = 64 << 20
 
 def encode(record: Any) -> bytes:
     """Return one struct of the protocol as a MessagePack body."""
-    packed: bytes = msgpack.packb(msgspec.to_builtins(record, builtin_types=(bytes,)), use_bin_type=True)
-    return packed
+    return msgspec.msgpack.encode(record)
 
 
-def decode(body: bytes, type_: Any, max_bytes: int = MAX_FRAME_BYTES) -> Any:
+def decode(body: bytes | memoryview, type_: Any, max_bytes: int = MAX_FRAME_BYTES) -> Any:
     """Return the struct of `type_` (a struct or a tagged union of structs) that `body` holds.
 
     Raises `CodecError` when the body is longer than `max_bytes`, is not one MessagePack value, or
-    is not of that type.
+    is not of that type. A length that a value claims is held against what is left of the body before room is made.
     """
     if len(body) > max_bytes:
         raise CodecError(f"a frame of {len(body)} bytes is longer than the {max_bytes} allowed")
     try:
-        value = msgpack.unpackb(
-            body,
-            raw=False,
-            strict_map_key=False,
-            max_str_len=max_bytes,
-            max_bin_len=max_bytes,
-            max_array_len=max_bytes,
-            max_map_len=max_bytes,
-            max_ext_len=0,
-        )
-    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a list as a key
-        raise CodecError(f"not a MessagePack value: {error}") from error
-    try:
-        return msgspec.convert(value, type_)
+        return _decoder(type_).decode(body)
     except msgspec.ValidationError as error:
         raise CodecError(str(error)) from error
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
+        raise CodecError(f"not a MessagePack value: {error}") from error
+
+
+@cache
+def _decoder(type_: Any) -> "msgspec.msgpack.Decoder[Any]":
+    return msgspec.msgpack.Decoder(type_, ext_hook=_refuse_extension)
+
+
+def _refuse_extension(code: int, _data: memoryview) -> Any:
+    raise ValueError(f"extension type {code} is not used")

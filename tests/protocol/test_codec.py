@@ -49,6 +49,8 @@ def test_random_bytes_are_a_codec_error_or_an_operation(body: bytes) -> None:
         b"\x80\x80",
         b"\x81\x90\x01",
         b"\x81\x80\x01",
+        b"\x81\xa2op\xc7\x01\x05a",
+        b"\x81\xa2op\xa1\xff",
     ],
 )
 def test_malformed_frames_are_refused(body: bytes) -> None:
