@@ -2,11 +2,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.end_to_end.running_daemon import RunningDaemon, serving
+from tests.end_to_end.loopback import Loopback, serving_on_loopback
+from tests.end_to_end.running_daemon import RunningDaemon
 
 
 @pytest.fixture(scope="session")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDaemon]:
+def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
     """A daemon that all tests share; none of them stops it or leaves it retuned."""
-    with serving(tmp_path_factory.mktemp("shared") / "run", "--budget", "128") as running:
-        yield running
+    with serving_on_loopback(tmp_path_factory.mktemp("shared"), "--budget", "128") as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def daemon(loopback: Loopback) -> RunningDaemon:
+    """The same, for who comes over the Unix socket."""
+    return loopback.daemon

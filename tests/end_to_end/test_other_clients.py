@@ -12,11 +12,15 @@ import httpx
 import openai
 import pytest
 
+from sarathid.config import DEFAULT_MODEL
 from sarathid.paths import API_SOCKET
+from tests.end_to_end.loopback import KEY, Loopback
+from tests.end_to_end.other_python import python_with
 from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
 
 MESSAGES: list[Any] = [{"role": "user", "content": "Name a colour."}]
 BODY = {"messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+PROGRAMS = Path(__file__).with_name("programs")
 
 
 def socket_of(daemon: RunningDaemon) -> str:
@@ -85,6 +89,87 @@ def test_aiohttp_streams_over_the_socket(daemon: RunningDaemon, expected: str) -
             return [line.decode().rstrip() async for line in response.content]
 
     assert streamed_text(asyncio.run(main())) == expected
+
+
+def test_openais_client_streams_over_the_loopback_interface(loopback: Loopback, expected: str) -> None:
+    with openai.OpenAI(base_url=f"{loopback.url}/v1", api_key=KEY) as client:
+        stream = client.chat.completions.create(
+            model=DEFAULT_MODEL, messages=MESSAGES, max_tokens=8, temperature=0, stream=True
+        )
+        assert "".join(event.choices[0].delta.content or "" for event in stream) == expected
+
+
+def test_openais_client_raises_what_it_has_for_a_refusal(loopback: Loopback) -> None:
+    with openai.OpenAI(base_url=f"{loopback.url}/v1", api_key=KEY, max_retries=0) as client:
+        asked: dict[str, Any] = {"model": DEFAULT_MODEL, "prompt": "a", "max_tokens": 1}
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.completions.create(**asked | {"suffix": "b"})
+        with pytest.raises(openai.BadRequestError) as too_long:
+            client.completions.create(**asked | {"prompt": [1] * 9000})
+        with pytest.raises(openai.NotFoundError) as unknown:
+            client.completions.create(**asked | {"model": "other"})
+        with pytest.raises(openai.AuthenticationError) as stranger:
+            client.with_options(api_key="wrong").completions.create(**asked)
+
+    assert (refused.value.param, refused.value.type) == ("suffix", "invalid_request_error")
+    assert too_long.value.code == "context_length_exceeded"
+    assert (unknown.value.param, unknown.value.code) == ("model", "model_not_found")
+    assert stranger.value.code == "invalid_api_key"
+    assert refused.value.request_id
+
+
+def gone_through(module: str, program: str, loopback: Loopback) -> Any:
+    """Return what a program of `programs` tells of its chats by means of a library."""
+    question = {"url": loopback.url, "key": KEY, "model": DEFAULT_MODEL, "body": BODY}
+    done = subprocess.run(
+        [python_with(module), os.fspath(PROGRAMS / program)],
+        input=json.dumps(question),
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_litellm_chats_and_raises_what_it_has_for_a_refusal(loopback: Loopback, expected: str) -> None:
+    assert gone_through("litellm", "litellm_chat.py", loopback) == {
+        "whole": expected,
+        "num_output_tokens": 8,
+        "streamed": expected,
+        "by coroutine": expected,
+        "second": "length",
+        "too long": "ContextWindowExceededError",
+        "no such model": "NotFoundError",
+        "no such key": "AuthenticationError",
+    }
+
+
+def test_langchain_chats_and_gets_what_has_a_structure(loopback: Loopback, expected: str) -> None:
+    assert gone_through("langchain_openai", "langchain_chat.py", loopback) == {
+        "whole": expected,
+        "num_output_tokens": 8,
+        "streamed": expected,
+        "second": "length",
+        "structured": "bool",
+    }
+
+
+def test_llm_chats_with_a_model_of_its_list(loopback: Loopback, expected: str, tmp_path: Path) -> None:
+    python = python_with("llm")
+    model = {"model_id": "here", "model_name": DEFAULT_MODEL, "api_base": f"{loopback.url}/v1", "api_key_name": "here"}
+    (tmp_path / "extra-openai-models.yaml").write_text(json.dumps([model]))
+    command = [python, "-m", "llm", "-m", "here", "--key", KEY, "-o", "max_tokens", "8", "-o", "temperature", "0"]
+    for how in ("--no-log", "--no-stream"):
+        done = subprocess.run(
+            [*command, how, MESSAGES[0]["content"]],
+            capture_output=True,
+            text=True,
+            timeout=240,
+            env=os.environ | {"LLM_USER_PATH": os.fspath(tmp_path)},
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == expected.strip()
 
 
 def test_openais_asynchronous_client_streams_many_answers_at_once(daemon: RunningDaemon, expected: str) -> None:
