@@ -1,4 +1,6 @@
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,3 +19,11 @@ def loopback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loopback]:
 def daemon(loopback: Loopback) -> RunningDaemon:
     """The same, for who comes over the Unix socket."""
     return loopback.daemon
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that other users may pass through, as those of pytest are not."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o711)
+        yield Path(directory)

@@ -3,39 +3,16 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
+from tests.end_to_end.other_user import GROUP, NOBODY, ask_as
+from tests.end_to_end.running_daemon import serving, wait_until
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
 
-NOBODY, READER, OPERATOR, GROUP, OTHER_GROUP = 65_534, 60_001, 60_002, 60_003, 60_004
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that others may pass through, as those of pytest are not."""
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o711)
-        yield Path(directory)
-
-
-def ask_as(user_id: int, group_id: int, daemon: RunningDaemon, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Return how `sarathictl` ended for another user."""
-    command = (sys.executable, "-m", "tests.end_to_end.stranger", str(user_id), str(group_id))
-    return subprocess.run(
-        [*command, os.fspath(daemon.runtime_dir), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=Path(__file__).parents[2],
-    )
+READER, OPERATOR, OTHER_GROUP = 60_001, 60_002, 60_004
 
 
 def test_another_user_reaches_no_socket(place: Path) -> None:
