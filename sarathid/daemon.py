@@ -50,6 +50,7 @@ from sarathid.supervisor import EngineSupervisor
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.flight_recorder import FlightRecorder
+from sarathid.telemetry.kept_burn_rates import KeptBurnRates
 from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
 from sarathid.telemetry.tape_ring import TapeRing
@@ -96,6 +97,9 @@ class Daemon:
             sheds_overload=config.engine.overload is OverloadMode.SHED,
         )
         self._board = Board()
+        state = daemon_state_dir(directory.path)
+        self._kept_burn_rates = KeptBurnRates(state, self._board.burn_rates, wall_clock_offset_s())
+        self._kept_burn_rates.read(self._clock.now_s())
         self._access = Access(config.server.roles, os.getuid())
         self._loopback = None if config.server.http_port is None else listen_on_loopback(config.server.http_port)
         self._publisher = StatsPublisher(
@@ -180,6 +184,7 @@ class Daemon:
             asyncio.create_task(self._reload_when_asked()),
             asyncio.create_task(self._service.beat()),
             asyncio.create_task(self._recorder.run()),
+            asyncio.create_task(self._kept_burn_rates.run()),
         ]
         try:
             await first_of(self._stop_asked.wait(), tasks)
@@ -265,6 +270,7 @@ class Daemon:
         await asyncio.wait((supervising, *others))
         await (self._supervisor.kill() if self._is_interrupted else self._supervisor.stop())
         await self._recorder.flush()
+        self._kept_burn_rates.write()
         if self._tracer is not None:
             await self._tracer.close()
         self._tokenizer.close()

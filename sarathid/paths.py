@@ -80,6 +80,23 @@ def make_private(directory: Path) -> Path:
     return directory
 
 
+def replace_file(path: Path, content: bytes) -> None:
+    """Have a file in a daemon's state directory hold `content`, at once and as a whole, for us alone.
+
+    Raises `OSError` or `ConfigError` when it can't.
+    """
+    make_private(path.parent.parent)
+    make_private(path.parent)
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, content)
+    finally:
+        os.close(file)
+    new.replace(path)
+
+
 def check_not_shared(directory: Path) -> None:
     """Raise `ConfigError` when others may enter `directory` and something is in it: it must not be closed to them.
 

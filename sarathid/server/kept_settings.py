@@ -1,14 +1,13 @@
 """The settings that outlive the daemon: what was changed while it ran, one file for each runtime directory."""
 
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
 from sarathid.errors import ConfigError
-from sarathid.paths import make_private
+from sarathid.paths import replace_file
 from sarathid.slo.revisions import SettingValues
 
 FILE_NAME = "settings.json"
@@ -51,21 +50,9 @@ class KeptSettings:
     def write(self, texts: Mapping[str, str]) -> None:
         """Replace what is kept, at once and as a whole; where that fails, say so and go on."""
         try:
-            self._write(msgspec.json.encode(KeptTexts(**texts)))
+            replace_file(self._path, msgspec.json.encode(KeptTexts(**texts)))
         except (OSError, ConfigError) as error:
             log.warning("settings can't be kept in %s: %s", self._path, error)
-
-    def _write(self, content: bytes) -> None:
-        make_private(self._path.parent.parent)
-        make_private(self._path.parent)
-        new = self._path.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(file, content)
-        finally:
-            os.close(file)
-        new.replace(self._path)
 
 
 def texts_of(values: SettingValues) -> dict[str, str]:
