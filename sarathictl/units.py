@@ -93,7 +93,8 @@ def share(part: float | None) -> str:
 
 def fine_share(part: float) -> str:
     """Return a share of one in per cent with two digits, however small: `"14 %"`, `"0.28 %"`."""
-    return f"{part * 100.0:.2g} %"
+    per_cent = part * 100.0
+    return f"{per_cent:.2g} %" if per_cent < 99.5 else f"{per_cent:.0f} %"
 
 
 def clock_time(wall_s: float, *, has_tenths: bool = False) -> str:

@@ -30,6 +30,7 @@ class AlertCommand:
         self._thread: threading.Thread | None = None
         self._ran_s: float | None = None
         self.num_left_out = 0
+        self._failure: str | None = None
 
     def tell(self, event: Mapping[str, Any]) -> bool:
         """Have the command run for an event, unless one runs or ran a moment ago; return whether it is run."""
@@ -43,6 +44,11 @@ class AlertCommand:
         self._thread.start()
         return True
 
+    def take_failure(self) -> str | None:
+        """Return why the command failed when it ran last, once; None where it did not."""
+        failure, self._failure = self._failure, None
+        return failure
+
     def close(self) -> None:
         """Wait for the command that runs."""
         if self._thread is not None:
@@ -51,6 +57,18 @@ class AlertCommand:
     def _run(self, text: str) -> None:
         nowhere = subprocess.DEVNULL
         try:
-            subprocess.run(self._words, input=f"{text}\n", text=True, stdout=nowhere, stderr=nowhere, timeout=TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired):
+            ended = subprocess.run(
+                self._words,
+                input=f"{text}\n",
+                text=True,
+                stdout=nowhere,
+                stderr=nowhere,
+                timeout=TIMEOUT_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
             self.num_left_out += 1
+            self._failure = str(error)
+        else:
+            if ended.returncode:
+                self._failure = f"{self._words[0]} ended with {ended.returncode}; no shell reads the command"

@@ -28,7 +28,7 @@ from sarathid.protocol.stats import (
     StreamRecord,
 )
 from sarathid.tape.key_frame import KeyFrame
-from sarathid.tape.request_table import RequestTable
+from sarathid.tape.request_table import RequestRow, RequestTable
 
 TBT_SPANS_S = (10.0, 60.0, 300.0, 3600.0)
 TTFT_SPAN_S = 300.0
@@ -56,7 +56,6 @@ class EngineState:
         self._running = key.running
         self._last_start_s = key.last_start_s
         self._last_event_s = key.time_s
-        self._counts = (key.num_running, key.num_waiting, key.num_preempted)
         self._blocks = (key.num_blocks_used, key.num_blocks_free)
         self._requests = RequestTable(key.requests)
         self._seconds = SecondsWindow(seconds)
@@ -88,7 +87,7 @@ class EngineState:
     @property
     def num_in_flight(self) -> int:
         """How many requests the daemon holds."""
-        return sum(self._counts)
+        return len(self._requests.rows)
 
     @property
     def target_s(self) -> float | None:
@@ -114,9 +113,6 @@ class EngineState:
     def replace_requests(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
         self._requests.replace_all(requests, now_s)
-        states = Counter(row.state for row in self._requests.rows)
-        num_running = states[RequestState.PREFILL] + states[RequestState.DECODE]
-        self._counts = (num_running, states[RequestState.WAITING], states[RequestState.PREEMPTED])
 
     def fold(self, record: StreamRecord) -> None:
         """Take in one record."""
@@ -125,7 +121,7 @@ class EngineState:
         match record:
             case IterationScheduled():
                 if self._last_start_s is None or record.start_s > self._last_start_s:
-                    self._running = record
+                    self.run(record)
             case IterationStats():
                 self._fold_iteration(record)
             case StallEvent():
@@ -173,10 +169,13 @@ class EngineState:
     def run(self, scheduled: IterationScheduled | None) -> None:
         """Say what runs at this moment, where an iteration that ended later tells."""
         self._running = scheduled
+        if scheduled is not None:
+            self._requests.begin(scheduled)
 
     def key_frame(self, now_s: float) -> KeyFrame:
         """Return what stands at `now_s`: where another state can begin."""
-        num_running, num_waiting, num_preempted = self._counts
+        requests = self._requests.rows
+        num_running, num_waiting, num_preempted = _counts(requests)
         num_blocks_used, num_blocks_free = self._blocks
         return KeyFrame(
             time_s=now_s,
@@ -191,12 +190,13 @@ class EngineState:
             num_preempted=num_preempted,
             num_blocks_used=num_blocks_used,
             num_blocks_free=num_blocks_free,
-            requests=self._requests.rows,
+            requests=requests,
         )
 
     def view(self, now_s: float) -> EngineView:
         """Return what there is to see at `now_s`; changes nothing."""
-        num_running, num_waiting, num_preempted = self._counts
+        requests = self._requests.rows
+        num_running, num_waiting, num_preempted = _counts(requests)
         num_blocks_used, num_blocks_free = self._blocks
         return EngineView(
             now_s=now_s,
@@ -210,7 +210,7 @@ class EngineState:
             stalls=self._stalls.newest_first,
             changes=tuple(reversed(self._changes)),
             happenings=self._happenings.oldest_first,
-            requests=self._requests.rows,
+            requests=requests,
             num_running=num_running,
             num_waiting=num_waiting,
             num_preempted=num_preempted,
@@ -238,7 +238,6 @@ class EngineState:
         self._recent.append(record)
         self._samples.append(sample_of(record))
         self._seconds.add(record, self.target_s)
-        self._counts = (record.num_running, record.num_waiting, record.num_preempted)
         self._blocks = (record.num_blocks_used, record.num_blocks_free)
         self._requests.fold(record)
 
@@ -255,6 +254,13 @@ class EngineState:
         self._message = record.message
         if record.state in (DaemonState.STARTING, DaemonState.RESTARTING):
             self._running = None
+
+
+def _counts(requests: Iterable[RequestRow]) -> tuple[int, int, int]:
+    """Return how many run, wait to start, and wait to be resumed."""
+    states = Counter(row.state for row in requests)
+    num_running = states[RequestState.PREFILL] + states[RequestState.DECODE]
+    return num_running, states[RequestState.WAITING], states[RequestState.PREEMPTED]
 
 
 def time_of(record: StreamRecord) -> float:

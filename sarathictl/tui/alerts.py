@@ -27,6 +27,10 @@ class Alerts:
                     self._command.tell(_event(alert, view, wall_offset_s))
         return self._watch.raised
 
+    def take_failure(self) -> str | None:
+        """Return why the command failed, once."""
+        return None if self._command is None else self._command.take_failure()
+
 
 def _event(alert: Alert, view: EngineView, wall_offset_s: float) -> dict[str, object]:
     return {

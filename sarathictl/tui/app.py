@@ -459,6 +459,8 @@ class ConsoleApp(App[None]):
     def _look_for_alerts(self, view: EngineView, now_s: float) -> tuple[Alert, ...]:
         """Look at what happens now, whichever moment is shown."""
         now = view if self._playhead.is_live else self._records.state.view(now_s)
+        if (failure := self._alerts.take_failure()) is not None:
+            self.notify(f"the alert's command failed: {failure}", severity="error", markup=False)
         return self._alerts.look(now, self._source.link, self.bell, self._wall_offset_s)
 
     def _show(self, *, is_urgent: bool = False) -> None:

@@ -4,7 +4,15 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 
 from sarathid.protocol.control import RequestState, RequestStatus
-from sarathid.protocol.stats import ChunkStats, FirstToken, IterationStats, RequestArrival, StallEvent, TokenGap
+from sarathid.protocol.stats import (
+    ChunkStats,
+    FirstToken,
+    IterationScheduled,
+    IterationStats,
+    RequestArrival,
+    StallEvent,
+    TokenGap,
+)
 from sarathid.tape.key_frame import RequestRow as RequestRow
 from sarathid.tape.key_frame import row_of
 
@@ -40,6 +48,12 @@ class RequestTable:
             num_prompt_tokens=arrival.num_prompt_tokens,
             max_tokens=arrival.max_tokens,
         )
+
+    def begin(self, scheduled: IterationScheduled) -> None:
+        """Take note of who no longer waits, because an iteration that has begun computes a chunk of it."""
+        for chunk in scheduled.chunks:
+            if (row := self._rows.get(chunk.request_id)) is not None:
+                row.state = RequestState.PREFILL
 
     def fold(self, iteration: IterationStats) -> None:
         """Advance the requests that took part in an iteration."""

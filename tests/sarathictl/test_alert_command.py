@@ -47,6 +47,14 @@ def test_one_at_a_time(tmp_path: Path) -> None:
     command.close()
 
 
+def test_a_command_that_fails_is_told_of_once(tmp_path: Path) -> None:
+    command = AlertCommand(f"cat > {tmp_path / 'told'}")
+    command.tell({})
+    command.close()
+    assert command.take_failure() == "cat ended with 1; no shell reads the command"
+    assert command.take_failure() is None
+
+
 @pytest.mark.parametrize("command", ["", "no-such-program-here", "'"])
 def test_a_command_that_cannot_be_run_is_refused_at_once(command: str) -> None:
     with pytest.raises(ConfigError):

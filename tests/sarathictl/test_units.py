@@ -44,6 +44,7 @@ def test_a_share_never_rounds_the_last_stall_away() -> None:
 
 def test_a_fine_share_keeps_two_digits_however_small() -> None:
     assert [units.fine_share(part) for part in (0.0, 0.0028, 0.031, 0.14)] == ["0 %", "0.28 %", "3.1 %", "14 %"]
+    assert [units.fine_share(part) for part in (0.996, 1.0, 2.5)] == ["100 %", "100 %", "250 %"]
 
 
 def test_no_control_character_reaches_the_terminal() -> None:

@@ -11,10 +11,12 @@ from sarathictl.state.engine_view import EngineView
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
+    ChunkStats,
     Heartbeat,
     IterationScheduled,
     IterationStats,
     LifeCycle,
+    RequestArrival,
     RequestStats,
     SettingsChanged,
     StallEvent,
@@ -82,6 +84,31 @@ def test_an_iteration_without_its_end_is_running_now() -> None:
     records = RECORDS[: RECORDS.index(scheduled) + 1]
     assert view_after(records).running == scheduled
     assert view_after(RECORDS).running is None
+
+
+def test_who_comes_while_an_iteration_runs_waits_and_who_is_in_it_does_not() -> None:
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    for request_id in (1, 2):
+        state.fold(
+            RequestArrival(
+                request_id=request_id, client="", arrival_s=START_S + 1.0, num_prompt_tokens=400, max_tokens=9
+            )
+        )
+    assert (state.view(END_S).num_running, state.view(END_S).num_waiting) == (0, 2)
+
+    state.fold(
+        IterationScheduled(
+            sequence_number=1,
+            start_s=START_S + 1.5,
+            token_budget=256,
+            num_decode_tokens=0,
+            chunks=(ChunkStats(1, 0, 256, 400),),
+        )
+    )
+    view = state.view(END_S)
+    assert (view.num_running, view.num_waiting) == (1, 1)
+    assert [row.state for row in view.requests] == [RequestState.PREFILL, RequestState.WAITING]
+    assert view.longest_wait_s == END_S - START_S - 1.0
 
 
 def test_requests_advance_with_each_iteration_between_two_lists() -> None:
