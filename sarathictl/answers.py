@@ -13,6 +13,7 @@ from sarathictl.bench.run_files import Summary
 from sarathictl.client.contexts import ControlFile
 from sarathictl.output import SCHEMA_VERSION
 from sarathictl.selftest.check import Check
+from sarathictl.state.clients import ClientFigures
 from sarathictl.state.engine_view import LatencyFigures
 from sarathictl.state.window import IterationSample
 from sarathid.histogram import LatencyHistogram
@@ -72,9 +73,15 @@ class Latency(msgspec.Struct, kw_only=True):
 
 
 class Latencies(msgspec.Struct, kw_only=True):
-    """`latency`."""
+    """`latency`, by span."""
 
     latencies: list[Latency]
+
+
+class ClientLatencies(msgspec.Struct, kw_only=True):
+    """`latency --by client`."""
+
+    clients: list[ClientFigures]
 
 
 class KVCache(msgspec.Struct, kw_only=True):
@@ -271,7 +278,7 @@ ANSWERS: dict[str, tuple[Any, ...]] = {
     "requests": (RequestList,),
     "stalls": (Stalls, Told),
     "events": (Events, Told),
-    "latency": (Latencies,),
+    "latency": (Latencies, ClientLatencies),
     "kv": (KVCache,),
     "stages": (Stages,),
     "fleet": (Fleet,),

@@ -32,7 +32,7 @@ from sarathid.protocol.control import (
 )
 from sarathid.protocol.revisions import AuditEntry, AuditEvent
 from sarathid.protocol.roles import Role
-from sarathid.protocol.stats import IterationStats, LifeCycle, StageTime, StallEvent
+from sarathid.protocol.stats import IterationStats, LifeCycle, RequestStats, StageTime, StallEvent
 from tests.sarathictl.reasons import make_budget_reasons, make_request_reasons
 from tests.sarathictl.records import (
     START_S,
@@ -60,6 +60,7 @@ COMMANDS = [
     "events",
     "events --type change --type engine",
     "latency",
+    "latency --by client",
     "kv",
     "stages",
     "fleet",
@@ -100,6 +101,7 @@ def make_full_snapshot() -> Snapshot:
         make_snapshot(iterations=tuple(staged)),
         status=make_full_status(),
         events=(ready, *stalls, changed(make_settings(256))),
+        finished=tuple(record for record in records if isinstance(record, RequestStats)),
     )
 
 
