@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from sarathictl.call import DEFAULT_TIMEOUT_S, GlobalOptions
 from sarathictl.candidates import context_names
 from sarathictl.client.endpoint import SSH_SCHEME, Endpoint, local_endpoint
-from sarathictl.output import Form, print_words
+from sarathictl.output import Form
 from sarathid.version import __version__
 
 COMMANDS = {
@@ -21,7 +21,7 @@ COMMANDS = {
     "requests": "List the requests that the daemon holds now.",
     "stalls": "Print who waited longer than the target, how long, and because of whom.",
     "events": "Print what happened: changes, stalls, overloads, preemptions, failures.",
-    "latency": "Print TBT and TTFT by span, against their targets.",
+    "latency": "Print TBT and TTFT by span, against their targets, or by client.",
     "kv": "Print how full the KV cache is, and when it will be full.",
     "stages": "Print how long each pipeline stage worked, and how long it idled although there was work.",
     "fleet": "Print how every daemon is that has a name in ctl.toml.",
@@ -164,11 +164,5 @@ def _endpoint_of(addr: str, context: typer.Context) -> Endpoint:
     from sarathictl.client.ssh_bridge import SshBridge, read_ssh_address  # deferred: few calls go to another machine
 
     bridge = SshBridge(read_ssh_address(addr))
-
-    def close() -> None:
-        bridge.close()
-        if bridge.failure:
-            print_words(bridge.failure)
-
-    context.call_on_close(close)
+    context.call_on_close(bridge.close)
     return bridge.endpoint

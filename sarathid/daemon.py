@@ -209,7 +209,7 @@ class Daemon:
         if not self._availability.is_ready:
             state = self._availability.state
             raise ControlRefused(ErrorCode.CONFLICT, f"the daemon is {state}, and what takes nothing can't be paused")
-        self._become(DaemonState.PAUSED, "paused: it takes nothing new until `sarathictl resume`")
+        self._become(DaemonState.PAUSED, "paused: the daemon takes nothing new until it is resumed")
         return Paused(num_in_flight=self._engine.num_in_flight)
 
     def resume(self) -> Resumed:

@@ -10,6 +10,9 @@ from sarathid.errors import ConfigError, NotPermitted, NotReachable
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, check_socket_path, runtime_dir
 
 SSH_SCHEME = "ssh://"
+FAILURE_FILE = "failure"
+"""In a runtime directory that stands for another machine's: why that can't be reached, in words."""
+
 _UNIX_SCHEME = "unix://"
 
 
@@ -107,11 +110,18 @@ def check_reachable(socket_path: Path) -> None:
         try:
             probe.connect(str(socket_path))
         except (FileNotFoundError, ConnectionRefusedError) as error:
-            raise NotReachable(
-                f"no daemon answers at {socket_path}; start one with `sarathid serve`, "
-                "or name its runtime directory with --addr"
-            ) from error
+            raise NotReachable(_why_nobody_answers(socket_path)) from error
         except PermissionError as error:
             raise NotPermitted(f"{socket_path} is closed to you; ask for a role at the daemon") from error
         except OSError as error:
             raise NotReachable(f"the daemon at {socket_path} is not reachable: {error.strerror}") from error
+
+
+def _why_nobody_answers(socket_path: Path) -> str:
+    try:
+        return (socket_path.parent / FAILURE_FILE).read_text(encoding="utf-8")
+    except OSError:
+        return (
+            f"no daemon answers at {socket_path}; start one with `sarathid serve`, "
+            "or name its runtime directory with --addr"
+        )

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from sarathictl.client.endpoint import SSH_SCHEME, Endpoint
+from sarathictl.client.endpoint import FAILURE_FILE, SSH_SCHEME, Endpoint
 from sarathid.errors import ConfigError
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
 
@@ -51,7 +51,7 @@ class SshBridge:
     """Listens on sockets in a directory of its own, and starts one `ssh` for each connection that says something.
 
     When an `ssh` fails, the sockets are taken away, so that nobody waits for a daemon that can't be reached; what it
-    said is in `failure`.
+    said is in `failure`, and in the directory for who looks there.
     """
 
     def __init__(self, remote: RemoteDaemon) -> None:
@@ -119,7 +119,8 @@ class SshBridge:
                 self._fail(said.decode(errors="replace").strip() or f"ssh ended with {child.returncode}")
 
     def _fail(self, words: str) -> None:
-        self.failure = words
+        self.failure = f"{self._remote.host}: {words.removeprefix('sarathictl: ').removeprefix('ssh: ')}"
+        (self._directory / FAILURE_FILE).write_text(self.failure, encoding="utf-8")
         for name in (API_SOCKET, CONTROL_SOCKET, STATS_SOCKET):
             (self._directory / name).unlink(missing_ok=True)
 

@@ -6,7 +6,14 @@ import msgspec
 import typer
 
 from sarathictl.candidates import context_names
-from sarathictl.client.contexts import Context, ControlFile, control_file_path, read_control_file, write_control_file
+from sarathictl.client.contexts import (
+    BadgeColor,
+    Context,
+    ControlFile,
+    control_file_path,
+    read_control_file,
+    write_control_file,
+)
 from sarathictl.client.endpoint import SSH_SCHEME, local_endpoint
 from sarathictl.client.ssh_bridge import read_ssh_address
 from sarathictl.invocation import JsonOption, invocation_of
@@ -30,10 +37,12 @@ def list_(context: typer.Context, json: JsonOption = False) -> None:
     invocation = invocation_of(context, is_json=json)
     found = read_control_file(control_file_path())
     rows = [
-        ("*" if name == found.current else "", name, one.addr, "read-only" if one.read_only else "")
+        ("*" if name == found.current else "", name, one.addr, "read-only" if one.read_only else "", one.color or "")
         for name, one in sorted(found.contexts.items())
     ]
-    invocation.answer(msgspec.to_builtins(found), table(("", "NAME", "ADDR", ""), rows, {"", "NAME", "ADDR"}))
+    invocation.answer(
+        msgspec.to_builtins(found), table(("", "NAME", "ADDR", "", "COLOR"), rows, {"", "NAME", "ADDR", "COLOR"})
+    )
 
 
 @context.command()
@@ -42,6 +51,9 @@ def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, dots and dashes.")],
     addr: Annotated[str, typer.Argument(metavar="ADDR", help="A runtime directory, unix://DIR or ssh://HOST[/DIR].")],
     read_only: Annotated[bool, typer.Option("--read-only", help="Change nothing there from here.")] = False,
+    color: Annotated[
+        BadgeColor | None, typer.Option(help="In what its name stands out in `top`.", case_sensitive=False)
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Give a daemon a name, or another address."""
@@ -50,7 +62,9 @@ def add(
     else:
         local_endpoint(addr)
     path = control_file_path()
-    _save(context, read_control_file(path).with_context(name, Context(addr, read_only)), f"{name} is {addr}", json)
+    _save(
+        context, read_control_file(path).with_context(name, Context(addr, read_only, color)), f"{name} is {addr}", json
+    )
 
 
 @context.command()

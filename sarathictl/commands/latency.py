@@ -34,10 +34,10 @@ def latency(
     again: WatchOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Print TBT and TTFT by span, against their targets, or by client, of the newest requests that ended.
+    """Print TBT and TTFT by span, against their targets, or by client.
 
-    A client's row has its processes together: the median of the longest gap in each of its requests, the longest of
-    all, and the share of its requests that stalled.
+    A client's row is of the newest requests that ended, of all its processes: the median of the longest gap in each,
+    the longest of all, and the share of them that stalled.
     """
     invocation = invocation_of(context, is_json=json)
     answer = _by_client if by is By.CLIENT else _by_span

@@ -119,14 +119,15 @@ def test_a_daemon_is_reached_over_ssh(daemon: StubDaemon, ssh: Path, tmp_path: P
 def test_what_ssh_says_is_passed_on_when_it_fails(ssh: Path, sarathictl: Any) -> None:
     outcome = sarathictl("-A", "ssh://far/nowhere", "status")
     assert outcome.code == 3
-    assert "no daemon answers at /nowhere/control.sock" in outcome.err
+    assert outcome.err.startswith("sarathictl: far: no daemon answers at /nowhere/control.sock")
+    assert outcome.err.count("no daemon answers") == 1
 
 
 def test_a_machine_without_ssh_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sarathictl: Any) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     outcome = sarathictl("-A", "ssh://far", "status")
     assert outcome.code == 3
-    assert "ssh can't be run: No such file or directory" in outcome.err
+    assert outcome.err == "sarathictl: far: ssh can't be run: No such file or directory\n"
 
 
 def test_read_only_sends_nothing_that_changes_the_daemon(daemon: StubDaemon, sarathictl: Any) -> None:

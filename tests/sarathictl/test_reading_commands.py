@@ -216,6 +216,12 @@ def test_contexts_are_added_used_and_removed(daemon: StubDaemon, sarathictl: Any
     assert sarathictl("context", "add", "x", "http://there").code == 2
 
 
+def test_a_context_has_a_color_that_the_list_names(daemon: StubDaemon, sarathictl: Any, tmp_path: Path) -> None:
+    assert sarathictl("context", "add", "prod", str(tmp_path), "--color", "red").code == 0
+    assert ["prod", str(tmp_path), "red"] in [line.split() for line in sarathictl("context", "list").out.splitlines()]
+    assert sarathictl("context", "list", "--json").json["contexts"]["prod"]["color"] == "red"
+
+
 def test_a_context_that_is_read_only_changes_nothing(daemon: StubDaemon, sarathictl: Any, tmp_path: Path) -> None:
     sarathictl("context", "add", "look", str(tmp_path), "--read-only")
     assert sarathictl("-c", "look", "set-budget", "512").code == 5
