@@ -184,6 +184,9 @@ def _pipeline(status: Status, view: EngineView) -> Finding | None:
     words = f"stage {number} idled {units.share(worst.bubble_share)} of the time although there was work"
     if worst.bubble_share <= MOST_BUBBLE_SHARE:
         return Finding("pipeline", words)
+    filled = stage_uses([iteration for iteration in view.recent if iteration.num_running >= len(uses)])
+    if all(use.bubble_share <= MOST_BUBBLE_SHARE for use in filled):
+        return Finding("pipeline", f"{words}, while fewer requests ran than it takes to fill {len(uses)} stages")
     return Finding("pipeline", words, "`sarathictl plan --budget auto` says what even batches would give")
 
 

@@ -174,6 +174,23 @@ def test_doctor_finds_nothing_in_a_daemon_that_is_well(daemon: StubDaemon, sarat
     assert "checks are fine" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("num_running", "code", "words"),
+    [(1, 0, "while fewer requests ran than it takes to fill 2 stages"), (2, 8, "what even batches would give")],
+)
+def test_doctor_blames_batches_for_bubbles_only_where_there_were_requests_to_fill_the_stages(
+    daemon: StubDaemon, sarathictl: Any, num_running: int, code: int, words: str
+) -> None:
+    stages = (StageTime(START_S, 0.02, 0.0), StageTime(START_S + 0.02, 0.02, 0.02))
+    record = next(record for record in PaperEngine().run(START_S + 1.0) if isinstance(record, IterationStats))
+    record = msgspec.structs.replace(record, stages=stages, num_running=num_running)
+    daemon.answers[GetSnapshot] = lambda _: make_snapshot(iterations=(record,))
+    outcome = sarathictl("doctor")
+    assert outcome.code == code
+    assert "stage 1 idled 50 % of the time although there was work" in outcome.out
+    assert words in " ".join(outcome.out.split())
+
+
 def test_nothing_to_tell_prints_nothing(daemon: StubDaemon, sarathictl: Any) -> None:
     outcome = sarathictl("stalls", "--min", "1h")
     assert (outcome.code, outcome.out) == (0, "")
