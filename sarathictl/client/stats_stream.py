@@ -18,13 +18,15 @@ from sarathid.protocol.control import MAX_HISTORY, ErrorCode, RequestList, Snaps
 from sarathid.protocol.stats import LifeCycle, StreamRecord
 
 MAX_UNREAD = 1 << 14
+MAX_GAPS_TOLD = 1 << 14  # by a snapshot's iterations: reading it holds the first picture up
+MIN_ITERATIONS_TOLD = 512  # ten seconds of a fast engine, which is what the tape shows
 MAX_BATCH = 512
 POLL_S = 0.1
 ASK_SILENT_EVERY_S = 1.0
 RETRY_S = 0.5
 REQUESTS_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
-SILENT_AFTER_S = 3.0  # the daemon sends a heartbeat in every second without news
+SILENT_AFTER_S = 2.0  # the daemon sends a heartbeat in every second without news
 
 _FOREIGN = (ErrorCode.VERSION, ErrorCode.UNKNOWN_OP, ErrorCode.MALFORMED)
 
@@ -149,7 +151,8 @@ class StatsStream:
                 subscriber.close(linger=0)
 
     def _take_snapshot(self, control: ControlClient) -> None:
-        snapshot = control.snapshot(MAX_HISTORY)
+        num_running = max(1, control.status().num_running)
+        snapshot = control.snapshot(min(max(MAX_GAPS_TOLD // num_running, MIN_ITERATIONS_TOLD), MAX_HISTORY))
         self._positions = dict(snapshot.stream_positions)
         self._deliver([snapshot])
         self._change_link(LinkState.LIVE)
@@ -170,10 +173,12 @@ class StatsStream:
                     self._is_closing.wait(self._gather_s)
             now_s = self._clock.now_s()
             if now_s - heard_s > SILENT_AFTER_S:
+                if self._link.state is LinkState.LIVE:
+                    self._change_link(LinkState.SILENT, f"nothing was heard of the daemon for {SILENT_AFTER_S:g} s")
                 if now_s - asked_s > ASK_SILENT_EVERY_S:
                     asked_s = now_s
                     control.requests()  # one that does not answer this either is frozen
-                self._change_link(LinkState.SILENT, "the daemon answers and tells nothing")
+                    self._change_link(LinkState.SILENT, "the daemon answers and tells nothing")
             elif self._link.num_missed > num_missed and now_s - listed_s > REQUESTS_EVERY_S:
                 listed_s, num_missed = now_s, self._link.num_missed
                 self._deliver([control.requests()])

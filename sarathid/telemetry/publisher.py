@@ -100,6 +100,7 @@ class StatsPublisher:
         opened = self._context.socket(zmq.PUB)
         opened.set_hwm(QUEUED_FRAMES)
         opened.linger = 0
+        opened.setsockopt(zmq.XPUB_NODROP, 1)
         for user_id in user_ids:
             opened.setsockopt(zmq.IPC_FILTER_UID, user_id)
         for group_id in group_ids:
@@ -114,10 +115,10 @@ class StatsPublisher:
         With XPUB_NODROP ZeroMQ says that a subscriber is full instead of skipping it in silence; that is
         the only way to learn of a loss.
         """
-        self._socket.setsockopt(zmq.XPUB_NODROP, 1)
         try:
             self._socket.send_multipart(frames, zmq.NOBLOCK)
         except zmq.Again:
             self.num_dropped += 1
             self._socket.setsockopt(zmq.XPUB_NODROP, 0)
             self._socket.send_multipart(frames, zmq.NOBLOCK)
+            self._socket.setsockopt(zmq.XPUB_NODROP, 1)

@@ -100,3 +100,22 @@ def test_no_color_reaches_a_terminal_that_wants_none(daemon: RunningDaemon, term
     terminal.press("t")
     terminal.press("q")
     terminal.wait_while(lambda screen: "ITERATIONS" in screen, "the console has ended")
+
+
+@pytest.mark.long
+def test_a_daemon_that_freezes_ends_or_is_started_again_is_told_without_a_key(
+    tmp_path: Path, terminal: Terminal
+) -> None:
+    flags = ("--simulate", "a100/yi-34b-tp2")
+    with serving(tmp_path / "run", *flags) as daemon:
+        terminal.type(f"{PROGRAM} -A {daemon.runtime_dir} top")
+        terminal.wait_for("LIVE")
+        daemon.process.send_signal(signal.SIGSTOP)
+        terminal.wait_for("STALE")
+        terminal.wait_for("FROZEN")
+        daemon.process.send_signal(signal.SIGCONT)
+        terminal.wait_for("LIVE")
+    terminal.wait_for("DISCONNECTED")
+    with serving(tmp_path / "run", *flags):
+        terminal.wait_for("LIVE")
+    terminal.press("q")

@@ -12,7 +12,7 @@ import zmq
 from sarathid.errors import ControlRefused
 from sarathid.paths import CONTROL_SOCKET, STATS_SOCKET
 from sarathid.protocol.codec import decode, encode
-from sarathid.protocol.control import ControlFault, ControlOp, ControlReply, ControlRequest, ErrorCode
+from sarathid.protocol.control import ControlFault, ControlOp, ControlReply, ControlRequest, ErrorCode, GetStatus
 from sarathid.protocol.stats import (
     Heartbeat,
     IterationScheduled,
@@ -21,6 +21,7 @@ from sarathid.protocol.stats import (
     StreamRecord,
     Topic,
 )
+from tests.sarathictl.records import make_status
 
 _TOPICS: dict[type[Any], Topic] = {
     IterationScheduled: Topic.SCHEDULED,
@@ -31,10 +32,10 @@ _TOPICS: dict[type[Any], Topic] = {
 
 
 class StubDaemon:
-    """Answers each control operation by the function given for its type; `publish` sends records."""
+    """Answers each control operation by the function given for its type, and its status; `publish` sends records."""
 
     def __init__(self, runtime_dir: Path, answers: dict[type[ControlRequest], Callable[[Any], Any]]) -> None:
-        self.answers = answers
+        self.answers = {GetStatus: lambda _: make_status()} | answers
         self.asked: list[ControlOp] = []
         self._positions: Counter[Topic] = Counter()
         self._context = zmq.Context()

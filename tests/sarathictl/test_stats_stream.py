@@ -15,9 +15,18 @@ from sarathictl.client.endpoint import Endpoint
 from sarathictl.client.stats_stream import LinkState, StatsStream
 from sarathid.errors import ControlRefused
 from sarathid.paths import CONTROL_SOCKET
-from sarathid.protocol.control import ControlRequest, ErrorCode, GetSnapshot, ListRequests, RequestList, Snapshot
+from sarathid.protocol.control import (
+    MAX_HISTORY,
+    ControlRequest,
+    ErrorCode,
+    GetSnapshot,
+    GetStatus,
+    ListRequests,
+    RequestList,
+    Snapshot,
+)
 from sarathid.protocol.stats import Heartbeat, IterationStats, Topic
-from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_snapshot
+from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_snapshot, make_status
 from tests.sarathictl.stub_daemon import StubDaemon
 
 PATIENCE_S = 20.0
@@ -28,12 +37,15 @@ class Listener:
 
     def __init__(self, runtime_dir: Path) -> None:
         self.items: list[Any] = []
+        self.states: list[LinkState] = []  # of the link, each as often as it came to be so
         self._changed = threading.Condition()
         self.stream = StatsStream(Endpoint(runtime_dir), self._take)
 
     def _take(self) -> None:
         with self._changed:
             self.items += [received.item for received in self.stream.drain()]
+            if self.states[-1:] != [self.stream.link.state]:
+                self.states.append(self.stream.link.state)
             self._changed.notify_all()
 
     def wait_for(self, is_true: Callable[[], bool]) -> None:
@@ -76,6 +88,19 @@ def test_a_snapshot_comes_first_then_every_record_in_order(tmp_path: Path, liste
     assert isinstance(listener.items[0], Snapshot)
     assert listener.all_of(IterationStats) == sent
     assert listener.stream.link.num_missed == 0
+
+
+@pytest.mark.parametrize(("num_running", "num_iterations"), [(0, MAX_HISTORY), (8, 2048), (64, 512), (256, 512)])
+def test_fewer_iterations_are_asked_for_the_more_gaps_each_holds(
+    tmp_path: Path, listener: Listener, num_running: int, num_iterations: int
+) -> None:
+    status = msgspec.structs.replace(make_status(), num_running=num_running)
+    daemon = make_daemon(tmp_path)
+    daemon.answers[GetStatus] = lambda op: status
+    with daemon:
+        listener.wait_for(lambda: listener.all_of(Snapshot) != [])
+        (asked,) = (op for op in daemon.asked if isinstance(op, GetSnapshot))
+    assert asked.num_iterations == num_iterations
 
 
 def test_records_that_were_lost_are_counted(tmp_path: Path, listener: Listener) -> None:
@@ -163,6 +188,7 @@ def test_a_silent_daemon_that_answers_nothing_is_frozen(
         listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
         daemon.answers[ListRequests] = lambda op: is_thawed.wait(PATIENCE_S) and RequestList(requests=())
         listener.wait_for(lambda: listener.stream.link.state is LinkState.FROZEN)
+        assert listener.states[-3:] == [LinkState.LIVE, LinkState.SILENT, LinkState.FROZEN]
         is_thawed.set()
         listener.wait_for(lambda: listener.stream.link.state is LinkState.LIVE)
 
