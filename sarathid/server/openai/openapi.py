@@ -6,6 +6,7 @@ import msgspec
 
 from sarathid.server.openai.schema import (
     ChatChunk,
+    ChatMessage,
     ChatReply,
     ChatRequest,
     CompletionReply,
@@ -30,12 +31,15 @@ _STRUCTS = (
     DetokenizeReply,
     ErrorReply,
 )
+_NULL_IS_ABSENT = (CompletionRequest, ChatRequest, ChatMessage, TokenizeRequest, DetokenizeRequest)
 _REFERENCE = "#/components/schemas/{name}"
 
 
 def openapi_document() -> dict[str, Any]:
     """Return the OpenAPI 3.1 document."""
     _, schemas = msgspec.json.schema_components(_STRUCTS, ref_template=_REFERENCE)
+    for struct in _NULL_IS_ABSENT:
+        _let_null_be_absent(schemas[struct.__name__])
     return {
         "openapi": "3.1.0",
         "info": {"title": "sarathid", "version": __version__},
@@ -54,10 +58,16 @@ def openapi_document() -> dict[str, Any]:
     }
 
 
+def _let_null_be_absent(schema: dict[str, Any]) -> None:
+    for name in schema["properties"].keys() - set(schema["required"]):
+        described = schema["properties"][name]
+        schema["properties"][name] = {"anyOf": [described, {"type": "null"}]}
+
+
 def _post(summary: str, request: str, reply: str, event: str | None = None) -> dict[str, Any]:
     content = {"application/json": _schema(reply)}
     if event is not None:
-        content["text/event-stream"] = _schema(event)
+        content["text/event-stream"] = {"schema": _event(event)}
     return {
         "post": {
             "summary": summary,
@@ -67,16 +77,41 @@ def _post(summary: str, request: str, reply: str, event: str | None = None) -> d
                     "description": "the reply" if event is None else "the reply, or its events with `stream`",
                     "content": content,
                 },
-                "4XX": {"description": "refused", "content": {"application/json": _schema("ErrorReply")}},
+                "429": _refusal("there is no room now", "Retry-After"),
+                **_REFUSALS,
             },
         }
     }
 
 
+def _event(name: str) -> dict[str, Any]:
+    """Return what each event of a stream is, in the manner of OpenAPI 3.2; the last one's data are `[DONE]`."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _schema(name)["schema"]}
+    return {"type": "object", "properties": {"data": data}, "required": ["data"]}
+
+
 def _get(summary: str, *parameters: str) -> dict[str, Any]:
     named = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in parameters]
-    return {"get": {"summary": summary, "parameters": named, "responses": {"200": {"description": "the answer"}}}}
+    return {
+        "get": {
+            "summary": summary,
+            "parameters": named,
+            "responses": {"200": {"description": "the answer"}, **_REFUSALS},
+        }
+    }
+
+
+def _refusal(description: str, *headers: str) -> dict[str, Any]:
+    seconds = {"description": "seconds to wait", "required": True, "schema": {"type": "integer", "minimum": 1}}
+    return {
+        "description": description,
+        "headers": dict.fromkeys(headers, seconds),
+        "content": {"application/json": _schema("ErrorReply")},
+    }
 
 
 def _schema(name: str) -> dict[str, Any]:
     return {"schema": {"$ref": _REFERENCE.format(name=name)}}
+
+
+_REFUSALS = {"4XX": _refusal("refused"), "503": _refusal("no requests are taken now", "Retry-After")}
