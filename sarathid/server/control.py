@@ -48,6 +48,7 @@ from sarathid.server.explainer import Explainer
 from sarathid.server.peer import Peer
 from sarathid.server.retuning import Retuner
 from sarathid.server.status import StatusReporter
+from sarathid.telemetry.connection_limit import limit_connections
 
 MAX_CONCURRENT_REQUESTS = 64
 MAX_CONCURRENT_CHANGES = 64  # those alone wait for the engine, which may hang
@@ -97,6 +98,7 @@ class ControlServer:
         self._socket.linger = 500
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_CONTROL_BYTES)
         self._socket.setsockopt(zmq.USE_FD, listener.detach())
+        limit_connections(self._socket, endpoint)
         self._socket.bind(f"ipc://{endpoint}")
         self._engine = engine
         self._reporter = reporter

@@ -23,6 +23,7 @@ from sarathid.protocol.stats import (
     StreamRecord,
     Topic,
 )
+from sarathid.telemetry.connection_limit import limit_connections
 
 HEARTBEAT_S = 1.0
 QUEUED_FRAMES = 1000
@@ -106,6 +107,7 @@ class StatsPublisher:
         for group_id in group_ids:
             opened.setsockopt(zmq.IPC_FILTER_GID, group_id)
         opened.setsockopt(zmq.USE_FD, os.dup(self._listener.fileno()))  # which it closes with itself
+        limit_connections(opened, self._listener.getsockname())
         opened.bind(f"ipc://{self._listener.getsockname()}")
         return opened
 

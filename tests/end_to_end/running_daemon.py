@@ -127,10 +127,10 @@ def wait_until_ready(daemon: RunningDaemon) -> None:
 
 
 @contextmanager
-def serving(runtime_dir: Path, *flags: str) -> Iterator[RunningDaemon]:
+def serving(runtime_dir: Path, *flags: str, prefix: tuple[str, ...] = ()) -> Iterator[RunningDaemon]:
     """Give a daemon that is ready; afterwards it is killed if it still runs, and its engine must be gone."""
     memory = () if "--simulate" in flags else ("--kv-memory", "512MiB")  # what a profile has memory for is enough
-    daemon = launch(runtime_dir, runtime_dir.with_suffix(".log"), *memory, *flags)
+    daemon = launch(runtime_dir, runtime_dir.with_suffix(".log"), *memory, *flags, prefix=prefix)
     try:
         wait_until_ready(daemon)
         yield daemon

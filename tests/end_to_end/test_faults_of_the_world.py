@@ -1,21 +1,28 @@
-"""What a machine does to a daemon: its disk fills up, its descriptors run out. One thing fails, and serving goes on."""
+"""What befalls a daemon: a full disk, no descriptors, a clock that jumps. One thing fails, and serving goes on."""
 
 import contextlib
+import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
-from sarathid.paths import API_SOCKET
+from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
 from sarathid.protocol.control import RecorderStatus, Retuned, SetBudget
-from tests.end_to_end.running_daemon import RunningDaemon, launch, serving, wait_until, wait_until_ready
+from sarathid.protocol.stats import RequestStats
+from tests.end_to_end.running_daemon import RunningDaemon, first_of, launch, serving, wait_until, wait_until_ready
 
 SIMULATED = ("--simulate", "a100/mistral-7b-tp1")
 DISK_BYTES = 64 << 10
 NUM_DESCRIPTORS = 512
+JUMPING = Path(__file__).with_name("jumping_clock")
 
 
 def is_served(daemon: RunningDaemon) -> bool:
@@ -75,3 +82,101 @@ def test_clients_without_number_leave_descriptors_for_operators_and_are_served_w
     finally:
         daemon.process.kill()
         daemon.process.wait()
+
+
+def test_peers_of_zeromq_without_number_leave_descriptors_for_the_rest(tmp_path: Path) -> None:
+    limit = ("prlimit", f"--nofile={NUM_DESCRIPTORS}:{NUM_DESCRIPTORS}")
+    with serving(tmp_path / "run", *SIMULATED, prefix=limit) as daemon:
+        for name in (STATS_SOCKET, CONTROL_SOCKET):
+            with contextlib.ExitStack() as stack:
+                for _ in range(NUM_DESCRIPTORS + 100):
+                    peer = stack.enter_context(socket.socket(socket.AF_UNIX))
+                    peer.connect(os.fspath(tmp_path / "run" / name))
+                assert is_served(daemon)
+                wait_until(lambda: num_descriptors(daemon) < NUM_DESCRIPTORS // 4, "turns most away")
+            assert daemon.status().num_running == 0
+        assert daemon.stop() == 0
+
+
+def num_descriptors(daemon: RunningDaemon) -> int:
+    found: int = psutil.Process(daemon.process.pid).num_fds()
+    return found
+
+
+def test_a_request_that_fills_the_kv_cache_alone_is_served_and_so_are_those_beside_it(tmp_path: Path) -> None:
+    """A context fills the KV cache: who runs beside the giant is preempted, or waits."""
+    with serving(tmp_path / "run", *SIMULATED, "--max-model-len", "1024", "--kv-memory", "128MiB") as daemon:
+        lengths = [(960, 64), *[(64, 64)] * 6]
+
+        def complete(length: tuple[int, int]) -> int:
+            num_prompt_tokens, num_output_tokens = length
+            body = {"prompt": [num_output_tokens] * num_prompt_tokens, "max_tokens": num_output_tokens}
+            with daemon.http() as client:
+                reply = client.post("/v1/completions", json={**body, "ignore_eos": True})
+            assert reply.status_code == 200, reply.text
+            tokens: int = reply.json()["usage"]["completion_tokens"]
+            return tokens
+
+        with ThreadPoolExecutor(len(lengths)) as pool:
+            found = list(pool.map(complete, lengths))
+        status = daemon.status()
+        assert found == [length[1] for length in lengths]
+        assert status.engine is not None
+        assert (status.num_blocks_free, status.engine.num_blocks) == (64, 64)
+
+
+def test_a_wall_clock_that_jumps_ends_no_request_and_moves_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = (os.fspath(JUMPING), os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    monkeypatch.setenv("CLOCK_JUMPS", "1")
+    with serving(tmp_path / "run", *SIMULATED) as daemon, daemon.records() as records, daemon.http() as client:
+        body = {"prompt": "x", "max_tokens": 200, "ignore_eos": True, "timeout": 120, "stream": True}
+        with client.stream("POST", "/v1/completions", json=body) as reply:
+            lines = reply.iter_lines()
+            for number in (signal.SIGUSR1, signal.SIGUSR2):  # a day back, then two days on
+                next(lines)
+                for pid in (daemon.process.pid, daemon.engine_pid()):
+                    os.kill(pid, number)
+            events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+        stats = first_of(records, RequestStats, lambda _: True)
+
+        assert events[-1]["choices"][0]["finish_reason"] == "length"
+        assert stats.num_output_tokens == 200
+        assert 0.0 < stats.finished_s - stats.arrival_s < 120.0
+        assert daemon.ask(SetBudget(budget=64), Retuned).new.token_budget == 64
+        assert daemon.status().uptime_s < 300.0
+        assert daemon.log.count("the clock jumped") == 4
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log
+
+
+def test_a_terminal_that_goes_away_takes_no_daemon_along(tmp_path: Path) -> None:
+    terminal, theirs = os.openpty()
+    program = os.fspath(Path(sys.executable).with_name("sarathid"))
+    runtime_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        (program, "serve", "--runtime-dir", os.fspath(runtime_dir), *SIMULATED),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env=os.environ | {"XDG_STATE_HOME": os.fspath(tmp_path / "state")},
+    )
+    os.close(theirs)
+    try:
+        shown = b""
+        while b"ready in" not in shown:
+            shown += os.read(terminal, 4096)
+        os.close(terminal)
+        process.send_signal(signal.SIGHUP)  # as the kernel does to whom it controlled
+        daemon = RunningDaemon(process, runtime_dir, tmp_path / "log")
+        assert is_served(daemon)
+        assert daemon.ask(SetBudget(budget=64), Retuned).new.token_budget == 64
+        os.kill(daemon.engine_pid(), signal.SIGKILL)
+        wait_until(lambda: daemon.status().num_engine_restarts == 1 and is_served(daemon), "has another engine")
+        assert daemon.stop() == 0
+    finally:
+        process.kill()
+        process.wait()
