@@ -46,7 +46,7 @@ COMMANDS = {
     "generate": "Complete a prompt, streaming the text.",
     "chat": "Talk with the model.",
     "bench": "Put a known load on the daemon and measure what its clients see.",
-    "selftest": "Put the daemon to the test: malformed frames, killed engines, many requests.",
+    "selftest": "Put the daemon to the test: malformed frames, killed engines, many requests, too many.",
     "context": "Give daemons names, and choose the one that is meant.",
     "config": "Say what is in force for this call.",
     "schema": "Print the JSON Schema of what the commands print with --json.",

@@ -117,10 +117,10 @@ class Daemon:
             self._clock,
             lambda: self._supervisor.num_restarts,
             lambda: self._recorder.status,
-            lambda: self._admission.num_refused,
+            lambda: self._admission.refusals,
         )
         advice = RetryAdvice(self._engine, self._board, self._clock)
-        self._admission = Admission(self._engine, advice, config.server.max_client_requests)
+        self._admission = Admission(self._engine, advice, config.server.max_client_requests, self._clock)
         self._recorder = self._make_recorder()
         self._retuner = self._make_retuner(kept)
         self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s, self._grant)

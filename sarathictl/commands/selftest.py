@@ -16,6 +16,7 @@ from sarathictl.selftest.chaos import Chaos, ChaosPlan
 from sarathictl.selftest.check import SelfTestReport, describe
 from sarathictl.selftest.daemon import TestedDaemon
 from sarathictl.selftest.fuzz import Fuzz, FuzzPlan
+from sarathictl.selftest.overload import Overload, OverloadPlan
 from sarathictl.selftest.soak import Soak, SoakPlan
 from sarathid.errors import ConfigError
 
@@ -27,7 +28,7 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 @selftest.callback()
 def _selftest() -> None:
-    """Put the daemon to the test: malformed frames, killed engines, many requests.
+    """Put the daemon to the test: malformed frames, killed engines, many requests, too many.
 
     It is retuned and loaded: use one that serves nobody else.
     """
@@ -87,6 +88,28 @@ def chaos(
     invocation = _begin(context, yes, json)
     plan = ChaosPlan(duration_s=60.0 * minutes, num_rounds=rounds, num_streams=streams, seed=_seed(seed, invocation))
     _end(invocation, Chaos(TestedDaemon(invocation.endpoint), plan, invocation.say).run())
+
+
+@selftest.command()
+def overload(
+    context: typer.Context,
+    seconds: Annotated[float, typer.Option(metavar="N", min=1.0, max=86_400.0, help="For how long.")] = 60.0,
+    factor: Annotated[float, typer.Option(metavar="X", min=1.1, max=1000.0, help="Times what it serves.")] = 10.0,
+    at_a_time: Annotated[int, typer.Option(metavar="N", min=1, max=512, help="Clients while that is learned.")] = 16,
+    learn: Annotated[float, typer.Option(metavar="N", min=1.0, max=3600.0, help="Seconds to learn it in.")] = 15.0,
+    seed: SeedOption = None,
+    yes: YesOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Send ten times the requests that are served: who is taken keeps the target, who is not is told within 50 ms.
+
+    Refusals are timed by the daemon, from their first byte on. Exit code 8 when something does not hold.
+    """
+    invocation = _begin(context, yes, json)
+    plan = OverloadPlan(
+        duration_s=seconds, factor=factor, num_at_a_time=at_a_time, learn_s=learn, seed=_seed(seed, invocation)
+    )
+    _end(invocation, Overload(TestedDaemon(invocation.endpoint), plan, invocation.say).run())
 
 
 def _begin(context: typer.Context, is_sure: bool, is_json: bool) -> Invocation:

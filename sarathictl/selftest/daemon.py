@@ -14,6 +14,7 @@ from sarathid.protocol.stats import EngineInfo
 REST_TIMEOUT_S = 300.0
 ANSWER_TIMEOUT_S = 30.0
 _LOOK_EVERY_S = 0.2
+_BUCKET = re.compile(r'^(\w+)_bucket\{le="([^"]+)"\} (\d+)$', re.MULTILINE)
 _COUNTER = re.compile(r"^(\w+) (\d+)$", re.MULTILINE)
 
 Reply = TypeVar("Reply")
@@ -57,6 +58,14 @@ class TestedDaemon:
 
     async def counter(self, name: str) -> int:
         """Return one of the counters of `/metrics`."""
+        return int(dict(_COUNTER.findall(await self._metrics()))[name])
+
+    async def buckets(self, name: str) -> dict[float, int]:
+        """Return one of its histograms: by each bound, how many were at most that."""
+        found = _BUCKET.findall(await self._metrics())
+        return {float(bound): int(count) for histogram, bound, count in found if histogram == name}
+
+    async def _metrics(self) -> str:
         reader, writer = await asyncio.open_unix_connection(self.endpoint.api)
         writer.write(b"GET /metrics HTTP/1.1\r\nHost: sarathid\r\nConnection: close\r\n\r\n")
         body = ResponseBody()
@@ -64,7 +73,7 @@ class TestedDaemon:
         while not body.is_complete:
             text += body.feed(await reader.read(1 << 16))
         writer.close()
-        return int(dict(_COUNTER.findall(text.decode()))[name])
+        return text.decode()
 
 
 def _is_at_rest(status: Status) -> bool:

@@ -4,21 +4,24 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
 from sarathid.errors import QueueFull
 from sarathid.server.access import Client
 from sarathid.server.retry_advice import RetryAdvice
+from sarathid.telemetry.refusals import Refusals
 
 
 class Admission:
     """The engine's room, and how much of it one client may have."""
 
-    def __init__(self, engine: EngineClient, advice: RetryAdvice, max_client_requests: int) -> None:
+    def __init__(self, engine: EngineClient, advice: RetryAdvice, max_client_requests: int, clock: Clock) -> None:
         self._engine = engine
+        self._clock = clock
         self._advice = advice
         self._max_client_requests = max_client_requests
         self._num_by_client: Counter[str] = Counter()
-        self.num_refused: Counter[str] = Counter()  # by what there was no room in
+        self.refusals = Refusals()
 
     @contextmanager
     def place(self, client: Client) -> Iterator[None]:
@@ -37,7 +40,8 @@ class Admission:
             if not self._num_by_client[client.label]:
                 del self._num_by_client[client.label]
 
-    def refuse(self, error: QueueFull) -> int:
-        """Count a refusal; return after how many seconds the client does best to come back."""
-        self.num_refused[error.cause] += 1
-        return self._advice.seconds()
+    def refuse(self, error: QueueFull, begun_s: float) -> int:
+        """Count a refusal, of a request that began to arrive at `begun_s`; return in how many seconds to come again."""
+        advised_s = self._advice.seconds()
+        self.refusals.add(error.cause, self._clock.now_s() - begun_s)
+        return advised_s

@@ -27,6 +27,7 @@ _LOOPBACK = "127.0.0.1"
 class PeerProtocol(HttpToolsProtocol):
     """Says in `scope["state"]["peer"]` who is at the other end of a Unix socket; None at the end of another socket.
 
+    `scope["state"]["begun_s"]` is when the request began to arrive, the first of a connection with the connection.
     `scope["state"]["unread"]` are the `Pauses` in which nothing was written, since the client had not read what was.
     Headers are bounded in length and time. A client that has not read what is written to it after `STUCK_AFTER_S` is
     dropped: until then nothing more is written, and no other client waits for it. Who comes when connections have
@@ -34,6 +35,7 @@ class PeerProtocol(HttpToolsProtocol):
     """
 
     _num_header_bytes: int | None = None  # None outside of headers
+    _begun_s: float | None = None  # None behind the first request
     _head_deadline: asyncio.TimerHandle | None = None
     _read_deadline: asyncio.TimerHandle | None = None
 
@@ -43,6 +45,7 @@ class PeerProtocol(HttpToolsProtocol):
             transport.write(_NO_ROOM)
             transport.close()
             return
+        self._begun_s = time.monotonic()
         connection = transport.get_extra_info("socket")
         is_local = connection is not None and connection.family == socket.AF_UNIX
         self._peer = Peer.of_socket(connection) if is_local else None
@@ -64,7 +67,9 @@ class PeerProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"] |= {"peer": self._peer, "unread": self._unread}
+        begun_s = time.monotonic() if self._begun_s is None else self._begun_s
+        self._begun_s = None
+        self.scope["state"] |= {"peer": self._peer, "unread": self._unread, "begun_s": begun_s}
         self._num_header_bytes = 0
         if self._head_deadline is None:
             self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)

@@ -11,7 +11,7 @@ from typing import Self
 from sarathid.errors import ConfigError, RuntimeDirectoryHeld
 from sarathid.paths import LOCK_FILE, check_not_shared, check_socket_path, make_private
 
-LISTEN_BACKLOG = 128
+LISTEN_BACKLOG = 1024
 
 
 class RuntimeDirectory:

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from sarathid.clock import Clock
@@ -25,6 +25,7 @@ from sarathid.telemetry.board import Board
 from sarathid.telemetry.exposition import Family
 from sarathid.telemetry.prometheus import metric_families
 from sarathid.telemetry.publisher import StatsPublisher
+from sarathid.telemetry.refusals import Refusals
 from sarathid.telemetry.work_figures import work_figures
 from sarathid.version import __version__
 
@@ -41,7 +42,7 @@ class StatusReporter:
         clock: Clock,
         num_engine_restarts: Callable[[], int],
         recorder_status: Callable[[], RecorderStatus | None] = lambda: None,
-        num_refused: Callable[[], Mapping[str, int]] = dict,
+        refusals: Callable[[], Refusals] = Refusals,
     ) -> None:
         self._engine = engine
         self._board = board
@@ -51,7 +52,7 @@ class StatusReporter:
         self._started_s = clock.now_s()
         self._num_engine_restarts = num_engine_restarts
         self._recorder_status = recorder_status
-        self._num_refused = num_refused
+        self._refusals = refusals
 
     def status(self, role: Role | None = None) -> Status:
         """Return the daemon's state, counters and latencies at this moment, to one who has that role."""
@@ -134,7 +135,7 @@ class StatusReporter:
     def metrics(self) -> Iterator[Family]:
         """Yield what `/metrics` tells."""
         return metric_families(
-            self._board, self.status(), self.requests().owners, self._num_refused(), self._publisher.num_dropped
+            self._board, self.status(), self.requests().owners, self._refusals(), self._publisher.num_dropped
         )
 
     def _owners(self, found: Iterable[RequestStatus], num_tokens: Counter[str]) -> dict[str, OwnerStatus]:

@@ -10,6 +10,7 @@ from sarathid.telemetry.board import Board
 from sarathid.telemetry.burn_rate import OBJECTIVES
 from sarathid.telemetry.exposition import Family, Kind, Sample, counter, counters, gauge, gauges, histogram
 from sarathid.telemetry.owner_tally import OTHERS
+from sarathid.telemetry.refusals import Refusals
 
 TOKEN_BOUNDS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000, 100_000)
 _LONG_BOUNDS_S = (*EXPOSED_BOUNDS_S, 60.0, 120.0, 300.0, 600.0, 1800.0)
@@ -19,7 +20,7 @@ def metric_families(
     board: Board,
     status: Status,
     owners: Mapping[str, OwnerStatus],
-    num_refused: Mapping[str, int],
+    refusals: Refusals,
     num_dropped_records: int,
 ) -> Iterator[Family]:
     """Yield everything that the daemon counts; gauges are those of `status` and of the `owners` that have requests."""
@@ -32,7 +33,10 @@ def metric_families(
     yield from _of_objectives(board, status.time_s)
     yield from _of_stages(board)
     yield from _of_owners(board, owners)
-    yield counters("sarathid_refused_requests", "Requests refused for want of room.", "cause", num_refused)
+    words = "Requests refused for want of room."
+    yield counters("sarathid_refused_requests", words, "cause", refusals.num_by_cause)
+    words = "Time from the first byte of a request that was refused for want of room to its reply."
+    yield histogram("sarathid_refusal_seconds", words, refusals.seconds, EXPOSED_BOUNDS_S)
     yield counter("sarathid_dropped_records", "Records that a subscriber lost.", num_dropped_records)
 
 

@@ -75,7 +75,7 @@ async def serve_api(
         engine.subscribe(board.observe)
         if tracer is not None:
             engine.subscribe(tracer.observe)
-        admission = Admission(engine, RetryAdvice(engine, board, clock), max_client_requests)
+        admission = Admission(engine, RetryAdvice(engine, board, clock), max_client_requests, clock)
         server = OpenAIServer(
             engine,
             make_tokenizer(),

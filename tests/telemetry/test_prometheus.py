@@ -26,6 +26,7 @@ from sarathid.telemetry.board import Board
 from sarathid.telemetry.exposition import Family, as_openmetrics, as_text
 from sarathid.telemetry.owner_tally import MAX_OWNERS, OTHERS
 from sarathid.telemetry.prometheus import metric_families
+from sarathid.telemetry.refusals import Refusals
 from sarathid.telemetry.vllm_names import under_vllm_names
 from tests.factories import Engine, make_iteration
 from tests.telemetry.test_board import make_ended, make_plan, make_stall
@@ -89,7 +90,10 @@ def make_full_board(num_owners: int = 2) -> Board:
 
 
 def families_of(board: Board, status: Status, owners: dict[str, OwnerStatus] | None = None) -> list[Family]:
-    return list(metric_families(board, status, owners or {}, {"queue": 4}, 3))
+    refusals = Refusals()
+    for _ in range(4):
+        refusals.add("queue", 0.002)
+    return list(metric_families(board, status, owners or {}, refusals, 3))
 
 
 def samples_of(families: list[Family]) -> dict[str, float]:

@@ -201,10 +201,10 @@ class OpenAIServer:
         """Describe this API."""
         return JSONResponse(openapi_document())
 
-    async def queue_full(self, _request: Request, error: Exception) -> Response:
+    async def queue_full(self, request: Request, error: Exception) -> Response:
         """Answer a request for which there is no room now."""
         assert isinstance(error, QueueFull)
-        return no_room(str(error), self._admission.refuse(error))
+        return no_room(str(error), self._admission.refuse(error, request.state.begun_s))
 
     def _model_card(self) -> dict[str, str | int]:
         card: dict[str, str | int] = {
