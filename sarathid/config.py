@@ -128,7 +128,10 @@ def parse_duration_s(text: str) -> float:
 def resolve_target_s(text: str, isolated_decode_s: float) -> float:
     """Return a target in seconds: a duration, or `"5x"`, five times the isolated decode iteration."""
     if not text.endswith("x"):
-        return parse_duration_s(text)
+        try:
+            return parse_duration_s(text)
+        except ConfigError as error:
+            raise ConfigError(f"{error}, or a multiple such as 5x") from None
     try:
         factor = float(text[:-1])
     except ValueError:

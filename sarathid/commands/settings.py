@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from sarathid import paths
 from sarathid.commands.principals import read_grants, read_group
-from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s
+from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s, resolve_target_s
 from sarathid.errors import ConfigError
 from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import OverloadMode, read_budget
@@ -86,8 +86,11 @@ def read_patience_s(text: str) -> float:
 
 
 def read_target(text: str) -> str | None:
-    """Return a target as it is written; None for `off`."""
-    return None if text == "off" else text
+    """Return a target as it is written, once it is known to be one; None for `off`."""
+    if text == "off":
+        return None
+    resolve_target_s(text, isolated_decode_s=1.0)
+    return text
 
 
 def read_switch(text: str) -> bool:
