@@ -76,7 +76,9 @@ class CorrectedCostModel:
     def factor(self, features: IterationFeatures) -> float:
         """Return what the base model's prediction is multiplied by."""
         num_decodes, _, chunks = features
-        num_prefill_tokens = chunks[0].num_tokens if len(chunks) == 1 else features.num_prefill_tokens
+        num_prefill_tokens = 0
+        for num_tokens, _ in chunks:
+            num_prefill_tokens += num_tokens
         factor = self._factors.get((num_decodes > 0, size_class(num_prefill_tokens)))
         return self._level_factor if factor is None else factor
 

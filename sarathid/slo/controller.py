@@ -68,6 +68,8 @@ class SLOController:
         self.settings = settings
         self.num_tokens = settings.token_budget
         self._circumstances = circumstances
+        self._floor_tokens = max(circumstances.bounds.min_tokens, _LEAST_PROGRESS)
+        self._may_hold_back = circumstances.overload is not OverloadMode.ADMIT
         self._cost_model = cost_model
         self._forecast = forecast
         self._headroom = Headroom()
@@ -96,7 +98,7 @@ class SLOController:
             useful_tokens=self._efficiency.num_tokens,
             ttft_s=self.settings.slo.ttft_s,
             max_tokens=around.bounds.max_tokens,
-            floor_tokens=max(around.bounds.min_tokens, _LEAST_PROGRESS),
+            floor_tokens=self._floor_tokens,
             tile=around.tile,
             start_tokens=self._likely_tokens,
             holds_back_for_s=target_s if self._holds_back(now_s) else None,
@@ -155,6 +157,7 @@ class SLOController:
                 max_tokens=around.bounds.max_tokens,
             )
         self.settings = msgspec.structs.replace(settings, token_budget=num_tokens or settings.token_budget)
+        self._adaptive_s = settings.slo.tbt_s if settings.budget_mode is BudgetMode.ADAPTIVE else None
 
     def apply(self, change: ChangeSettings) -> EngineSettings:
         """Put the change in force and return the new settings; an overload was one by the old ones alone.
@@ -179,10 +182,8 @@ class SLOController:
     @property
     def _target_s(self) -> float | None:
         """The target that iterations are planned for now; None where tokens are counted."""
-        if self.settings.budget_mode is not BudgetMode.ADAPTIVE:
-            return None
         self._can_predict = self._can_predict or self._cost_model.predict(_ANY_ITERATION) is not None
-        return self.settings.slo.tbt_s if self._can_predict else None
+        return self._adaptive_s if self._can_predict else None
 
     @property
     def _likely_tokens(self) -> int:
@@ -193,7 +194,7 @@ class SLOController:
         return target_s * self._headroom.share - self._schedule_s
 
     def _holds_back(self, now_s: float) -> bool:
-        return self._circumstances.overload is not OverloadMode.ADMIT and not self._has_held_for_long(now_s)
+        return self._may_hold_back and not self._has_held_for_long(now_s)
 
     def _has_held_for_long(self, now_s: float) -> bool:
         """Whether the oldest waiting request is let in whatever it does, since it has been held for long."""

@@ -81,7 +81,7 @@ class TimeBudget:
         self._max_tokens = max_tokens
         self._useful_tokens = max_tokens if useful_tokens is None else min(useful_tokens, max_tokens)
         self._floor_tokens = floor_tokens
-        self._tile = max(tile, _LEAST_TILE)
+        self._tile = tile if tile > _LEAST_TILE else _LEAST_TILE
         self._start_tokens = start_tokens
         self._holds_back_for_s = holds_back_for_s
         self.features = _NOTHING
@@ -148,9 +148,11 @@ class TimeBudget:
 
     def _tightest_slack_s(self, decodes: DecodeLoad) -> float:
         """Return the least time that a decode which can still be in time may take from now."""
-        earliest_s = self._now_s + self.decode_s - self.target_s
-        in_time_s = [last_s for last_s in decodes.last_tokens_s if last_s is not None and last_s > earliest_s]
-        return self.target_s - self._now_s + min(in_time_s, default=self._now_s)
+        earliest_s, tightest_s = self._now_s + self.decode_s - self.target_s, self._now_s
+        for last_s in decodes.last_tokens_s:
+            if last_s is not None and earliest_s < last_s < tightest_s:
+                tightest_s = last_s
+        return self.target_s - self._now_s + tightest_s
 
     def _must_wait(self, sequence: Sequence) -> bool:
         held_for_s = self._holds_back_for_s

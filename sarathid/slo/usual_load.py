@@ -47,8 +47,8 @@ class UsualLoad:
         self._num_decodes += _GAIN * (decodes.num_decodes - self._num_decodes)
         self._decode_context += _GAIN * (decodes.decode_context - self._decode_context)
         self.fullness += _GAIN * (fullness - self.fullness)
-        for chunk in chunks[:1]:
-            self._first_position += _GAIN * (chunk.start - self._first_position)
+        if chunks:
+            self._first_position += _GAIN * (chunks[0].start - self._first_position)
         num_prefill_tokens = sum([chunk.length for chunk in chunks])
         self.num_prefill_tokens += _DEMAND_GAIN * (num_prefill_tokens - self.num_prefill_tokens)
         self._count_run(num_prefill_tokens)
