@@ -124,8 +124,8 @@ def _of_plan(plan: BudgetPlan | None) -> Iterator[Family]:
 
 def _prediction_error(error: PredictionError) -> Family:
     found = [
-        ((("quantile", quantile),), value)
-        for quantile, value in (("0.5", error.p50), ("0.95", error.p95))
+        ((("percentile", percentile),), value)  # a quantile is a summary's
+        for percentile, value in (("50", error.p50), ("95", error.p95))
         if value is not None
     ]
     words = "Error of the predicted time of an iteration, of the last minute."

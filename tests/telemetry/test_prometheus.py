@@ -112,7 +112,8 @@ def make_owner(**changed: Any) -> OwnerStatus:
 
 
 def full_families(num_owners: int = 2) -> list[Family]:
-    status = msgspec.structs.replace(make_status(SETTINGS), engine=Engine.info())
+    error = PredictionError(window_s=60.0, count=9, p50=0.03, p95=0.25)
+    status = msgspec.structs.replace(make_status(SETTINGS), engine=Engine.info(), prediction_error=error)
     return families_of(make_full_board(num_owners), status, {f"key {i}": make_owner() for i in range(num_owners)})
 
 
@@ -140,8 +141,8 @@ def test_a_plan_shows_its_headroom_and_correction_and_predictions_their_error() 
 
     assert samples["sarathid_budget_headroom_ratio"] == 0.85
     assert samples["sarathid_prediction_correction_ratio"] == 1.1
-    assert samples['sarathid_prediction_error_ratio{quantile="0.5"}'] == 0.03
-    assert samples['sarathid_prediction_error_ratio{quantile="0.95"}'] == 0.25
+    assert samples['sarathid_prediction_error_ratio{percentile="50"}'] == 0.03
+    assert samples['sarathid_prediction_error_ratio{percentile="95"}'] == 0.25
     assert samples['sarathid_iterations_by_bound_total{bound="target"}'] == 1
 
 
