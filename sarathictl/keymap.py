@@ -279,6 +279,7 @@ LINE = {
     "retune('budget')": None,
     "pause": None,
     "view('live')": ("1-7", "screens"),
+    "compare": None,
     "filter": None,
     "sort": None,
     "command_palette": None,

@@ -12,7 +12,7 @@ from sarathictl.state.retuning import budget_in_words, read_budget_choice, read_
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import ChangeRequest, SetBudget, SetPolicy, SetSLO
 from sarathid.protocol.plan import Candidate
-from sarathid.protocol.slo import BudgetChoice
+from sarathid.protocol.slo import SLO, BudgetChoice
 from sarathid.protocol.stats import EngineInfo
 
 POLICIES = ("stall-free", "prefill-first")
@@ -24,7 +24,7 @@ class ChangeForm:
 
     `read` returns what an answer asks the daemon for, or raises `ConfigError`; `note` says in words what is to know of
     an answer, `step` returns the answer so many tiles and tokens further, each None where there is none. `budgets` are
-    worth being held beside each other.
+    worth being held beside each other, and `guard` is one that somebody may want, by the targets in force.
     """
 
     title: str
@@ -37,6 +37,7 @@ class ChangeForm:
     step: Callable[[str, int, int], str] | None = None
     reason: str = ""
     budgets: tuple[BudgetChoice, ...] = ()
+    guard: str = "tbt.p99 < 120ms and …"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,7 @@ def budget_form(view: EngineView, proposed: int | None = None, reason: str = "")
         step=lambda text, tiles, tokens: _step_budget(text, settings.token_budget, tiles, tokens, info),
         reason=reason,
         budgets=() if info is None else budgets_to_try(settings, info),
+        guard=guard_by(settings.slo),
     )
 
 
@@ -89,6 +91,7 @@ def policy_form(view: EngineView, reason: str = "") -> ChangeForm:
         revision=view.settings.revision,
         read=lambda text: SetPolicy(policy=text.strip()),
         reason=reason,
+        guard=guard_by(view.settings.slo),
     )
 
 
@@ -108,6 +111,13 @@ def slo_form(view: EngineView) -> ChangeForm:
         revision=view.settings.revision,
         read=lambda text: SetSLO(slo=read_targets(text.split())),
     )
+
+
+def guard_by(slo: SLO) -> str:
+    """Return the guard that takes a change back when a target is missed, an example where there is none."""
+    named = (("tbt.p99", slo.tbt_s), ("ttft.p95", slo.ttft_s))
+    held = [f"{name} < {units.exact_duration(target_s)}" for name, target_s in named if target_s is not None]
+    return " and ".join(held) or "tbt.p99 < 120ms and …"
 
 
 def candidate_of_change(op: ChangeRequest) -> Candidate:

@@ -26,7 +26,7 @@ from sarathid.errors import ConfigError, ControlRefused, SarathiError
 from sarathid.protocol.control import ChangeRequest, Retuned
 
 DEFAULT_CONFIRM = "60s"
-_STEP_KEYS = "←→ a tile, ⇧←→ a token, a auto"
+_STEP_KEYS = "←→ tile, ⇧←→ token, a auto"
 
 
 class RetuneScreen(ModalScreen[str | None]):
@@ -49,7 +49,7 @@ class RetuneScreen(ModalScreen[str | None]):
         self._forecast = ForecastTable(ask_plan, look, id="forecast")
         self._value = _value_input(form)
         self._confirm = Input(DEFAULT_CONFIRM, "never", compact=True)
-        self._guard = Input("", "tbt.p99 < 120ms and …", compact=True)
+        self._guard = Input("", form.guard, id="guard", compact=True)
         self._reason = Input(form.reason, "for the audit log", id="reason", compact=True)
         self._note = Label("", id="note", markup=False)
         self._accepted: Retuned | None = None
@@ -64,7 +64,7 @@ class RetuneScreen(ModalScreen[str | None]):
             with Grid(id="fields"):
                 yield from (Label("new"), self._value, self._note)
                 yield from (Label("taken back after"), self._confirm, Label("unless kept"))
-                yield from (Label("or unless"), self._guard, Label("goes on holding"))
+                yield from (Label("or once broken"), self._guard)
                 yield from (Label("reason"), self._reason)
             yield self._forecast
             yield Label("", id="answer", markup=False)

@@ -8,6 +8,7 @@ from sarathictl.state.change_form import (
     budget_form,
     budget_note,
     candidate_of_change,
+    guard_by,
     policy_form,
     slo_form,
 )
@@ -15,7 +16,7 @@ from sarathictl.state.engine_state import EngineState
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import SetBudget, SetPolicy, SetSLO
 from sarathid.protocol.plan import Candidate
-from sarathid.protocol.slo import SLOChange
+from sarathid.protocol.slo import SLO, SLOChange
 from tests.sarathictl.records import START_S, make_settings, make_snapshot
 
 
@@ -43,6 +44,12 @@ def test_a_form_says_what_is_in_force_and_what_is_allowed() -> None:
     form = form_of()
     assert (form.facts, form.now, form.revision) == ("now 256 (r7), 16 to 8192 allowed", "256", 7)
     assert form_of(slo_form).now == "tbt=100ms ttft=2s"
+
+
+def test_the_guard_that_is_shown_holds_the_targets_in_force() -> None:
+    assert form_of().guard == "tbt.p99 < 100ms and ttft.p95 < 2s"
+    assert guard_by(SLO(ttft_s=1.5)) == "ttft.p95 < 1.5s"
+    assert guard_by(SLO()) == "tbt.p99 < 120ms and …"
 
 
 @pytest.mark.parametrize(
