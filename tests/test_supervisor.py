@@ -164,6 +164,24 @@ def test_restarts_are_used_up(tmp_path: Path) -> None:
         supervise(tmp_path, use, max_restarts=1)
 
 
+def test_a_model_that_is_refused_at_a_restart_is_the_reason_that_is_given(
+    tmp_path: Path,
+) -> None:
+    reasons: list[str] = []
+
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        os.kill(supervised.engine_pid, signal.SIGKILL)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            reasons.extend(supervised.reasons)
+
+    with pytest.raises(EngineFailed, match="this model is refused; it was restarted 2 times in vain"):
+        supervise(tmp_path, use, model="refused later", max_restarts=2)
+    assert reasons == ["the engine was killed by SIGKILL", "this model is refused", "this model is refused"]
+
+
 def test_engines_that_served_before_they_died_are_no_restarts_in_vain(tmp_path: Path) -> None:
     async def use(supervised: Supervised) -> None:
         for _ in range(3):

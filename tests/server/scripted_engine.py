@@ -151,7 +151,7 @@ async def scripted_engine(
 
 
 def main() -> int:
-    """Behave as the configured model says: refused, crashes, silent, hangs (if it is the first engine) or well."""
+    """Behave as the configured model says: well, refused, crashes, silent, hangs (only at first), refused later."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--endpoint", type=Path, required=True)
     parser.add_argument("--generation", type=int, required=True)
@@ -159,7 +159,7 @@ def main() -> int:
     arguments = parser.parse_args()
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
     match config.model:
-        case "refused":
+        case "refused" | "refused later" if config.model == "refused" or arguments.generation:
             with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
                 socket.connect(f"ipc://{arguments.endpoint}")
                 socket.send(encode(EngineFault(message="this model is refused", exit_code=7)))
