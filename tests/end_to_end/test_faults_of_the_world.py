@@ -11,17 +11,26 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+from safetensors.torch import load_file, save_file
 
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
 from sarathid.protocol.control import RecorderStatus, Retuned, SetBudget
 from sarathid.protocol.stats import RequestStats
 from tests.end_to_end.running_daemon import RunningDaemon, first_of, launch, serving, wait_until, wait_until_ready
+from tests.models.tiny import save_speaking_model
 
 SIMULATED = ("--simulate", "a100/mistral-7b-tp1")
 DISK_BYTES = 64 << 10
 NUM_DESCRIPTORS = 512
+BAD_WORD = 50
+FULL_DEV_SHM = (
+    *("unshare", "--mount", "sh", "-c"),
+    'mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero >/dev/shm/full && exec "$@"',
+    "sh",
+)
 JUMPING = Path(__file__).with_name("jumping_clock")
 
 
@@ -180,3 +189,43 @@ def test_a_terminal_that_goes_away_takes_no_daemon_along(tmp_path: Path) -> None
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def model_with_a_bad_word(tmp_path: Path) -> Path:
+    """A tiny model whose logits overflow behind one word, and behind no other.
+
+    That word alone has a number in the first place of the residual stream, to which no layer adds, and by which one
+    row of the output head multiplies with as much as a float can be.
+    """
+    directory = save_speaking_model(tmp_path / "tiny")
+    weights = load_file(directory / "model.safetensors")
+    weights["model.embed_tokens.weight"][:, 0] = 0.0
+    weights["model.embed_tokens.weight"][BAD_WORD] = 0.0
+    weights["model.embed_tokens.weight"][BAD_WORD, 0] = 1e4
+    for name, weight in weights.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight[0] = 0.0
+    weights["lm_head.weight"][BAD_WORD + 1, 0] = 3e38
+    save_file(weights, directory / "model.safetensors")
+    return directory
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk")
+def test_logits_that_are_no_numbers_end_their_request_alone_and_ranks_need_no_room_in_dev_shm(
+    tmp_path: Path, model_with_a_bad_word: Path
+) -> None:
+    flags = ("--model", os.fspath(model_with_a_bad_word), "--dtype", "float32", "--tp", "2", "--device", "cpu")
+    with serving(tmp_path / "run", *flags, prefix=FULL_DEV_SHM) as daemon:
+
+        def complete(word: int) -> httpx.Response:
+            body = {"prompt": [3, 4, word], "max_tokens": 40, "temperature": 0, "ignore_eos": True}
+            with daemon.http() as client:
+                return client.post("/v1/completions", json={**body, "logit_bias": {str(BAD_WORD): -100}})
+
+        with ThreadPoolExecutor(5) as pool:
+            good, bad = pool.map(complete, [7] * 4), pool.submit(complete, BAD_WORD)
+            assert [reply.json()["usage"]["completion_tokens"] for reply in good] == [40] * 4
+        assert bad.result().status_code == 500
+        assert bad.result().json()["error"]["type"] == "server_error"
+        assert daemon.status().num_engine_restarts == 0
