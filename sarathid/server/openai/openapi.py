@@ -86,8 +86,8 @@ def _post(summary: str, request: str, reply: str, event: str | None = None) -> d
 
 def _event(name: str) -> dict[str, Any]:
     """Return what each event of a stream is, in the manner of OpenAPI 3.2; the last one's data are `[DONE]`."""
-    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": _schema(name)["schema"]}
-    return {"type": "object", "properties": {"data": data}, "required": ["data"]}
+    told = {"type": "string", "contentMediaType": "application/json", "contentSchema": _schema(name)["schema"]}
+    return {"type": "object", "properties": {"data": {"anyOf": [{"const": "[DONE]"}, told]}}, "required": ["data"]}
 
 
 def _get(summary: str, *parameters: str) -> dict[str, Any]:
