@@ -8,6 +8,7 @@ from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
+    Blocker,
     EngineInfo,
     EngineSettings,
     IterationScheduled,
@@ -104,6 +105,13 @@ class EngineView:
         waiting = (row.arrival_s for row in self.requests if row.state is RequestState.WAITING)
         oldest_s = min((arrival_s for arrival_s in waiting if arrival_s is not None), default=None)
         return None if oldest_s is None else max(0.0, self.now_s - oldest_s)
+
+    @property
+    def blocked_by(self) -> Blocker | None:
+        """Why the oldest request that waits was not started in the newest iteration; None where nothing kept it."""
+        if self.running is not None:
+            return self.running.blocked_by
+        return self.recent[-1].blocked_by if self.recent else None
 
     @property
     def open_gap_s(self) -> float | None:

@@ -11,9 +11,17 @@ from sarathictl.state.retuning import budget_in_words
 from sarathictl.state.sentences import running_words
 from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
-from sarathid.protocol.stats import SettingsChanged
+from sarathid.protocol.stats import Blocker, SettingsChanged
 
 MIN_LINES_FOR_FIGURES = 4
+
+_BLOCKERS = {
+    Blocker.SEQUENCES: "all places",
+    Blocker.BLOCKS: "KV cache",
+    Blocker.PREEMPTION: "preempted",
+    Blocker.BUDGET: "budget",
+    Blocker.HOLD: "hold",
+}
 
 _Figures: TypeAlias = tuple[tuple[str, float | None], ...]
 
@@ -37,18 +45,25 @@ def draw_engine(view: EngineView, width: int, height: int, look: Look, wall_offs
 def _queues(view: EngineView, look: Look) -> Text:
     preempted = look.preempted if view.num_preempted else look.faint
     mark = "↯" if view.num_preempted else ""
-    waited_s = view.longest_wait_s
     return line(
         [
             ("run ", look.plain),
             (str(view.num_running), look.strong),
             ("  wait ", look.plain),
             (str(view.num_waiting), look.strong),
-            ("" if waited_s is None else f" up to {units.short_duration(waited_s)}", look.plain),
+            (_waiting(view), look.plain),
             (f"  {mark}preempted ", preempted),
             (str(view.num_preempted), preempted),
         ]
     )
+
+
+def _waiting(view: EngineView) -> str:
+    """Return for how long the oldest request has waited, and what for; nothing where none waits."""
+    if view.longest_wait_s is None:
+        return ""
+    reason = "" if view.blocked_by is None else f" ({_BLOCKERS[view.blocked_by]})"
+    return f" up to {units.short_duration(view.longest_wait_s)}{reason}"
 
 
 def _kv_cache(view: EngineView, width: int, look: Look) -> Text:

@@ -23,7 +23,7 @@ from sarathictl.tui.renderables.stalls import draw_stalls
 from sarathictl.tui.renderables.tape import draw_tape
 from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
 from sarathid.protocol.control import RequestState
-from sarathid.protocol.stats import IterationScheduled
+from sarathid.protocol.stats import Blocker, IterationScheduled
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -182,8 +182,21 @@ def test_a_bar_is_as_long_as_its_share() -> None:
     assert column_of(1.0) == "█"
 
 
-def test_the_engine_says_how_long_the_oldest_waits() -> None:
+def test_the_engine_says_how_long_the_oldest_waits_and_for_what() -> None:
     waiting = make_request_status(18, RequestState.WAITING)
     state = EngineState.from_snapshot(make_snapshot(make_settings(256), requests=(waiting,)), START_S)
     queues, *_ = draw_engine(state.view(START_S + 1.0), 60, 6, PLAIN_LOOK, 0.0)
-    assert f"wait 1 up to {units.short_duration(waiting.age_s + 1.0)}" in queues.plain
+    assert f"wait 1 up to {units.short_duration(waiting.age_s + 1.0)}  " in queues.plain
+
+    state.fold(
+        IterationScheduled(
+            sequence_number=1,
+            start_s=START_S,
+            token_budget=256,
+            num_decode_tokens=9,
+            chunks=(),
+            blocked_by=Blocker.SEQUENCES,
+        )
+    )
+    queues, *_ = draw_engine(state.view(START_S + 1.0), 60, 6, PLAIN_LOOK, 0.0)
+    assert f"wait 1 up to {units.short_duration(waiting.age_s + 1.0)} (all places)" in queues.plain
