@@ -1,5 +1,6 @@
 """What is wrong with a daemon and what to do about it: one check after another over what it tells of itself."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -172,7 +173,15 @@ def _prediction(status: Status, view: EngineView) -> Finding | None:
     words = f"iterations are predicted within {units.fine_share(error.p50)} (P50)"
     if error.p50 <= MOST_PREDICTION_ERROR:
         return Finding("forecasts", words)
-    return Finding("forecasts", f"{words}: forecasts and `auto` are off", "`sarathid profile` measures this device")
+    hint = f"`{_profile_command(status)}` measures this device"
+    return Finding("forecasts", f"{words}: forecasts and `auto` are off", hint)
+
+
+def _profile_command(status: Status) -> str:
+    """Return what measures the device in the layout that serves, which is told as `tp=2 pp=1`."""
+    layout = "" if status.engine is None else status.engine.layout
+    sizes = re.findall(r"\b(tp|pp)=(\d+)", layout)
+    return " ".join(["sarathid profile", *(f"--{name} {size}" for name, size in sizes if size != "1")])
 
 
 def _pipeline(status: Status, view: EngineView) -> Finding | None:

@@ -191,6 +191,24 @@ def test_doctor_blames_batches_for_bubbles_only_where_there_were_requests_to_fil
     assert words in " ".join(outcome.out.split())
 
 
+@pytest.mark.parametrize(
+    ("layout", "command"),
+    [("tp=1 pp=1", "sarathid profile"), ("tp=2 pp=3 on 2 nodes", "sarathid profile --tp 2 --pp 3")],
+)
+def test_doctor_has_the_layout_that_serves_measured_where_forecasts_are_off(
+    daemon: StubDaemon, sarathictl: Any, layout: str, command: str
+) -> None:
+    status = make_status()
+    assert status.engine is not None
+    engine = msgspec.structs.replace(status.engine, layout=layout)
+    error = msgspec.structs.replace(status.prediction_error, p50=0.5)
+    status = msgspec.structs.replace(status, engine=engine, prediction_error=error)
+    daemon.answers[GetSnapshot] = lambda _: msgspec.structs.replace(make_snapshot(), status=status)
+    outcome = sarathictl("doctor")
+    assert outcome.code == 8
+    assert f"`{command}` measures this device" in outcome.out
+
+
 def test_nothing_to_tell_prints_nothing(daemon: StubDaemon, sarathictl: Any) -> None:
     outcome = sarathictl("stalls", "--min", "1h")
     assert (outcome.code, outcome.out) == (0, "")
