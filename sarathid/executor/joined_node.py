@@ -2,11 +2,12 @@
 
 import hashlib
 import sys
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import msgspec
 
-from sarathid.clock import MonotonicClock
+from sarathid.clock import Clock, MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.errors import CodecError
 from sarathid.executor.frames import FrameSocket
@@ -17,6 +18,7 @@ from sarathid.executor.rank_messages import RankBeat, RankMessage, SocketMeeting
 from sarathid.executor.rank_node import Port, RankNode
 from sarathid.models.model_config import ModelConfig
 from sarathid.protocol.codec import MAX_CONTROL_BYTES, decode, encode
+from sarathid.protocol.stats import MAX_STAGES
 from sarathid.version import __version__
 
 _HELLO_TIMEOUT_S = 5.0
@@ -26,14 +28,18 @@ class JoinedNode(RankNode, Port):
     """The ranks of the node `peer`, at the other end of `link`, which passes on what they and the engine say.
 
     Its clock runs from another moment than ours; by how much is reckoned anew whenever its ranks are asked for a beat.
+    It may also run at another pace: between beats, what is known of every batch keeps the reckoning within bounds.
     """
 
-    def __init__(self, link: FrameSocket, peer: str) -> None:
+    def __init__(self, link: FrameSocket, peer: str, clock: Clock) -> None:
         self._link = link
         self._peer = peer
-        self._clock = MonotonicClock()
+        self._clock = clock
         self._asked_s = 0.0
         self._ahead_s = 0.0
+        self._put_s: deque[float] = deque(maxlen=MAX_STAGES)  # of the latest batches
+        self._num_put = 0
+        self._num_done: Counter[int] = Counter()  # batches by rank
         self._is_gone = False
 
     def fileno(self) -> int:
@@ -44,7 +50,10 @@ class JoinedNode(RankNode, Port):
         return (self,)
 
     def put(self, batch: bytes) -> None:
-        if not batch:
+        if batch:
+            self._put_s.append(self._clock.now_s())
+            self._num_put += 1
+        else:
             self._asked_s = self._clock.now_s()
         self._link.send(batch)
 
@@ -56,8 +65,16 @@ class JoinedNode(RankNode, Port):
             case RankBeat(now_s=now_s):
                 self._ahead_s = now_s - (self._asked_s + self._clock.now_s()) / 2
             case StageDone(start_s=start_s):
+                self._bound(message)
                 return msgspec.structs.replace(message, start_s=start_s - self._ahead_s)
         return message
+
+    def _bound(self, done: StageDone) -> None:
+        """Take note that a stage began with a batch after that was put, and is done with it now."""
+        put_s = self._put_s[self._num_done[done.index] - self._num_put]
+        self._num_done[done.index] += 1
+        least_s, most_s = done.start_s + done.busy_s - self._clock.now_s(), done.start_s - put_s
+        self._ahead_s = min(max(self._ahead_s, least_s), most_s)
 
     def how_lost(self) -> str | None:
         return f"the node {self._peer} is gone" if self._is_gone else None
@@ -83,7 +100,7 @@ def await_nodes(
                 config = NodeConfig(index=index, engine=engine, model_digest=digest_of(model), meeting=meeting)
                 link.send(encode(config))
                 connection.settimeout(None)
-                joined.append(JoinedNode(link, peer))
+                joined.append(JoinedNode(link, peer, MonotonicClock()))
     return joined
 
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
+from sarathid.clock import VirtualClock
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
 from sarathid.executor.frames import FrameSocket
@@ -14,7 +15,7 @@ from sarathid.executor.layout import Layout
 from sarathid.executor.network import listen
 from sarathid.executor.node_host import NodeHost
 from sarathid.executor.node_messages import NodeAnswer, NodeConfig, NodeHello, NodeRefused
-from sarathid.executor.rank_messages import SocketMeeting
+from sarathid.executor.rank_messages import RankBeat, SocketMeeting, StageDone
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
 from sarathid.protocol.codec import decode, encode
@@ -98,3 +99,28 @@ def test_a_node_tells_an_engine_that_refuses_it_from_one_that_is_none() -> None:
             link.close()
             with pytest.raises(error, match=words):
                 joining.result()
+
+
+def test_a_clock_that_runs_away_between_beats_is_followed() -> None:
+    ours, theirs = (FrameSocket(end) for end in socket.socketpair())
+    clock = VirtualClock()
+    node = JoinedNode(ours, "10.0.0.2", clock)
+    start_s = []
+    for pace in (1.0, 1.01, 0.99):  # of their clock, which is 500 s ahead when they are asked for a beat
+        beat_s = clock.now_s()
+        node.put(b"")
+        assert theirs.receive() == b""
+        theirs.send(encode(RankBeat(index=1, now_s=500.0 + beat_s)))
+        assert isinstance(node.receive(), RankBeat)
+        for _ in range(100):
+            began_s = clock.now_s()
+            node.put(b"a batch")
+            assert theirs.receive() == b"a batch"
+            clock.wait_until(began_s + 1.0)
+            theirs.send(encode(StageDone(index=1, start_s=500.0 + beat_s + pace * (began_s - beat_s), busy_s=1.0)))
+            done = node.receive()
+            assert isinstance(done, StageDone)
+            start_s.append(done.start_s - began_s)
+    assert start_s == pytest.approx([0.0] * 300, abs=0.02)
+    ours.close()
+    theirs.close()
