@@ -29,12 +29,13 @@ class PeerProtocol(HttpToolsProtocol):
 
     `scope["state"]["begun_s"]` is when the request began to arrive, the first of a connection with the connection.
     `scope["state"]["unread"]` are the `Pauses` in which nothing was written, since the client had not read what was.
-    Headers are bounded in length and time. A client that has not read what is written to it after `STUCK_AFTER_S` is
-    dropped: until then nothing more is written, and no other client waits for it. Who comes when connections have
-    their share of the process's descriptors is told to come again.
+    Headers and trailers are bounded in length, headers in time. A client that has not read what is written to it after
+    `STUCK_AFTER_S` is dropped: until then nothing more is written, and no other client waits for it. Who comes when
+    connections have their share of the process's descriptors is told to come again.
     """
 
     _num_header_bytes: int | None = None  # None outside of headers
+    _num_bytes_beside_body = 0  # of lengths of chunks and trailers, since there was a piece of a body
     _begun_s: float | None = None  # None behind the first request
     _head_deadline: asyncio.TimerHandle | None = None
     _read_deadline: asyncio.TimerHandle | None = None
@@ -59,11 +60,14 @@ class PeerProtocol(HttpToolsProtocol):
                 deadline.cancel()
 
     def data_received(self, data: bytes) -> None:
+        self._num_bytes_beside_body += len(data)
         super().data_received(data)
         if self._num_header_bytes is not None:
             self._num_header_bytes += len(data)
             if self._num_header_bytes > MAX_HEADER_BYTES:
                 self.send_400_response("Request headers too long.")
+        elif self._num_bytes_beside_body > MAX_HEADER_BYTES and not self.transport.is_closing():
+            self.send_400_response("Request trailers too long.")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -74,8 +78,13 @@ class PeerProtocol(HttpToolsProtocol):
         if self._head_deadline is None:
             self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
 
+    def on_body(self, body: bytes) -> None:
+        self._num_bytes_beside_body = 0
+        super().on_body(body)
+
     def on_headers_complete(self) -> None:
         self._num_header_bytes = None
+        self._num_bytes_beside_body = 0
         if self._head_deadline is not None:
             self._head_deadline.cancel()
             self._head_deadline = None

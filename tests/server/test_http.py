@@ -40,6 +40,41 @@ def test_a_long_body_is_not_taken_for_headers(tmp_path: Path) -> None:
     assert asyncio.run(main()).startswith(b"HTTP/1.1 200 ")
 
 
+def is_cut_off(socket_path: Path, request: bytes) -> bool:
+    """Send, and return whether the connection ended before all of it was taken."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(os.fspath(socket_path))
+        try:
+            client.sendall(request)
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "rest", [b"0\r\nx: " + b"y" * (8 << 20), b"0\r\n" + b"x: y\r\n" * (1 << 20), b"5;" + b"y" * (8 << 20)]
+)
+def test_trailers_and_chunks_without_end_are_refused(tmp_path: Path, rest: bytes) -> None:
+    async def main() -> bool:
+        async with serve_api(tmp_path) as api:
+            head = b"POST /v1/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n"
+            return await asyncio.to_thread(is_cut_off, api.socket_path, head + b"2\r\n{}\r\n" + rest)
+
+    assert asyncio.run(main())
+
+
+def test_a_body_in_tiny_chunks_is_read(tmp_path: Path) -> None:
+    async def main() -> bytes:
+        async with serve_api(tmp_path) as api:
+            head = b"POST /v1/completions HTTP/1.1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+            body = b'{"prompt": "x", "max_tokens": 1}' + b" " * MAX_HEADER_BYTES
+            chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+            return await answer_to(api.socket_path, head + chunks + b"0\r\n\r\n")
+
+    assert asyncio.run(main()).startswith(b"HTTP/1.1 200 ")
+
+
 def test_what_is_not_http_is_refused(tmp_path: Path) -> None:
     async def main() -> bytes:
         async with serve_api(tmp_path) as api:
@@ -76,7 +111,8 @@ def test_a_client_that_stops_reading_is_dropped_and_its_request_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sarathid.server.http.STUCK_AFTER_S", 0.05)
-    body = json.dumps({"prompt": "x", "max_tokens": 3000, "stream": True, "return_token_ids": True}).encode()
+    asked = {"prompt": "x", "max_tokens": 3000, "logprobs": 20, "return_token_ids": True}  # more than sockets hold
+    body = json.dumps({**asked, "stream": True}).encode()
     head = b"POST /v1/completions HTTP/1.1\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
 
     async def main() -> RequestStats:
