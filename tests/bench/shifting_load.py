@@ -1,8 +1,8 @@
 """Whether a daemon keeps its target while prompt lengths shift: `python -m tests.bench.shifting_load RUNTIME_DIR`.
 
 Sends requests in an open loop over HTTP, with prompts of another length every 30 s, and prints for each phase what the
-engine's own records say: TBT, late tokens and what they were late for, the budget in tokens, and how well iterations
-were predicted.
+engine's own records say: TBT, late tokens and what they were late for, how many more came late to the client, the
+budget in tokens, and how well iterations were predicted.
 """
 
 import argparse
@@ -70,15 +70,18 @@ def describe(phase: Phase, iterations: Sequence[IterationStats], stalls: Sequenc
         abs(stats.predicted_s / stats.execute_s - 1.0) for stats in iterations if stats.predicted_s is not None
     )
     num_late = sum(tbt_s > target_s for tbt_s in tbts_s)
-    causes = Counter[str]()
+    causes, num_on_the_way = Counter[str](), 0
     for stall in stalls:
-        causes[stall.cause] += len(stall.victims)
+        if stall.is_delivery:
+            num_on_the_way += len(stall.victims)
+        else:
+            causes[stall.cause.value] += len(stall.victims)
     assert causes.total() == num_late, "a late token has no stall event"
     p99_s = nearest_rank(tbts_s, 0.99) or 0.0
     error, worst_error = nearest_rank(errors, 0.5) or 0.0, nearest_rank(errors, 0.95) or 0.0
     return (
         f"{phase.num_prompt_tokens:6} tokens  P99 TBT {1e3 * p99_s:6.0f} ms ({p99_s / target_s:4.2f} of the target)  "
-        f"{num_late:4} of {len(tbts_s):5} late {dict(causes)}  budget {budgets[len(budgets) // 2]:4}  "
+        f"{num_late:4} of {len(tbts_s):5} late {dict(causes)}, {num_on_the_way} on their way  budget {budgets[len(budgets) // 2]:4}  "
         f"off by {100 * error:4.1f} % (P50) {100 * worst_error:4.1f} % (P95)"
     )
 
