@@ -81,7 +81,8 @@ def describe(phase: Phase, iterations: Sequence[IterationStats], stalls: Sequenc
     error, worst_error = nearest_rank(errors, 0.5) or 0.0, nearest_rank(errors, 0.95) or 0.0
     return (
         f"{phase.num_prompt_tokens:6} tokens  P99 TBT {1e3 * p99_s:6.0f} ms ({p99_s / target_s:4.2f} of the target)  "
-        f"{num_late:4} of {len(tbts_s):5} late {dict(causes)}, {num_on_the_way} on their way  budget {budgets[len(budgets) // 2]:4}  "
+        f"{num_late:4} of {len(tbts_s):5} late {dict(causes)}, {num_on_the_way} on their way  "
+        f"budget {budgets[len(budgets) // 2]:4}  "
         f"off by {100 * error:4.1f} % (P50) {100 * worst_error:4.1f} % (P95)"
     )
 
