@@ -63,16 +63,15 @@ def _draw_stall(stall: StallEvent, is_selected: bool, width: int, look: Look, wa
     length = units.duration(stall.worst_gap_s)
     is_terse = width < MIN_WIDTH_FOR_WORDS
     who = victims(stall).removesuffix(" more") if is_terse else victims(stall)
-    text = line(
-        [
-            ("▶" if is_selected else " ", look.strong),
-            (f"{clock if width >= MIN_WIDTH_FOR_CLOCK else clock[6:]} ", look.faint),
-            (f"{who} ", look.plain),
-            ("" if is_terse else "stalled ", look.faint),
-            (length, look.over),
-            (f" ← {cause(stall, is_terse=is_terse)}", look.plain),
-        ]
-    )
+    pieces = [
+        ("▶" if is_selected else " ", look.strong),
+        (f"{clock if width >= MIN_WIDTH_FOR_CLOCK else clock[6:]} ", look.faint),
+        (f"{who} ", look.plain),
+        ("" if is_terse else "stalled ", look.faint),
+        (length, look.over),
+        (f" ← {cause(stall, is_terse=is_terse)}", look.plain),
+    ]
+    text = fit(line(pieces), width)
     if is_selected:
         text.stylize_before(look.selected)
     return text

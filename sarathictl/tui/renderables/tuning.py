@@ -27,7 +27,7 @@ def draw_revisions(
     marked = next((index for index, found in enumerate(newest_first) if found.revision == selected), 0)
     first = max(0, marked - height + 1)
     return [
-        fit(_draw_revision(revision, revision.revision == selected, look), width)
+        _draw_revision(revision, revision.revision == selected, width, look)
         for revision in newest_first[first : first + height]
     ]
 
@@ -54,7 +54,7 @@ def draw_audit(entries: Sequence[AuditEntry], width: int, height: int, look: Loo
     return [fit(line([(f" {audit_line(entry)}", look.plain)]), width) for entry in list(reversed(entries))[:height]]
 
 
-def _draw_revision(revision: Revision, is_selected: bool, look: Look) -> Text:
+def _draw_revision(revision: Revision, is_selected: bool, width: int, look: Look) -> Text:
     pieces: list[Piece] = [
         ("▶" if is_selected else " ", look.strong),
         (f"r{revision.revision:<4}", look.strong),
@@ -62,7 +62,7 @@ def _draw_revision(revision: Revision, is_selected: bool, look: Look) -> Text:
         (f"{change_in_words(revision)}  ", look.plain),
         (outcome_in_words(revision), look.over if revision.state in _TAKEN_BACK else look.faint),
     ]
-    text = line(pieces)
+    text = fit(line(pieces), width)
     if is_selected:
         text.stylize_before(look.selected)
     return text

@@ -29,7 +29,7 @@ class HappeningsPanel(Panel, can_focus=True):
 
     def title_of(self, view: EngineView, look: Look) -> Text:
         counts = Counter(happening.kind for happening in self._all(view))
-        words = " · ".join(f"{counts[kind]} {kind}" for kind in Kind if counts[kind])
+        words = " · ".join(f"{kind} {counts[kind]}" for kind in Kind if counts[kind])
         return title("EVENTS", words if self._kind is None else f"{self._kind} alone · s shows others", look)
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
