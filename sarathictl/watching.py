@@ -35,7 +35,7 @@ def watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: A
     check_reachable(invocation.endpoint.control)
     is_remote = invocation.choice.addr.startswith(SSH_SCHEME)
     clock = clock_of(invocation.ask()) if is_remote else MonotonicClock()
-    stream = StatsStream(invocation.endpoint, clock=clock, gather_s=GATHER_S)
+    stream = StatsStream(invocation.endpoint, clock=clock, gather_s=GATHER_S, tells_status=True)
     stream.start()
     fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
     try:

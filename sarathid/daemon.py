@@ -50,6 +50,7 @@ from sarathid.supervisor import EngineSupervisor
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.flight_recorder import FlightRecorder
+from sarathid.telemetry.gpu_meter import GPUMeter
 from sarathid.telemetry.kept_burn_rates import KeptBurnRates
 from sarathid.telemetry.log import log_record
 from sarathid.telemetry.publisher import StatsPublisher
@@ -109,6 +110,7 @@ class Daemon:
             user_ids=self._access.user_ids,
             group_ids=self._access.group_ids,
         )
+        self._gpu_meter = GPUMeter()
         self._reporter = StatusReporter(
             self._engine,
             self._board,
@@ -118,6 +120,7 @@ class Daemon:
             lambda: self._supervisor.num_restarts,
             lambda: self._recorder.status,
             lambda: self._admission.refusals,
+            lambda: self._gpu_meter.latest,
         )
         advice = RetryAdvice(self._engine, self._board, self._clock)
         self._admission = Admission(self._engine, advice, config.server.max_client_requests, self._clock)
@@ -168,6 +171,7 @@ class Daemon:
         """
         gc.collect()
         gc.freeze()  # what was loaded stays: no collection has to pass over it
+        self._gpu_meter.start()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self.drain)
         loop.add_signal_handler(signal.SIGINT, self._interrupt)
@@ -276,6 +280,7 @@ class Daemon:
         self._tokenizer.close()
         self._control.close()
         self._publisher.close()
+        await asyncio.to_thread(self._gpu_meter.close)
         self._context.term()
 
     def _become(self, state: DaemonState, reason: str) -> None:

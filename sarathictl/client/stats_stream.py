@@ -14,7 +14,7 @@ from sarathictl.client.endpoint import Endpoint
 from sarathid.clock import Clock, MonotonicClock
 from sarathid.errors import CodecError, ControlRefused, NotReachable
 from sarathid.protocol.codec import decode
-from sarathid.protocol.control import MAX_HISTORY, ErrorCode, RequestList, Snapshot
+from sarathid.protocol.control import MAX_HISTORY, ErrorCode, RequestList, Snapshot, Status
 from sarathid.protocol.stats import LifeCycle, StreamRecord
 
 MAX_UNREAD = 1 << 14
@@ -25,6 +25,7 @@ POLL_S = 0.1
 ASK_SILENT_EVERY_S = 1.0
 RETRY_S = 0.5
 REQUESTS_EVERY_S = 1.0
+STATUS_EVERY_S = 1.0
 ANSWER_TIMEOUT_S = 2.0
 SILENT_AFTER_S = 2.0  # the daemon sends a heartbeat in every second without news
 
@@ -67,7 +68,7 @@ class Received:
     item: "StreamItem"
 
 
-StreamItem: TypeAlias = Snapshot | RequestList | StreamRecord
+StreamItem: TypeAlias = Snapshot | RequestList | Status | StreamRecord
 
 
 class StatsStream:
@@ -75,7 +76,8 @@ class StatsStream:
 
     `on_arrival` is called from the stream's thread when there is something to `drain`, or when the
     link changed; a reader that is too slow loses the oldest records, and they are counted. Who looks only now and then
-    has the records of `gather_s` read at once, which takes a fraction of the time.
+    has the records of `gather_s` read at once, which takes a fraction of the time; who `tells_status` gets the status
+    once a second where it says what no record does: how GPUs are.
     """
 
     def __init__(
@@ -85,11 +87,14 @@ class StatsStream:
         clock: Clock | None = None,
         *,
         gather_s: float = 0.0,
+        tells_status: bool = False,
     ) -> None:
         self._endpoint = endpoint
         self._on_arrival = on_arrival or _ignore
         self._clock = clock or MonotonicClock()
         self._gather_s = gather_s
+        self._tells_status = tells_status
+        self._has_gpus = False
         self._unread: deque[Received] = deque()
         self._lock = threading.Lock()
         self._is_closing = threading.Event()
@@ -154,12 +159,13 @@ class StatsStream:
         num_running = max(1, control.status().num_running)
         snapshot = control.snapshot(min(max(MAX_GAPS_TOLD // num_running, MIN_ITERATIONS_TOLD), MAX_HISTORY))
         self._positions = dict(snapshot.stream_positions)
+        self._has_gpus = bool(snapshot.status.gpus)
         self._deliver([snapshot])
         self._change_link(LinkState.LIVE)
 
     def _pass_on(self, control: ControlClient, subscriber: "zmq.Socket[bytes]", monitor: "zmq.Socket[bytes]") -> None:
         """Deliver records until the daemon hangs up or we are closed; after a loss, what it holds now."""
-        heard_s = listed_s = asked_s = self._clock.now_s()
+        heard_s = listed_s = asked_s = status_s = self._clock.now_s()
         num_missed = self._link.num_missed
         while not self._is_closing.is_set() and not monitor.poll(0):
             if subscriber.poll(int(POLL_S * 1e3)):
@@ -182,6 +188,9 @@ class StatsStream:
             elif self._link.num_missed > num_missed and now_s - listed_s > REQUESTS_EVERY_S:
                 listed_s, num_missed = now_s, self._link.num_missed
                 self._deliver([control.requests()])
+            elif self._tells_status and self._has_gpus and now_s - status_s > STATUS_EVERY_S:
+                status_s = now_s
+                self._deliver([control.status()])
 
     def _read_batch(self, subscriber: "zmq.Socket[bytes]") -> list[StreamItem]:
         """Return the records that have arrived, without those that the snapshot already told."""

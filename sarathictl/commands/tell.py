@@ -12,7 +12,7 @@ from sarathictl.invocation import Invocation
 from sarathictl.output import print_json
 from sarathictl.state.happenings import Happening, HappeningLog, newest_first
 from sarathictl.state.stall_feed import StallFeed
-from sarathid.protocol.control import MAX_HISTORY, RequestList, Snapshot
+from sarathid.protocol.control import MAX_HISTORY, RequestList, Snapshot, Status
 from sarathid.protocol.stats import StallEvent, StreamRecord
 
 
@@ -71,7 +71,7 @@ def _news(batch: Iterable[Received], since_s: float | None) -> Iterator[Happenin
                 first_s = 0.0 if since_s is None else received.item.status.time_s - since_s
                 told = _told((*received.item.events, *received.item.iterations, *received.item.finished))
                 yield from (happening for happening in told if happening.time_s > first_s)
-            case RequestList():
+            case RequestList() | Status():
                 pass
             case _:
                 records.append(received.item)

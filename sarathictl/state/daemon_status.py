@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sarathictl import units
+from sarathictl.state.gpus import gpu_words
 from sarathictl.state.retuning import budget_in_words
 from sarathid.protocol.control import DaemonState, Percentiles, RecorderStatus, Status
 from sarathid.protocol.slo import SLO
@@ -22,6 +23,8 @@ def describe_status(found: Status) -> Iterator[tuple[str, str]]:
         yield "", f"weights {units.size(engine.weight_bytes)}, attention {engine.attention_backend}"
         yield "KV cache", f"{units.size(engine.kv_cache_bytes)}, {_blocks(found)}"
         yield "", _reused(found)
+    for number, gpu in enumerate(found.gpus):
+        yield "" if number else "GPUs", gpu_words(gpu)
     if settings := found.settings:
         limits = f" of {engine.min_token_budget} to {engine.max_token_budget}" if engine else ""
         yield "budget", f"{budget_in_words(settings)} tokens an iteration{limits} (revision {settings.revision})"

@@ -11,7 +11,7 @@ from sarathictl.state.engine_state import MAX_RECENT, MAX_SAMPLES, EngineState, 
 from sarathictl.state.event_log import EventLog, next_moment
 from sarathictl.state.window import IterationSample, sample_of
 from sarathid.errors import CodecError
-from sarathid.protocol.control import RequestList, Snapshot
+from sarathid.protocol.control import RequestList, Snapshot, Status
 from sarathid.protocol.stats import IterationScheduled, IterationStats, SettingsChanged, StreamRecord
 from sarathid.tape.frames import Frame
 from sarathid.tape.key_frame import KeyFrame
@@ -23,7 +23,7 @@ MAX_LOG_S = 3600.0
 NUM_OPENED = 3  # segments that are kept as records
 NUM_SAMPLED = 24  # and as samples, which take a twentieth of the room
 
-StreamItem: TypeAlias = Snapshot | RequestList | StreamRecord
+StreamItem: TypeAlias = Snapshot | RequestList | Status | StreamRecord
 
 
 class EngineLog:
@@ -71,6 +71,8 @@ class EngineLog:
             case RequestList():
                 self.state.replace_requests(item.requests, time_s)
                 self._begin_segment(max(time_s, self._newest_s))
+            case Status():
+                self.state.see_gpus(item)
             case _:
                 self._append(item)
 

@@ -12,7 +12,8 @@ from sarathictl.state.latencies import figures_of
 from sarathictl.state.seconds import SecondFigures, SecondsWindow
 from sarathictl.state.stall_feed import StallFeed
 from sarathictl.state.window import IterationSample, sample_of
-from sarathid.protocol.control import DaemonState, RequestState, RequestStatus, Snapshot
+from sarathid.protocol.control import DaemonState, RequestState, RequestStatus, Snapshot, Status
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
     Event,
@@ -58,6 +59,7 @@ class EngineState:
         self._last_event_s = key.time_s
         self._blocks = (key.num_blocks_used, key.num_blocks_free)
         self._requests = RequestTable(key.requests)
+        self._gpus: tuple[GPUStatus, ...] = ()
         self._seconds = SecondsWindow(seconds)
         self._samples: deque[IterationSample] = deque(maxlen=MAX_SAMPLES)
         self._recent: deque[IterationStats] = deque(maxlen=MAX_RECENT)
@@ -108,7 +110,12 @@ class EngineState:
         self._settings = status.settings
         self._daemon_state = status.state
         self._blocks = (status.num_blocks_used, status.num_blocks_free)
+        self.see_gpus(status)
         self.replace_requests(snapshot.requests, now_s)
+
+    def see_gpus(self, status: Status) -> None:
+        """Take over how GPUs are, which no record tells: of the past nothing is known."""
+        self._gpus = status.gpus
 
     def replace_requests(self, requests: Iterable[RequestStatus], now_s: float) -> None:
         """Take over a list of all requests, asked for at `now_s`."""
@@ -223,6 +230,7 @@ class EngineState:
             output_rate=self._seconds.output_rate(now_s, RATE_SPAN_S),
             goodput=self._seconds.goodput(now_s, RATE_SPAN_S),
             kv_growth=self._seconds.kv_growth(now_s, RATE_SPAN_S),
+            gpus=self._gpus,
         )
 
     def _is_news(self, record: StreamRecord) -> bool:

@@ -6,6 +6,7 @@ from sarathictl.state.happenings import Happening
 from sarathictl.state.window import IterationSample
 from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import (
     Blocker,
@@ -69,6 +70,7 @@ class EngineView:
     output_rate: float
     goodput: float
     kv_growth: float | None
+    gpus: tuple[GPUStatus, ...] = ()
 
     @property
     def slo(self) -> SLO:

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.codec import PROTOCOL_VERSION
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.plan import Candidate
 from sarathid.protocol.revisions import AuditEntry, Revision
 from sarathid.protocol.roles import Role
@@ -347,6 +348,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     `num_late` of the TBTs in `tbt` were above the target that was in force when they came.
 
     `time_s` is the moment of the reply on the daemon's monotonic clock, by which records give their times.
+    `gpus` are the devices that NVML shows, of an engine that computes on such.
     """
 
     version: str
@@ -377,6 +379,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     num_cached_tokens: int = 0
     work: WorkFigures | None = None
     num_late: int = 0
+    gpus: tuple[GPUStatus, ...] = ()
 
 
 class Retuned(msgspec.Struct, frozen=True, kw_only=True):

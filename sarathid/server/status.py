@@ -16,6 +16,7 @@ from sarathid.protocol.control import (
     Snapshot,
     Status,
 )
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.roles import Role
 from sarathid.server.availability import Availability
@@ -43,6 +44,7 @@ class StatusReporter:
         num_engine_restarts: Callable[[], int],
         recorder_status: Callable[[], RecorderStatus | None] = lambda: None,
         refusals: Callable[[], Refusals] = Refusals,
+        gpus: Callable[[], tuple[GPUStatus, ...]] = tuple,
     ) -> None:
         self._engine = engine
         self._board = board
@@ -53,6 +55,7 @@ class StatusReporter:
         self._num_engine_restarts = num_engine_restarts
         self._recorder_status = recorder_status
         self._refusals = refusals
+        self._gpus = gpus
 
     def status(self, role: Role | None = None) -> Status:
         """Return the daemon's state, counters and latencies at this moment, to one who has that role."""
@@ -88,7 +91,12 @@ class StatusReporter:
             num_cached_tokens=board.num_cached_tokens,
             work=work_figures(reversed(board.iterations), now_s),
             num_late=board.recent.late.count(now_s),
+            gpus=self._gpus() if self._computes_on_gpus else (),
         )
+
+    @property
+    def _computes_on_gpus(self) -> bool:
+        return self._engine.info is not None and self._engine.info.device.startswith("cuda")
 
     def requests(self) -> RequestList:
         """Return the requests that have not ended, oldest first, and how they share the engine."""

@@ -128,10 +128,11 @@ class StatsRecorder:
     ) -> tuple[tuple[TokenGap, ...], tuple[FirstToken, ...]]:
         gaps: list[TokenGap] = []
         first_tokens: list[FirstToken] = []
+        timelines = self._timelines
         for delta in deltas:
             if delta.token_id is None:
                 continue
-            timeline = self._timelines[delta.request_id]
+            timeline = timelines[delta.request_id]
             gap_s = timeline.mark_token(now_s)
             if gap_s is not None:
                 gaps.append(TokenGap(delta.request_id, gap_s))

@@ -46,9 +46,11 @@ class RequestTimeline:
 
     def mark_token(self, now_s: float) -> float | None:
         """Note a token; return its TBT, or None for the first token that this engine made."""
-        previous_s, self._sequence.last_token_s = self._sequence.last_token_s, now_s
+        sequence = self._sequence
+        previous_s = sequence.last_token_s
+        sequence.last_token_s = now_s
         if previous_s is None:
-            if not self._sequence.request.output_token_ids:
+            if not sequence.request.output_token_ids:
                 self.first_token_s = now_s
             return None
         gap_s = now_s - previous_s

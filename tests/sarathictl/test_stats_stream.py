@@ -13,6 +13,7 @@ import pytest
 from sarathictl.client import stats_stream
 from sarathictl.client.endpoint import Endpoint
 from sarathictl.client.stats_stream import LinkState, StatsStream
+from sarathictl.state.engine_state import EngineState
 from sarathid.errors import ControlRefused
 from sarathid.paths import CONTROL_SOCKET
 from sarathid.protocol.control import (
@@ -24,7 +25,9 @@ from sarathid.protocol.control import (
     ListRequests,
     RequestList,
     Snapshot,
+    Status,
 )
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.stats import Heartbeat, IterationStats, Topic
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_snapshot, make_status
 from tests.sarathictl.stub_daemon import StubDaemon
@@ -101,6 +104,31 @@ def test_fewer_iterations_are_asked_for_the_more_gaps_each_holds(
         listener.wait_for(lambda: listener.all_of(Snapshot) != [])
         (asked,) = (op for op in daemon.asked if isinstance(op, GetSnapshot))
     assert asked.num_iterations == num_iterations
+
+
+def test_how_gpus_are_is_asked_for_again_and_again_where_there_are_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stats_stream, "STATUS_EVERY_S", 0.0)
+    status = msgspec.structs.replace(make_status(), gpus=(GPUStatus(0, 0.91, 61, 388.0),))
+    told = threading.Event()
+    daemon = make_daemon(tmp_path)
+    daemon.answers[GetStatus] = lambda op: status
+    daemon.answers[GetSnapshot] = lambda op: msgspec.structs.replace(make_snapshot(), status=status)
+
+    def look() -> None:
+        state = EngineState()
+        for received in stream.drain():
+            if isinstance(received.item, Status):
+                state.see_gpus(received.item)
+        if state.view(START_S).gpus == status.gpus:
+            told.set()
+
+    stream = StatsStream(Endpoint(tmp_path), look, tells_status=True)
+    with daemon:
+        stream.start()
+        assert told.wait(PATIENCE_S)
+        stream.close()
 
 
 def test_records_that_were_lost_are_counted(tmp_path: Path, listener: Listener) -> None:

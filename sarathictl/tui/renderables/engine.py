@@ -1,16 +1,18 @@
 """The engine in figures: queues, KV cache, latencies, and what it runs at this moment."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
+from sarathictl.state.gpus import gpu_words
 from sarathictl.state.retuning import budget_in_words
 from sarathictl.state.sentences import running_words
 from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.stats import Blocker, SettingsChanged
 
 MIN_LINES_FOR_FIGURES = 4
@@ -37,6 +39,7 @@ def draw_engine(view: EngineView, width: int, height: int, look: Look, wall_offs
         line([("TBT  ", look.plain), *_figures(_tbt(view), view.slo.tbt_s, look)]),
         line([("TTFT ", look.plain), *_figures(_ttft(view), view.slo.ttft_s, look)]),
         line(_now(view, look)),
+        *([line(_gpus(view.gpus, look))] if view.gpus else ()),
         *(line(_change(change, look, wall_offset_s)) for change in view.changes[:1]),
     ]
     return [fit(Text.assemble(" ", text), width) for text in lines[:height]]
@@ -108,6 +111,11 @@ def _now(view: EngineView, look: Look) -> Iterator[Piece]:
         yield f"idle for {units.duration(max(0.0, view.now_s - view.last_end_s))}", look.faint
     else:
         yield f"iteration {view.samples[-1].sequence_number}", look.faint
+
+
+def _gpus(gpus: Sequence[GPUStatus], look: Look) -> Iterator[Piece]:
+    yield "     ", look.plain
+    yield "  ".join(map(gpu_words, gpus)), look.plain
 
 
 def _change(change: SettingsChanged, look: Look, wall_offset_s: float) -> Iterator[Piece]:
