@@ -81,13 +81,13 @@ def busy_daemon(directory: Path) -> Iterator[None]:
         pace=1.0 / ITERATIONS_PER_S / PAPER_ITERATION_S,
     )
     newest = deque(only_iterations(engine.run(until_s=time.monotonic())), MAX_HISTORY)
-    status = msgspec.structs.replace(make_status(make_settings(256)), role=Role.OPERATE)
+    status = msgspec.structs.replace(make_status(make_settings(256)), role=Role.OPERATE, num_running=NUM_REQUESTS)
 
     def rows() -> tuple[RequestStatus, ...]:
         return tuple(make_request_status(request.request_id) for request in tuple(engine.requests))
 
-    def snapshot(_: GetSnapshot) -> Snapshot:
-        taken = make_snapshot(iterations=tuple(newest), requests=rows())
+    def snapshot(op: GetSnapshot) -> Snapshot:
+        taken = make_snapshot(iterations=tuple(newest)[-op.num_iterations :], requests=rows())
         return msgspec.structs.replace(taken, status=status, stream_positions=stub.stream_positions)
 
     answers: dict[Any, Any] = {
