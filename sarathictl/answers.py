@@ -18,6 +18,7 @@ from sarathictl.state.engine_view import LatencyFigures
 from sarathictl.state.window import IterationSample
 from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import AuditTrail, Draining, History, Kept, Paused, RequestList, Resumed, Retuned, Status
+from sarathid.protocol.gpus import GPUStatus
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.revisions import Revision
 from sarathid.protocol.stats import (
@@ -245,6 +246,7 @@ class Picture(msgspec.Struct, kw_only=True):
     output_rate: float
     goodput: float
     kv_growth: float | None
+    gpus: list[GPUStatus]
 
 
 class Fault(msgspec.Struct, kw_only=True):
