@@ -19,6 +19,7 @@ from pathlib import Path
 import aiohttp
 
 from sarathictl.bench.run_files import machine_facts
+from sarathictl.bench.signals import unwind_on_signals
 from sarathid.models.catalog import find
 from sarathid.models.fetch import fetch
 from sarathid.paths import cache_dir, make_private
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", choices=LOADS, help="repeatedly; all by default")
     parser.add_argument("--out", type=Path, help="where every figure goes as JSON, a line a load")
     arguments = parser.parse_args()
+    unwind_on_signals()
     with tempfile.TemporaryDirectory(prefix="compare-") as directory:
         servers = list(_servers(arguments, Path(directory)))
         rows: Rows = []

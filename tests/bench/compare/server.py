@@ -1,11 +1,12 @@
 """A server of somebody's, started as a process of its own, waited for until it answers, and stopped for certain."""
 
 import os
+import signal
 import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,14 +98,12 @@ def _pss_bytes(pid: int) -> int:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    try:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
+    """End a server and whoever of its process group outlives it, as the workers of one that died do."""
     process.terminate()
-    _, alive = psutil.wait_procs(family, STOP_TIMEOUT_S)
-    for left in alive:
-        left.kill()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
