@@ -25,12 +25,17 @@ class AttentionMetadata:
     block `block_tables[s, p // block_size]`, at p % block_size. A token's own key and value go to
     `slot_mapping`, block * block_size + offset. The first `num_decodes` sequences have one query each;
     a backend that treats decodes apart learns of them here, with no look at what lies on the device.
+
+    The last `num_output_queries[s]` queries of a sequence are of its output. A backend that sums a decode's
+    attention in another order than a chunk's can give them, whatever is computed with them, the bits of decodes,
+    and all others those of chunks: so no answer depends on how it was cut into iterations.
     """
 
     query_start: Tensor  # [num_seqs + 1] int32
     context_lens: Tensor  # [num_seqs] int32
     block_tables: Tensor  # [num_seqs, max_blocks] int32; entries behind the context are never read
     slot_mapping: Tensor  # [num_tokens] int64
+    num_output_queries: Tensor  # [num_seqs] int32
     max_query_len: int
     max_context_len: int
     sliding_window: int | None = None

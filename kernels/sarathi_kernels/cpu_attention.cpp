@@ -1,9 +1,10 @@
 // Attention of a mixed batch of chunks and decodes over a paged KV cache, read in place, float32.
 //
-// Each task is one KV head of one sequence: a tile of a chunk's queries against the whole context, or one
-// decode against a span of it. Both keep a running maximum and sum (online softmax, Milakov and
+// Each task is one KV head of one sequence: a tile of its prompt's queries against the whole context, or one
+// query of its output, a decode, against a span of it. Both keep a running maximum and sum (online softmax, Milakov and
 // Gimelshein 2018; tiled as in FlashAttention, Dao et al. 2022). What a query gets depends on its own
-// context alone, never on the batch around it: tiles and spans start at fixed positions.
+// context alone, never on the batch around it or on how its sequence was cut into chunks: spans start at fixed
+// positions, no sum crosses a tile's queries, and output that is computed again goes the way of decodes.
 
 #include <algorithm>
 #include <cstdint>
@@ -17,16 +18,21 @@
 namespace {
 
 struct Plan {
-  std::vector<Task> tasks;
+  std::vector<Task> tasks;  // tiles, then decodes
+  size_t num_tiles = 0;
   std::vector<std::pair<int, int>> joins;  // (first task, number of spans)
   int num_partials = 0;
 };
 
-void plan_chunk(const AttentionCall& call, int sequence, Plan& plan) {
+int num_queries_of(const AttentionCall& call, int sequence) {
+  return call.query_start[sequence + 1] - call.query_start[sequence];
+}
+
+void plan_tiles(const AttentionCall& call, int sequence, Plan& plan) {
   const int group = call.num_heads / call.num_kv_heads;
   const int tile = std::max(1, kPanelsPerTile * kPanel / group);
-  const int num_queries = call.query_start[sequence + 1] - call.query_start[sequence];
-  const int before = call.context_lens[sequence] - num_queries;
+  const int before = call.context_lens[sequence] - num_queries_of(call, sequence);
+  const int num_queries = num_queries_of(call, sequence) - call.num_output_queries[sequence];
   for (int first = (num_queries - 1) / tile * tile; first >= 0; first -= tile) {  // the costliest first
     const int count = std::min(tile, num_queries - first);
     const int begin = call.sliding_window ? std::max(0, before + first + 1 - call.sliding_window) : 0;
@@ -35,21 +41,17 @@ void plan_chunk(const AttentionCall& call, int sequence, Plan& plan) {
   }
 }
 
-void plan_decode(const AttentionCall& call, int sequence, Plan& plan) {
-  const int end = call.context_lens[sequence];
+void plan_decode(const AttentionCall& call, int sequence, int query, Plan& plan) {
+  const int end = call.context_lens[sequence] - num_queries_of(call, sequence) + query + 1;
   const int begin = call.sliding_window ? std::max(0, end - call.sliding_window) : 0;
   const int first_span = begin / kDecodeSpan;
   const int num_spans = (end - 1) / kDecodeSpan - first_span + 1;
   for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head) {
     if (num_spans > 1) plan.joins.push_back({int(plan.tasks.size()), num_spans});
     for (int span = first_span; span < first_span + num_spans; ++span)
-      plan.tasks.push_back({sequence, kv_head, 0, 1, std::max(begin, span * kDecodeSpan),
+      plan.tasks.push_back({sequence, kv_head, query, 1, std::max(begin, span * kDecodeSpan),
                             std::min(end, (span + 1) * kDecodeSpan), num_spans > 1 ? plan.num_partials++ : -1});
   }
-}
-
-bool is_decode(const AttentionCall& call, int sequence) {
-  return call.query_start[sequence + 1] - call.query_start[sequence] == 1;
 }
 
 }  // namespace
@@ -57,10 +59,13 @@ bool is_decode(const AttentionCall& call, int sequence) {
 extern "C" void sarathi_attend(const AttentionCall* pointer) {
   const AttentionCall& call = *pointer;
   Plan plan;
-  for (int sequence = 0; sequence < call.num_seqs; ++sequence)
-    if (!is_decode(call, sequence)) plan_chunk(call, sequence, plan);
-  for (int sequence = 0; sequence < call.num_seqs; ++sequence)
-    if (is_decode(call, sequence)) plan_decode(call, sequence, plan);
+  for (int sequence = 0; sequence < call.num_seqs; ++sequence) plan_tiles(call, sequence, plan);
+  plan.num_tiles = plan.tasks.size();
+  for (int sequence = 0; sequence < call.num_seqs; ++sequence) {
+    const int num_queries = num_queries_of(call, sequence);
+    for (int query = num_queries - call.num_output_queries[sequence]; query < num_queries; ++query)
+      plan_decode(call, sequence, query, plan);
+  }
   Partials partials;
   partials.resize(plan.num_partials, call.num_heads / call.num_kv_heads, call.head_dim);
 #pragma omp parallel
@@ -68,10 +73,10 @@ extern "C" void sarathi_attend(const AttentionCall* pointer) {
     static thread_local TileState state;
 #pragma omp for schedule(dynamic, 1)
     for (size_t i = 0; i < plan.tasks.size(); ++i)
-      if (is_decode(call, plan.tasks[i].sequence))
-        attend_decode(call, plan.tasks[i], partials);
-      else
+      if (i < plan.num_tiles)
         attend_tile(call, plan.tasks[i], state);
+      else
+        attend_decode(call, plan.tasks[i], partials);
 #pragma omp for schedule(dynamic, 1)
     for (size_t i = 0; i < plan.joins.size(); ++i)
       join_spans(call, plan.tasks[plan.joins[i].first], plan.joins[i].second, partials);

@@ -94,7 +94,7 @@ void decode_mix(const Rows& rows, int count, int head_dim, const float* rescale,
 template <int kHeads>
 void attend_decode_heads(const AttentionCall& call, const Task& task, int first_head, Partials& partials) {
   const int group = call.num_heads / call.num_kv_heads;
-  const int token = call.query_start[task.sequence];
+  const int token = call.query_start[task.sequence] + task.first_query;
   const int64_t head_offset = int64_t(task.kv_head * group + first_head) * call.head_dim;
   const float* q = call.q + token * call.q_token_stride + head_offset;
   DecodeState state;
@@ -144,7 +144,7 @@ void join_spans(const AttentionCall& call, const Task& first, int count, Partial
     const float* sums = &partials.sums[first.partial * group + head];
     float maximum = kMasked, total = 0.0f;
     for (int i = 0; i < count; ++i) maximum = std::max(maximum, maxima[i * group]);
-    float* target = call.out + call.query_start[first.sequence] * call.out_token_stride +
+    float* target = call.out + (call.query_start[first.sequence] + first.first_query) * call.out_token_stride +
                     (first.kv_head * group + head) * call.head_dim;
     std::fill_n(target, call.head_dim, 0.0f);
     for (int i = 0; i < count; ++i) {

@@ -16,6 +16,7 @@ struct AttentionCall {
   const int32_t* query_start;   // [num_seqs + 1]
   const int32_t* context_lens;  // [num_seqs]
   const int32_t* block_tables;  // [num_seqs, max_blocks]
+  const int32_t* num_output_queries;  // [num_seqs], the last ones of each
   int64_t q_token_stride;
   int64_t out_token_stride;
   int64_t block_stride;
@@ -58,12 +59,12 @@ constexpr float kMasked = -1e30f;  // finite, so that (masked - masked) is no Na
 
 const float kZeros[kMaxHeadDim] = {};  // stands in for positions before the window and behind the context
 
-// One KV head of one sequence: a tile of a chunk's queries, or one decode, against a span of positions.
+// One KV head of one sequence: a tile of its prompt's queries, or one query of its output, against a span of positions.
 struct Task {
   int sequence;
   int kv_head;
   int first_query;   // among the sequence's queries
-  int num_queries;   // 1: a decode
+  int num_queries;
   int begin, end;    // positions that it reads
   int partial;       // where a decode of several spans leaves its part, -1 for none
 };

@@ -14,6 +14,7 @@ from sarathi_kernels.sampling import DrawKernel, DrawParameters
 _TOLERANCE = 2e-2  # of a half-precision kernel against the float32 softmax of the reference
 _NUM_QUERIES = (1, 5, 3)
 _CONTEXTS = (300, 5, 40)
+_NUM_OUTPUT_QUERIES = (1, 0, 2)
 _NUM_HEADS, _NUM_KV_HEADS = 6, 2
 
 
@@ -58,6 +59,7 @@ def make_probe(device: torch.device, dtype: torch.dtype, head_dim: int, block_si
         context_lens=torch.tensor(_CONTEXTS, dtype=torch.int32, device=device),
         block_tables=block_tables.to(device),
         slot_mapping=torch.zeros(0, dtype=torch.int64, device=device),
+        num_output_queries=torch.tensor(_NUM_OUTPUT_QUERIES, dtype=torch.int32, device=device),
         max_query_len=max(_NUM_QUERIES),
         max_context_len=max(_CONTEXTS),
         num_decodes=1,

@@ -57,6 +57,7 @@ def build_input_batch(
             "context_lens": context_lens.astype(np.int32),
             "block_tables": block_tables,
             "slot_mapping": slots,
+            "num_output_queries": np.fromiter((s.num_output_tokens for s in sequences), np.int32, num_sequences),
         },
         device,
     )
@@ -69,6 +70,7 @@ def build_input_batch(
             context_lens=sent["context_lens"],
             block_tables=sent["block_tables"],
             slot_mapping=sent["slot_mapping"],
+            num_output_queries=sent["num_output_queries"],
             max_query_len=int(lengths.max()),
             max_context_len=int(context_lens.max()),
             sliding_window=sliding_window,

@@ -135,7 +135,8 @@ def measure_sends(executor: Executor, info: ExecutorInfo, max_num_tokens: int) -
 
 
 def _batch(shape: BatchShape, block_size: int) -> ScheduledBatch:
-    num_tokens = (1,) * shape.num_decodes + tuple(chunk.num_tokens for chunk in shape.chunks)
+    num_decodes = shape.num_decodes
+    num_tokens = (1,) * num_decodes + tuple(chunk.num_tokens for chunk in shape.chunks)
     sequences = []
     next_block = 0
     for request_id, (length, context_len) in enumerate(zip(num_tokens, shape.contexts, strict=True)):
@@ -147,7 +148,8 @@ def _batch(shape: BatchShape, block_size: int) -> ScheduledBatch:
                 first_position=context_len - length,
                 block_ids=tuple(range(next_block, next_block + num_blocks)),
                 sampling=_GREEDY,
+                num_output_tokens=int(request_id < num_decodes),
             )
         )
         next_block += num_blocks
-    return ScheduledBatch(decodes=tuple(sequences[: shape.num_decodes]), chunks=tuple(sequences[shape.num_decodes :]))
+    return ScheduledBatch(decodes=tuple(sequences[:num_decodes]), chunks=tuple(sequences[num_decodes:]))

@@ -34,10 +34,9 @@ def isolated_decode_s(run: RunBatch, shape: DecodeShape, block_size: int) -> flo
     The KV cache must hold `shape`; what stands in it does not matter and is overwritten in part.
     """
     num_blocks = -(-shape.context_len // block_size)
-    run(ScheduledBatch(chunks=(_sequence(0, 0, min(_CHUNK_LEN, shape.context_len), num_blocks),)))
-    last_position = shape.context_len - 1
+    run(ScheduledBatch(chunks=(_chunk(min(_CHUNK_LEN, shape.context_len), num_blocks),)))
     batch = ScheduledBatch(
-        decodes=tuple(_sequence(index, last_position, 1, num_blocks) for index in range(shape.num_seqs))
+        decodes=tuple(_decode(index, shape.context_len, num_blocks) for index in range(shape.num_seqs))
     )
     for _ in range(_NUM_WARM_RUNS):
         run(batch)
@@ -58,11 +57,22 @@ def _timed_s(run: RunBatch, batch: ScheduledBatch) -> float:
     return time.perf_counter() - start_s
 
 
-def _sequence(index: int, first_position: int, num_tokens: int, num_blocks: int) -> ScheduledSequence:
+def _chunk(num_tokens: int, num_blocks: int) -> ScheduledSequence:
+    return ScheduledSequence(
+        request_id=0,
+        token_ids=(0,) * num_tokens,
+        first_position=0,
+        block_ids=tuple(range(num_blocks)),
+        sampling=_GREEDY,
+    )
+
+
+def _decode(index: int, context_len: int, num_blocks: int) -> ScheduledSequence:
     return ScheduledSequence(
         request_id=index,
-        token_ids=(0,) * num_tokens,
-        first_position=first_position,
+        token_ids=(0,),
+        first_position=context_len - 1,
         block_ids=tuple(range(index * num_blocks, (index + 1) * num_blocks)),
         sampling=_GREEDY,
+        num_output_tokens=1,
     )

@@ -38,7 +38,8 @@ class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `token_ids` run at positions `first_position`, `first_position` + 1, ...; `block_ids` cover every
     position up to the last of them. `sampling` is None for a chunk that does not end its prompt:
-    nothing is drawn for it and its logits are not computed, unless there are `prompt_targets`.
+    nothing is drawn for it and its logits are not computed, unless there are `prompt_targets`. The last
+    `num_output_tokens` of its tokens are of its output: a decode's one, and those that a chunk computes again.
     """
 
     request_id: int
@@ -47,6 +48,7 @@ class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     block_ids: tuple[int, ...]
     sampling: SamplingInput | None
     prompt_targets: PromptTargets | None = None
+    num_output_tokens: int = 0
 
     @property
     def num_tokens(self) -> int:

@@ -121,6 +121,7 @@ class Sequence:
             first_position=first,
             block_ids=self.block_table.block_ids,
             sampling=self._sampling_input(),
+            num_output_tokens=1,
         )
 
     def schedule_chunk(self, num_tokens: int) -> ScheduledSequence:
@@ -138,6 +139,7 @@ class Sequence:
             block_ids=self.block_table.block_ids,
             sampling=self._sampling_input() if self.awaits_token else None,
             prompt_targets=self._prompt_targets(first, end),
+            num_output_tokens=max(0, end - max(first, self.num_prompt_tokens)),
         )
 
     def restart(self) -> None:

@@ -98,5 +98,6 @@ class GreedyJudge:
             first_position=0,
             block_ids=tuple(range(-(-len(token_ids) // self._block_size))),
             sampling=None,
+            num_output_tokens=len(output),
         )
         return self._oracle.runner.logits(ScheduledBatch(chunks=(sequence,)))[-1]

@@ -60,6 +60,7 @@ def _generate(
                     first_position=first,
                     block_ids=blocks,
                     sampling=GREEDY,
+                    num_output_tokens=int(first > 0),
                 )
             )
             num_computed[index] = len(tokens)

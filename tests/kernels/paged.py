@@ -10,10 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SequenceShape:
-    """`num_queries` tokens that stand at the end of `context_len` positions."""
+    """`num_queries` tokens that stand at the end of `context_len` positions, the last `num_output` of them output."""
 
     num_queries: int
     context_len: int
+    num_output: int = 0
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Problem:
             context_lens=context_lens,
             block_tables=self.metadata.block_tables[index : index + 1],
             slot_mapping=self.metadata.slot_mapping[start:end],
+            num_output_queries=self.metadata.num_output_queries[index : index + 1],
             max_query_len=end - start,
             max_context_len=int(context_lens[0]),
         )
@@ -75,6 +77,7 @@ def make_problem(
             context_lens=torch.tensor([shape.context_len for shape in shapes], dtype=torch.int32),
             block_tables=block_tables,
             slot_mapping=torch.cat(slots),
+            num_output_queries=torch.tensor([shape.num_output for shape in shapes], dtype=torch.int32),
             max_query_len=max(shape.num_queries for shape in shapes),
             max_context_len=max(shape.context_len for shape in shapes),
             sliding_window=sliding_window,

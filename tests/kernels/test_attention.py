@@ -1,6 +1,7 @@
 """Every attention backend against the reference in float64, over caches poisoned where nobody may read."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,14 +19,16 @@ from tests.kernels.paged import Problem, SequenceShape, forget_before_windows, h
 TOLERANCE = 1e-5
 
 MIXED = (
-    SequenceShape(1, 1),
-    SequenceShape(1, 65),
-    SequenceShape(1, 513),
+    SequenceShape(1, 1, num_output=1),
+    SequenceShape(1, 65, num_output=1),
+    SequenceShape(1, 513, num_output=1),
+    SequenceShape(1, 70),
     SequenceShape(5, 5),
     SequenceShape(130, 130),
-    SequenceShape(2, 9),
+    SequenceShape(2, 9, num_output=2),
     SequenceShape(33, 64),
     SequenceShape(40, 300),
+    SequenceShape(40, 530, num_output=30),
 )
 
 
@@ -85,9 +88,9 @@ def test_positions_before_a_window_are_not_read(backend: AttentionBackend, windo
 @pytest.mark.parametrize(
     "shapes",
     [
-        [SequenceShape(1, 1)],
-        [SequenceShape(1, 1024)],
-        [SequenceShape(1, 1025), SequenceShape(1, 2000)],
+        [SequenceShape(1, 1, num_output=1)],
+        [SequenceShape(1, 1024, num_output=1)],
+        [SequenceShape(1, 1025, num_output=1), SequenceShape(1, 2000, num_output=1)],
         [SequenceShape(33, 33)],
         [SequenceShape(300, 300)],
     ],
@@ -153,3 +156,24 @@ def test_cpu_rows_do_not_depend_on_batch_mates_or_threads(kernel_directory: Path
             assert torch.equal(found, whole[start : start + len(found)])
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("window", [None, 100])
+@pytest.mark.parametrize("num_cut", [1, 2, 33, 199, 230, 250, 289, 299])
+def test_cpu_rows_do_not_depend_on_where_a_sequence_is_cut(
+    kernel_directory: Path, num_cut: int, window: int | None
+) -> None:
+    backend = CPUAttention(kernel_directory)
+    num_prompt, num_tokens = 200, 300
+    problem = make_problem([SequenceShape(num_tokens, 800, num_tokens - num_prompt)], sliding_window=window)
+    whole = backend.attend(problem.q, problem.cache, problem.metadata)
+    parts = []
+    for first, end in ((0, num_cut), (num_cut, num_tokens)):
+        metadata = replace(
+            problem.metadata,
+            query_start=torch.tensor([0, end - first], dtype=torch.int32),
+            context_lens=problem.metadata.context_lens - (num_tokens - end),
+            num_output_queries=torch.tensor([max(0, end - max(first, num_prompt))], dtype=torch.int32),
+        )
+        parts.append(backend.attend(problem.q[first:end], problem.cache, metadata))
+    assert torch.equal(torch.cat(parts), whole)
