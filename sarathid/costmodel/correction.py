@@ -11,7 +11,9 @@ from sarathid.costmodel.predictor import CostModel
 _FIRST_SPREAD = 0.1
 _LEAST_SPREAD = 0.01
 _SPREAD_GAIN = 1.0 / 32.0
-_LEAST_OFFSET_GAIN = 1.0 / 32.0
+_LEVEL_GAIN = 1.0 / 8.0
+_MOST_EVIDENCE = 15.0  # samples
+_NUM_ITERATIONS_TO_AGE = 256
 _OUTLIER_SPREADS = 3.0
 _NUM_TO_SHIFT = 4
 _LEAST_SHIFT = 0.15
@@ -37,26 +39,37 @@ def size_class(num_tokens: int) -> int:
 
 
 class _Offset:
-    """A regime's log-factor beside the level that all share: a mean that turns into a slow moving average."""
+    """A regime's log-factor beside the level that all share: a mean that turns into a slow moving average.
 
-    __slots__ = ("num_samples", "value")
+    The mean counts a sample of zero beside what was seen. While the regime isn't seen that one gains weight, since the
+    others grow old: they may come of a slow spell, and a regime that seems slow may not be tried again.
+    """
+
+    __slots__ = ("evidence", "num_samples", "value")
 
     def __init__(self) -> None:
         self.value = 0.0
         self.num_samples = 0
+        self.evidence = 0.0  # samples that the value stands for
 
     def move(self, residual: float) -> None:
         self.num_samples += 1
-        self.value += residual * max(1.0 / (self.num_samples + 1), _LEAST_OFFSET_GAIN)
+        self.evidence = min(self.evidence + 1.0, _MOST_EVIDENCE)
+        self.value += residual / (self.evidence + 1.0)
+
+    def age(self) -> None:
+        self.value *= (self.evidence + 1.0) / (self.evidence + 2.0)  # half the evidence, the same mean of it
+        self.evidence /= 2.0
 
 
 class CorrectedCostModel:
     """Multiplies the base model's prediction by a level, common to all, and a factor of its regime.
 
-    Residuals are differences of logarithms. One that is over three times the usual spread counts as three times:
-    an outlier hardly moves anything. Four in a row, all far off to the same side, are no outliers but another device
-    speed (a throttled clock, a neighbour gone): their median moves the level at once. The base model learns from
-    what is left when the level is taken out.
+    The level follows the device's speed, the factors, slower, what the base model says wrong of some iterations.
+    Residuals are differences of logarithms. One that is over three times the usual spread counts as three times: an
+    outlier hardly moves anything. Four in a row, all far off to the same side, are no outliers but another device speed
+    (a throttled clock, a neighbour gone): their median moves the level at once. The factor of a regime that is not seen
+    any more fades, so that it is tried again. The base model learns from what is left when the level is taken out.
     """
 
     def __init__(self, base: CostModel) -> None:
@@ -67,6 +80,8 @@ class CorrectedCostModel:
         self._level_factor = 1.0
         self._factors: dict[tuple[bool, int], float] = {}  # by regime, since it is asked for many times an iteration
         self._recent: deque[float] = deque(maxlen=_NUM_TO_SHIFT)
+        self._seen: set[Regime] = set()
+        self._num_to_age = _NUM_ITERATIONS_TO_AGE
 
     def predict(self, features: IterationFeatures) -> float | None:
         """Return the expected seconds of an iteration, or None where the base model knows none."""
@@ -79,8 +94,7 @@ class CorrectedCostModel:
         num_prefill_tokens = 0
         for num_tokens, _ in chunks:
             num_prefill_tokens += num_tokens
-        factor = self._factors.get((num_decodes > 0, size_class(num_prefill_tokens)))
-        return self._level_factor if factor is None else factor
+        return self._level_factor * self._factors.get((num_decodes > 0, size_class(num_prefill_tokens)), 1.0)
 
     def num_seen(self, features: IterationFeatures) -> int:
         """Return how many iterations of that regime were seen."""
@@ -94,19 +108,36 @@ class CorrectedCostModel:
         if not base_s or seconds <= 0.0:
             return
         regime = Regime.of(features)
+        self._age_others(regime)
         offset = self._offsets.setdefault(regime, _Offset())
         residual = math.log(seconds / base_s) - self._level - offset.value
         self._recent.append(residual)
         if self._has_shifted():
-            self._level = _bounded(self._level + median(self._recent), _MAX_CORRECTION)
-            self._level_factor = math.exp(self._level)
-            self._factors = {each: math.exp(self._level + found.value) for each, found in self._offsets.items()}
+            self._move_level(median(self._recent))
             self._recent.clear()
             return
         residual = _bounded(residual, _OUTLIER_SPREADS * self.spread)
         self.spread = max(_LEAST_SPREAD, self.spread + _SPREAD_GAIN * (abs(residual) - self.spread))
         offset.move(residual)
-        self._factors[regime] = math.exp(self._level + offset.value)
+        self._factors[regime] = math.exp(offset.value)
+        self._move_level(_LEVEL_GAIN * residual)
+
+    def _age_others(self, regime: Regime) -> None:
+        """From time to time, let the factors of the regimes fade that were not seen since the last time."""
+        self._seen.add(regime)
+        self._num_to_age -= 1
+        if self._num_to_age:
+            return
+        for each, offset in self._offsets.items():
+            if each not in self._seen:
+                offset.age()
+                self._factors[each] = math.exp(offset.value)
+        self._seen.clear()
+        self._num_to_age = _NUM_ITERATIONS_TO_AGE
+
+    def _move_level(self, change: float) -> None:
+        self._level = _bounded(self._level + change, _MAX_CORRECTION)
+        self._level_factor = math.exp(self._level)
 
     def _has_shifted(self) -> bool:
         least = max(_LEAST_SHIFT, _SHIFT_SPREADS * self.spread)

@@ -48,7 +48,7 @@ def test_one_outlier_hardly_moves_a_prediction() -> None:
         model.observe(MIXED, real_s(MIXED, random.lognormvariate(0.0, 0.05)))
     before = model.factor(MIXED)
     model.observe(MIXED, real_s(MIXED, 20.0))
-    assert model.factor(MIXED) == pytest.approx(before, rel=0.01)
+    assert model.factor(MIXED) == pytest.approx(before, rel=0.03)
 
 
 @pytest.mark.parametrize("speed", [0.5, 2.0, 4.0])
@@ -78,3 +78,18 @@ def test_a_base_model_that_learns_is_not_taught_a_passing_slowness() -> None:
 
 def test_without_a_base_prediction_there_is_none() -> None:
     assert CorrectedCostModel(OnlineCostModel()).predict(DECODES) is None
+
+
+@pytest.mark.parametrize(("num_samples", "num_iterations"), [(3, 2048), (100, 4096)])
+def test_what_a_regime_no_longer_seen_was_off_by_is_forgotten(num_samples: int, num_iterations: int) -> None:
+    model, random = CorrectedCostModel(LinearModel()), Random(5)
+    for _ in range(100):
+        model.observe(MIXED, real_s(MIXED, random.lognormvariate(0.0, 0.05)))
+    for _ in range(num_samples):
+        model.observe(LARGE, real_s(LARGE, 1.5 * random.lognormvariate(0.0, 0.05)))
+        model.observe(MIXED, real_s(MIXED, random.lognormvariate(0.0, 0.05)))
+    slow = model.factor(LARGE) / model.factor(MIXED)
+    for _ in range(num_iterations):
+        model.observe(MIXED, real_s(MIXED, random.lognormvariate(0.0, 0.05)))
+    assert slow > 1.1
+    assert model.factor(LARGE) / model.factor(MIXED) < 1.0 + (slow - 1.0) / 3.0
