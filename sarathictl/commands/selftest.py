@@ -17,6 +17,7 @@ from sarathictl.selftest.check import SelfTestReport, describe
 from sarathictl.selftest.daemon import TestedDaemon
 from sarathictl.selftest.fuzz import Fuzz, FuzzPlan
 from sarathictl.selftest.overload import Overload, OverloadPlan
+from sarathictl.selftest.random_retuning import POLICIES
 from sarathictl.selftest.soak import Soak, SoakPlan
 from sarathid.errors import ConfigError
 
@@ -76,6 +77,9 @@ def chaos(
     minutes: Annotated[float, typer.Option(metavar="N", min=0.1, max=10_080.0, help="How long at most.")] = 5.0,
     rounds: Annotated[int | None, typer.Option(metavar="N", min=1, help="How many rounds at most.")] = None,
     streams: Annotated[int, typer.Option(metavar="N", min=1, max=512, help="Requests in a round.")] = 16,
+    policy: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Change among these alone; repeatedly [all].")
+    ] = None,
     seed: SeedOption = None,
     yes: YesOption = False,
     json: JsonOption = False,
@@ -85,8 +89,16 @@ def chaos(
     Each round strikes once. All streams must end whole and as undisturbed ones did, with every block back. Exit code 8
     when something does not hold.
     """
+    if unknown := set(policy or ()).difference(POLICIES):
+        raise ConfigError(f"there is no policy {min(unknown)!r}; choose of {', '.join(POLICIES)}")
     invocation = _begin(context, yes, json)
-    plan = ChaosPlan(duration_s=60.0 * minutes, num_rounds=rounds, num_streams=streams, seed=_seed(seed, invocation))
+    plan = ChaosPlan(
+        duration_s=60.0 * minutes,
+        num_rounds=rounds,
+        num_streams=streams,
+        seed=_seed(seed, invocation),
+        policies=tuple(policy or POLICIES),
+    )
     _end(invocation, Chaos(TestedDaemon(invocation.endpoint), plan, invocation.say).run())
 
 

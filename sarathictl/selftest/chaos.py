@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from sarathictl.selftest.daemon import TestedDaemon
 from sarathictl.selftest.memory import flat, resident_bytes
 from sarathictl.selftest.misfortune import Misfortune, Moment
 from sarathictl.selftest.probe import Probe, ProbeLengths
-from sarathictl.selftest.random_retuning import RandomRetuning
+from sarathictl.selftest.random_retuning import POLICIES, RandomRetuning
 from sarathictl.selftest.witness import Witness
 from sarathid.errors import SarathiError
 from sarathid.histogram import LatencyHistogram
@@ -31,12 +31,16 @@ MOMENTS = (*list(Moment)[:-1], *list(Moment)[:-1], Moment.STOP)  # a stop is not
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChaosPlan:
-    """How long: until `duration_s` have passed or there were `num_rounds`, with so many streams in each."""
+    """How long: until `duration_s` have passed or there were `num_rounds`, with so many streams in each.
+
+    The settings change among these `policies`; all but stall-free let prompts stall other streams by themselves.
+    """
 
     duration_s: float
     num_rounds: int | None
     num_streams: int
     seed: int
+    policies: Sequence[str] = POLICIES
 
 
 class Absences:
@@ -72,7 +76,8 @@ class Chaos:
         self._wrong: list[str] = []
         self._not_back: list[str] = []
         self._gaps = LatencyHistogram()
-        self._gaps_beyond = LatencyHistogram()
+        self._gaps_when_killed = LatencyHistogram()  # as the next, beyond the engine's absence
+        self._gaps_when_stopped = LatencyHistogram()
         self._samples: list[int] = []
 
     async def run(self) -> SelfTestReport:
@@ -80,7 +85,8 @@ class Chaos:
         engine = await self._daemon.engine()
         before = await self._daemon.rest()
         await self._learn(engine)
-        retuning = RandomRetuning(self._daemon, engine, random.Random(self._plan.seed + 1), RETUNE_EVERY_S)
+        rng = random.Random(self._plan.seed + 1)
+        retuning = RandomRetuning(self._daemon, engine, rng, RETUNE_EVERY_S, self._plan.policies)
         with Witness(self._daemon.endpoint) as witness:
             notes = asyncio.create_task(self._absences.note(witness))
             async with retuning.under_way():
@@ -123,8 +129,10 @@ class Chaos:
             await asyncio.gather(*leavers)
         await self._daemon.rest()
         absent_s = sum(self._absences.seconds[num_absences:])
+        beyond = self._gaps_when_stopped if moment is Moment.STOP else self._gaps_when_killed
         for probe, answer in zip(probes, answers, strict=True):
-            self._judge(probe, answer, absent_s)
+            beyond.record(max(0.0, answer.longest_gap_s - absent_s))
+            self._judge(probe, answer)
 
     @contextmanager
     def _striking(self, moment: Moment, daemon_pid: int, witness: Witness) -> Iterator[None]:
@@ -138,10 +146,9 @@ class Chaos:
                 self._num_by_moment[moment] += 1
             strike.cancel()
 
-    def _judge(self, probe: Probe, answer: Answer, absent_s: float) -> None:
+    def _judge(self, probe: Probe, answer: Answer) -> None:
         self._num_streams += 1
         self._gaps.record(answer.longest_gap_s)
-        self._gaps_beyond.record(max(0.0, answer.longest_gap_s - absent_s))
         if not answer.is_whole(probe):
             self._wrong.append(answer.failure or answer.refusal or f"ended with {answer.finish_reason}")
         elif answer.token_ids != self._known[probe]:
@@ -167,7 +174,8 @@ class Chaos:
             median_s, longest_s = absences[len(absences) // 2], absences[-1]
             yield Check("without an engine", f"P50 {units.duration(median_s)}, max {units.duration(longest_s)}")
         yield Check("longest gap of a stream", _percentiles(self._gaps))
-        yield Check("of it beyond the engine's absence", _percentiles(self._gaps_beyond))
+        yield Check("of it beyond the engine's absence", _percentiles(self._gaps_when_killed))
+        yield Check("of a stopped one's, noticed after seconds", _percentiles(self._gaps_when_stopped))
 
 
 def _percentiles(gaps: LatencyHistogram) -> str:

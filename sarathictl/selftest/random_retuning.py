@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from sarathictl.selftest.daemon import TestedDaemon
@@ -19,11 +19,19 @@ MAX_BUDGET = 1024
 class RandomRetuning:
     """Changes budget, policy or targets every `every_s` seconds in the mean; `num_changes` were taken."""
 
-    def __init__(self, daemon: TestedDaemon, engine: EngineInfo, rng: random.Random, every_s: float) -> None:
+    def __init__(
+        self,
+        daemon: TestedDaemon,
+        engine: EngineInfo,
+        rng: random.Random,
+        every_s: float,
+        policies: Sequence[str] = POLICIES,
+    ) -> None:
         self._daemon = daemon
         self._engine = engine
         self._rng = rng
         self._every_s = every_s
+        self._policies = policies
         self.num_changes = 0
 
     @asynccontextmanager
@@ -53,7 +61,7 @@ class RandomRetuning:
                 number = rng.randint(engine.min_token_budget, min(engine.max_token_budget, MAX_BUDGET))
                 return SetBudget(budget=rng.choice(("auto", number)), reason=REASON)
             case 1:
-                return SetPolicy(policy=rng.choice(POLICIES), reason=REASON)
+                return SetPolicy(policy=rng.choice(self._policies), reason=REASON)
             case _:
                 tbt_s = rng.choice((None, engine.isolated_decode_s * rng.uniform(2.0, 10.0)))
                 return SetSLO(slo=SLOChange(tbt_s=tbt_s), reason=REASON)
