@@ -112,7 +112,7 @@ def error_of(row: Row, planned: Planned) -> float | None:
 
 
 def _table(planned: Planned) -> Iterator[list[str]]:
-    names = [_name(planned.current, forecast.settings) for forecast in planned.forecasts]
+    names = _names(planned.current, [forecast.settings for forecast in planned.forecasts])
     yield ["", "observed", "replayed", "error", *names]
     for row in (*ROWS, STALLS):
         error = error_of(row, planned) if row in ROWS else None
@@ -124,9 +124,11 @@ def _table(planned: Planned) -> Iterator[list[str]]:
     yield ["targets", *verdicts, "", *candidates]
 
 
-def _name(current: EngineSettings, settings: EngineSettings) -> str:
-    before, after = chosen_in_words(current), chosen_in_words(settings)
-    return ", ".join(f"{name} {after[name]}" for name in after if after[name] != before[name]) or "as it is"
+def _names(current: EngineSettings, candidates: Sequence[EngineSettings]) -> list[str]:
+    """Name each candidate by the settings that one of them, at least, would change."""
+    before, after = chosen_in_words(current), [chosen_in_words(settings) for settings in candidates]
+    changed = [name for name in before if any(words[name] != before[name] for words in after)]
+    return [", ".join(f"{name} {words[name]}" for name in changed) or "as it is" for words in after]
 
 
 def _verdict(figures: Figures, slo: SLO) -> str:

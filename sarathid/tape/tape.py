@@ -69,6 +69,8 @@ class Tape:
 
         Raises `ConfigError` when there is no such file, it is too large, or nothing in it is a recording.
         """
+        if path.is_dir():
+            raise ConfigError(f"{path} is a directory; name a recording in it, such as {path / 'flight-00000001.srec'}")
         try:
             if path.stat().st_size > MAX_TAPE_BYTES:
                 raise ConfigError(f"{path} is larger than the {MAX_TAPE_BYTES >> 20} MiB that a recording may have")

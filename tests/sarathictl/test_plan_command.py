@@ -69,6 +69,15 @@ def test_without_candidates_only_what_happened_is_replayed(daemon: StubDaemon, s
     assert "observed  replayed  error\n" in outcome.out
 
 
+def test_a_candidate_that_is_in_force_is_named_like_the_others(daemon: StubDaemon, sarathictl: Any) -> None:
+    current = make_planned().current
+    same = msgspec.structs.replace(FORECAST, settings=current)
+    daemon.answers[Plan] = lambda op: make_planned((FORECAST, same))
+    outcome = sarathictl("plan", "--budget", "256", "--budget", str(current.token_budget))
+
+    assert f"error  token_budget 256  token_budget {current.token_budget}\n" in outcome.out
+
+
 def test_a_plan_says_first_how_well_it_predicts_and_then_what_would_have_been(
     daemon: StubDaemon, sarathictl: Any
 ) -> None:

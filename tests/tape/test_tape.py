@@ -80,6 +80,11 @@ def test_a_file_that_is_no_recording_is_refused(data: bytes) -> None:
         Tape.of(data, "file")
 
 
+def test_a_directory_is_refused_with_what_to_name_instead(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is a directory; name a recording in it, such as .*\.srec"):
+        Tape.read(tmp_path)
+
+
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         Tape.read(tmp_path / "none.srec")

@@ -21,7 +21,7 @@ from starlette.types import ExceptionHandler
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
 from sarathid.engine.request_check import check_token_ids
-from sarathid.errors import QueueFull, RequestRefused
+from sarathid.errors import PromptTooLong, QueueFull, RequestRefused
 from sarathid.protocol.requests import SamplingParams
 from sarathid.server.access import Access
 from sarathid.server.admission import Admission
@@ -138,7 +138,10 @@ class OpenAIServer:
         self._check_model(body.model)
         prompt = await encode_conversation(self._tokenizer, body)
         head = self._head("chatcmpl", request, body)
-        return await self._reply(request, body, [prompt], ChatFormat(head, self._tokenizer.words))
+        try:
+            return await self._reply(request, body, [prompt], ChatFormat(head, self._tokenizer.words))
+        except PromptTooLong as error:
+            raise PromptTooLong(str(error), "messages") from error
 
     async def tokenize(self, request: Request) -> Response:
         """Return the tokens of a text or of a conversation."""

@@ -25,6 +25,8 @@ def test_what_cannot_be_served_is_refused_in_openais_shape(tmp_path: Path) -> No
         too_long = await post(path, json={"prompt": "x" * MAX_MODEL_LEN})
         assert_refused(too_long, 400, "prompt")
         assert too_long.json()["error"]["code"] == "context_length_exceeded"
+        long_talk = [{"role": "user", "content": "x" * MAX_MODEL_LEN}]
+        assert_refused(await post("/v1/chat/completions", json={"messages": long_talk}), 400, "messages")
         assert_refused(await post(path, json={"prompt": "x", "model": "gpt-4"}), 404, "model")
         assert_refused(await post(path, content=b" " * (MAX_BODY_BYTES + 1)), 413)
         system = [{"role": "system", "content": "x"}]
