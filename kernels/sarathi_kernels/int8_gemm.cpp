@@ -148,8 +148,10 @@ inline void multiply_rows(const Rows& x, int64_t first, const Number* panel, con
   const int16_t* numbers = x.numbers + first * x.depth;
   for (int64_t k = 0; k < x.depth; k += 2) {
     const Pairs weights = read(panel + k * kColumns);
+#pragma GCC unroll 12  // before GCC decides what stays in registers: sums that a loop picks would not
     for (int row = 0; row < rows; ++row) sums[row].add_products(weights, Pairs::repeat(numbers + row * x.depth + k));
   }
+#pragma GCC unroll 12
   for (int row = 0; row < rows; ++row) {
     int32_t totals[kColumns];
     sums[row].store(totals);
