@@ -23,11 +23,12 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Tokens of one sequence that run in one iteration, the first of them at `first_position`."""
+    """Tokens of one sequence that run in one iteration, the first at `first_position`, the last `num_output` output."""
 
     sequence: int
     token_ids: tuple[int, ...]
     first_position: int
+    num_output: int = 0
 
 
 class PagedModel:
@@ -76,6 +77,7 @@ class PagedModel:
                 first_position=share.first_position,
                 block_ids=self._blocks[share.sequence],
                 sampling=None,
+                num_output_tokens=share.num_output,
             )
             for share in shares
         )
@@ -111,6 +113,6 @@ class PagedModel:
         for _ in range(num_tokens):
             for tokens, logits in zip(sequences, last, strict=True):
                 tokens.append(int(logits.argmax()))
-            shares = [Share(index, (tokens[-1],), len(tokens) - 1) for index, tokens in enumerate(sequences)]
+            shares = [Share(index, (tokens[-1],), len(tokens) - 1, 1) for index, tokens in enumerate(sequences)]
             last = [logits[-1] for logits in self.run(shares)]
         return [tokens[len(prompt) :] for tokens, prompt in zip(sequences, prompts, strict=True)]

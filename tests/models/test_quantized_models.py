@@ -1,5 +1,6 @@
 """A quantized model is the model of its rounded weights, and nothing else of it is rounded."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
 from sarathid.errors import ModelRefused
 from tests.kernels.host_memory import host_memory
-from tests.models.paged_model import PagedModel
+from tests.models.paged_model import PagedModel, Share
 from tests.models.tiny import VOCAB_SIZE, save_tiny_model
 
 TOKENS = torch.randint(VOCAB_SIZE, (90,), generator=torch.Generator().manual_seed(1)).tolist()
@@ -49,6 +50,25 @@ def test_logits_are_those_of_the_rounded_weights(
     # Integer products round each row of activations to 16 bits, which three layers of this model make 5e-4 of.
     assert (found - expected).abs().mean() < 2e-3
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_in_int8_have_the_same_bits_however_a_sequence_is_cut(
+    kind: str, tmp_path: Path, kernel_directory: Path
+) -> None:
+    name, changes = KINDS[kind]
+    save_tiny_model(tmp_path, name, **changes)
+    num_prompt, others = 60, tuple(TOKENS[:40])
+    found = []
+    for cuts in ((0, 60, *range(61, 91)), (0, 90), (0, 1, 2, 33, 59, 75, 90)):
+        paged = PagedModel(tmp_path, kernel_directory, num_sequences=2, quantization=Quantization.INT8)
+        logits = []
+        for first, end in pairwise(cuts):
+            share = Share(0, tuple(TOKENS[first:end]), first, max(0, end - max(first, num_prompt)))
+            logits.append(paged.run([share, Share(1, others[: end % 40 + 1], 0)])[0])
+        found.append(torch.cat(logits))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_rows_that_do_not_divide_into_groups_are_refused(tmp_path: Path, kernel_directory: Path) -> None:
