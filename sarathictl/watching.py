@@ -1,8 +1,11 @@
 """The console over a daemon that lives."""
 
+import gc
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sarathictl.call import Invocation
@@ -39,13 +42,25 @@ def watch(invocation: Invocation, file: ControlFile, opening: Opening, alerts: A
     stream.start()
     fleet = Fleet.of_file(file, invocation.daemon.name, invocation.choice.addr, invocation.endpoint)
     try:
-        app = make_app(invocation, stream, clock, opening, fleet, alerts)
+        with _nothing_collected():
+            app = make_app(invocation, stream, clock, opening, fleet, alerts)
         app.run()
     finally:
         stream.close()
         fleet.close()
     if app.return_code:
         sys.exit(app.return_code)
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Load what stays: no garbage collection passes over it, neither meanwhile (a tenth of the time) nor later."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def make_app(
