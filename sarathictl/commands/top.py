@@ -23,11 +23,10 @@ from sarathictl.state.opening import DEFAULT_RATE_HZ, RATES_HZ, Opening, View
 from sarathictl.state.request_order import read_filter
 from sarathictl.state.sentences import stall_sentence
 from sarathictl.tui.alerts import Alerts
-from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.frame import draw_frame
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import in_ascii
-from sarathictl.tui.renderables.look import PLAIN_LOOK, make_look
+from sarathictl.tui.renderables.look import look_of
 from sarathictl.watching import can_watch, make_app, watch
 from sarathid.clock import VirtualClock, wall_clock_offset_s
 from sarathid.errors import ConfigError
@@ -120,7 +119,7 @@ def _print_picture(invocation: Invocation, size: tuple[int, int]) -> None:
 
 
 def _picture(invocation: Invocation, view: EngineView, link: Link, size: tuple[int, int]) -> str:
-    look = make_look(COLORS["ansi"]) if invocation.has_color else PLAIN_LOOK
+    look = look_of("ansi" if invocation.has_color else None)
     watch = Watch(link=link, now_s=view.now_s, wall_offset_s=wall_clock_offset_s())
     console = Console(width=size[0], no_color=not invocation.has_color)
     with console.capture() as capture:

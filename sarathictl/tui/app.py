@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -36,9 +35,8 @@ from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.desk import Desk
 from sarathictl.tui.messages import CommandAsked
 from sarathictl.tui.numbered_screens import make_screen
-from sarathictl.tui.renderables.colors import COLORS
 from sarathictl.tui.renderables.header import Watch
-from sarathictl.tui.renderables.look import PLAIN_LOOK, Look, make_look
+from sarathictl.tui.renderables.look import Look, look_of
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.listing_screen import ListingScreen
 from sarathictl.tui.screens.view_screen import ViewScreen
@@ -175,8 +173,7 @@ class ConsoleApp(App[None]):
     @property
     def look(self) -> Look:
         """The pencils in the theme's colours."""
-        look = make_look(COLORS[self.theme]) if self._has_color else PLAIN_LOOK
-        return replace(look, is_ascii=bool(self._ascii_filters))
+        return look_of(self.theme if self._has_color else None, is_ascii=bool(self._ascii_filters))
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what every line goes through on its way to the terminal."""

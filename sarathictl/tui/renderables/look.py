@@ -1,12 +1,13 @@
 """The pencils that every picture is drawn with: one style a meaning."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 from rich.style import Style
 
 from sarathictl.client.contexts import BadgeColor
-from sarathictl.tui.renderables.colors import BADGES
+from sarathictl.tui.renderables.colors import BADGES, COLORS
 from sarathid.protocol.control import RequestState
 
 _NONE = Style()
@@ -58,7 +59,13 @@ class Look:
         return styles[state]
 
 
-def make_look(colors: Mapping[str, str]) -> Look:
+@cache
+def look_of(theme: str | None, *, is_ascii: bool = False) -> Look:
+    """Return the look of a theme, the plain one without a theme: its styles know what they look like in a terminal."""
+    return replace(PLAIN_LOOK if theme is None else _make_look(COLORS[theme]), is_ascii=is_ascii)
+
+
+def _make_look(colors: Mapping[str, str]) -> Look:
     """Return the look in a theme's colours, by the names in `renderables.colors`."""
     return Look(
         decode=Style(color=colors["decode"]),

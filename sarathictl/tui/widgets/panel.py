@@ -72,6 +72,10 @@ class Panel(Widget):
         if len(before) != len(strips):
             self.refresh()
             return
-        for y, (old, new) in enumerate(zip(before, strips, strict=True)):
-            for x, num_cells in changed_spans(old, new):
-                self.refresh(Region(x, y, num_cells, 1))
+        changed = [
+            Region(x, y, num_cells, 1)
+            for y, (old, new) in enumerate(zip(before, strips, strict=True))
+            for x, num_cells in changed_spans(old, new)
+        ]
+        if changed:
+            self.refresh(*changed)

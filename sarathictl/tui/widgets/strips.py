@@ -47,15 +47,18 @@ def _parts(text: Text) -> list[tuple[str, Style]] | None:
     In most they follow each other, which takes a fifth of the time of rich's own way, made for all.
     """
     parts: list[tuple[str, Style]] = []
-    plain, end = text.plain, 0
-    for span in text.spans:
-        if span.start < end or not isinstance(span.style, Style):
+    plain, last = text.plain, 0
+    for start, end, style in text.spans:
+        if start < last or not isinstance(style, Style):
             return None
-        parts.append((plain[end : span.start], _PLAIN))
-        parts.append((plain[span.start : span.end], span.style))
-        end = span.end
-    parts.append((plain[end:], _PLAIN))
-    return [(words, style) for words, style in parts if words]
+        if start > last:
+            parts.append((plain[last:start], _PLAIN))
+        if end > start:
+            parts.append((plain[start:end], style))
+        last = end
+    if last < len(plain):
+        parts.append((plain[last:], _PLAIN))
+    return parts
 
 
 def _joined(segments: Iterable[Segment]) -> list[Segment]:
@@ -66,15 +69,17 @@ def _joined(segments: Iterable[Segment]) -> list[Segment]:
     joined: list[Segment] = []
     for segment in segments:
         before = joined[-1] if joined else None
-        if before is not None and (before.style == segment.style or _is_blank_on_ground_of(before, segment)):
+        if before is not None and (before.style is segment.style or _looks_like(before, segment)):
             joined[-1] = Segment(before.text + segment.text, before.style)
         else:
             joined.append(segment)
     return joined
 
 
-def _is_blank_on_ground_of(before: Segment, segment: Segment) -> bool:
+def _looks_like(before: Segment, segment: Segment) -> bool:
     style, own = before.style, segment.style
+    if style == own:
+        return True
     if style is None or own is None or not segment.text.isspace():
         return False
     return style.bgcolor == own.bgcolor and not (_marks_blanks(style) or _marks_blanks(own))
