@@ -1,6 +1,7 @@
 """What the columns of the iteration tape hold: iterations and gaps, laid over time or one a column."""
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from enum import StrEnum
 from operator import attrgetter
 from typing import NamedTuple
@@ -53,7 +54,8 @@ def _columns_by_iteration(view: EngineView, num_columns: int) -> list[Column]:
 def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[Column]:
     """Lay iterations and gaps over the time that they took.
 
-    The right edge moves by whole columns, so that what was drawn only ever shifts.
+    The right edge moves by whole columns, so that what was drawn only ever shifts. An iteration is drawn from where the
+    one before ended if less than a column lies between.
     """
     last = round(view.now_s / zoom_s) - 1
     first = last - num_columns + 1
@@ -61,45 +63,39 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
     num_tokens = [0] * num_columns
     gaps_s = [0.0] * num_columns
 
-    def covered(start_s: float, end_s: float) -> range:
+    def covered(start: int, stop: int) -> Sequence[int]:
         """Return the columns of a span: neighbours share none, and a short span has one."""
-        start = round(start_s / zoom_s) - first
-        stop = round(end_s / zoom_s) - first
-        if stop <= start:
-            stop = start + 1
-        return range(start if start > 0 else 0, stop if stop < num_columns else num_columns)
+        if stop <= start + 1:  # most have one, for which a range would take four times as long
+            return (start,) if 0 <= start < num_columns else ()
+        return range(max(start, 0), min(stop, num_columns))
 
-    def wait(gap_s: float, end_s: float) -> None:
-        for index in covered(end_s - gap_s, end_s):
-            if gap_s > gaps_s[index]:
-                gaps_s[index] = gap_s
-
-    end_s = 0.0
+    end_s, stop = 0.0, -first
     for sample in view.samples[bisect_right(view.samples, first * zoom_s, key=attrgetter("end_s")) :]:
-        tokens = sample.num_decode_tokens + sample.num_prefill_tokens
-        for index in covered(_joined(end_s, sample.start_s, zoom_s), sample.end_s):
+        tokens, gap_s = sample.num_decode_tokens + sample.num_prefill_tokens, sample.worst_gap_s
+        start = stop if sample.start_s - end_s < zoom_s else round(sample.start_s / zoom_s) - first
+        end_s = sample.end_s
+        stop = round(end_s / zoom_s) - first
+        for index in covered(start, stop):
             if tokens > num_tokens[index]:
                 tallest[index], num_tokens[index] = sample, tokens
-        end_s = sample.end_s
-        if sample.worst_gap_s is not None:
-            wait(sample.worst_gap_s, end_s)
+        if gap_s is not None:
+            for index in covered(round((end_s - gap_s) / zoom_s) - first, stop):
+                if gap_s > gaps_s[index]:
+                    gaps_s[index] = gap_s
     if view.open_gap_s is not None:
-        wait(view.open_gap_s, view.now_s)
+        for index in covered(round((view.now_s - view.open_gap_s) / zoom_s) - first, num_columns):
+            gaps_s[index] = max(gaps_s[index], view.open_gap_s)
     columns = [
         Column(gap_s=gap_s) if sample is None else _column(sample, gap_s)
         for sample, gap_s in zip(tallest, gaps_s, strict=True)
     ]
     if view.running is not None:
         running = _running_column(view.running)
-        for index in covered(_joined(end_s, view.running.start_s, zoom_s), view.now_s):
+        start = stop if view.running.start_s - end_s < zoom_s else round(view.running.start_s / zoom_s) - first
+        for index in covered(start, num_columns):
             if running.num_tokens > num_tokens[index]:
                 columns[index] = running._replace(gap_s=gaps_s[index])
     return columns
-
-
-def _joined(end_s: float, start_s: float, zoom_s: float) -> float:
-    """Return where an iteration is drawn from: where the one before ended, if less than a column lies between."""
-    return end_s if start_s - end_s < zoom_s else start_s
 
 
 def _column(sample: IterationSample, gap_s: float) -> Column:
