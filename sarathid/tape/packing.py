@@ -23,26 +23,30 @@ _Reading: TypeAlias = tuple[str, bool, type[msgspec.Struct] | None, bool]
 """A column's name, whether it is stored in millionths, and the struct that it holds, one or many."""
 
 _MILLIONTHS = 1e6
+_NUMBERS = frozenset({float, int})
+_PLAIN = _NUMBERS | {str}  # MessagePack takes them as they are
 
 
 def packed(value: Any, *, is_in_millionths: bool = False) -> Any:
     """Return a struct, or what one may hold, as MessagePack takes it."""
     kind = type(value)
-    if kind is float or kind is int:  # most are: the quickest way out comes first
+    if kind in _NUMBERS:  # most are: the quickest way out comes first
         return round(value * _MILLIONTHS) if is_in_millionths else value
-    if isinstance(value, msgspec.Struct):
-        return packed_fields(kind, astuple(value))
-    if isinstance(value, tuple | list):
+    if kind is tuple or kind is list:
         return [packed(item, is_in_millionths=is_in_millionths) for item in value]
-    if isinstance(value, dict):
+    if kind is dict:
         return {key: packed(item, is_in_millionths=is_in_millionths) for key, item in value.items()}
+    if kind is not str and isinstance(value, msgspec.Struct):
+        return packed_fields(kind, astuple(value))
     return value
 
 
 def packed_fields(kind: type[msgspec.Struct], values: Iterable[Any]) -> list[Any]:
     """Return what the fields of a struct hold, in their order, as MessagePack takes it."""
     return [
-        value if value is None else packed(value, is_in_millionths=is_in_millionths)
+        value
+        if value is None or (type(value) in _PLAIN and not is_in_millionths)
+        else packed(value, is_in_millionths=is_in_millionths)
         for value, is_in_millionths in zip(values, _are_in_millionths(kind), strict=True)
     ]
 

@@ -93,11 +93,11 @@ class RequestTable:
 
     def _take_gaps(self, gaps: Sequence[TokenGap], time_s: float) -> None:
         """Advance decodes by one token each: nothing else here is done as often."""
-        rows = self._rows
+        rows, decode = self._rows, RequestState.DECODE
         for gap in gaps:
             row = rows.get(gap.request_id) or self._row(gap.request_id)
             tbt_s, longest_s = gap.tbt_s, row.tbt_max_s
-            row.state = RequestState.DECODE
+            row.state = decode
             row.num_computed_tokens += 1
             row.num_output_tokens += 1
             row.last_token_s = time_s

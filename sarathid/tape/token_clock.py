@@ -34,17 +34,15 @@ class TokenClock:
     def describe(self, stats: IterationStats, now_us: int) -> Gaps:
         """Return the gaps of an iteration whose tokens came at `now_us`, and note the tokens."""
         known = self._newest_us
-        told: dict[int, int] = {}
         odd = []
         for gap in stats.gaps:
-            request_id, gap_us = gap.request_id, round(gap.tbt_s * 1e6)
-            told[request_id] = gap_us
-            newest_us = known.get(request_id)
-            if newest_us is None or not -_TOLERANCE_US <= now_us - newest_us - gap_us <= _TOLERANCE_US:
-                odd.append((request_id, gap_us))
-        without = known.keys() - told.keys()
+            newest_us = known.get(gap.request_id)
+            if newest_us is None or not -_TOLERANCE_US <= now_us - newest_us - round(gap.tbt_s * 1e6) <= _TOLERANCE_US:
+                odd.append((gap.request_id, round(gap.tbt_s * 1e6)))
+        told = {gap.request_id for gap in stats.gaps}
+        without = known.keys() - told
         is_few = len(without) <= len(told)
-        only = None if is_few else tuple(sorted(told.keys() & known.keys()))
+        only = None if is_few else tuple(sorted(told & known.keys()))
         self._note(told, stats, now_us)
         return Gaps(tuple(sorted(without)) if is_few else (), only, odd)
 
