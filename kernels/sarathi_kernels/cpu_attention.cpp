@@ -14,8 +14,11 @@
 #include "chunk_attention.h"
 #include "decode_attention.h"
 #include "paged_cache.h"
+#include "threads.h"
 
 namespace {
+
+constexpr int64_t kProductsWorthWaking = 1 << 18;  // of queries and keys
 
 struct Plan {
   std::vector<Task> tasks;  // tiles, then decodes
@@ -54,6 +57,13 @@ void plan_decode(const AttentionCall& call, int sequence, int query, Plan& plan)
   }
 }
 
+// Returns how many numbers of queries meet numbers of keys.
+int64_t num_products(const AttentionCall& call, const Plan& plan) {
+  int64_t pairs = 0;  // of a query and a position, in one KV head
+  for (const Task& task : plan.tasks) pairs += int64_t(task.num_queries) * (task.end - task.begin);
+  return pairs * (call.num_heads / call.num_kv_heads) * call.head_dim;
+}
+
 }  // namespace
 
 extern "C" void sarathi_attend(const AttentionCall* pointer) {
@@ -68,7 +78,7 @@ extern "C" void sarathi_attend(const AttentionCall* pointer) {
   }
   Partials partials;
   partials.resize(plan.num_partials, call.num_heads / call.num_kv_heads, call.head_dim);
-#pragma omp parallel
+#pragma omp parallel if (is_worth_threads(num_products(call, plan), kProductsWorthWaking))
   {
     static thread_local TileState state;
 #pragma omp for schedule(dynamic, 1)

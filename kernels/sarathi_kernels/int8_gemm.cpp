@@ -11,6 +11,7 @@
 #include <cstring>
 #include <vector>
 
+#include "threads.h"
 #include "vector_math.h"
 
 #if defined(__AVX2__)
@@ -23,6 +24,7 @@ constexpr int kColumns = 16;  // of a panel, which holds [depth / 2, kColumns, 2
 constexpr int kPair = 2 * kColumns;
 constexpr int kMostWeight = 127;
 constexpr int64_t kNumbersWorthThreads = 1 << 16;
+constexpr int64_t kProductsWorthWaking = 4 << 20;
 constexpr int64_t kAhead = 2048;  // bytes of panels that are fetched early: the hardware's own fetching ends with a page
 
 // A panel's two numbers of each column, 16 bits each, and what the columns sum up to.
@@ -223,7 +225,7 @@ extern "C" void sarathi_int8_gemm(const float* x, int64_t x_stride, const int8_t
   for (int64_t row = 0; row < num_rows; ++row)
     quantize(x + row * x_stride, depth, most, row_numbers + row * depth, scales_of_rows + row);
   const int64_t num_panels = (num_columns + kColumns - 1) / kColumns;
-#pragma omp parallel
+#pragma omp parallel if (is_worth_threads(num_rows * num_columns * depth, kProductsWorthWaking))
   {
     static thread_local std::vector<int16_t> widened;
     widened.resize(kColumns * depth);
