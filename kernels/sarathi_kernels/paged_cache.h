@@ -82,16 +82,18 @@ struct Rows {
 
 inline void find_rows(const AttentionCall& call, const Task& task, int begin, int count, Rows& rows) {
   const int32_t* table = call.block_tables + task.sequence * call.max_blocks;
+  int block = begin / call.block_size, in_block = begin % call.block_size;
   for (int i = 0; i < count; ++i) {
-    const int position = begin + i;
-    if (position < task.begin) {
+    if (begin + i < task.begin) {
       rows.k[i] = rows.v[i] = kZeros;
-      continue;
+    } else {
+      const int64_t offset = row_offset(call, table[block], in_block, task.kv_head);
+      rows.k[i] = call.k_cache + offset;
+      rows.v[i] = call.v_cache + offset;
     }
-    const int64_t offset =
-        row_offset(call, table[position / call.block_size], position % call.block_size, task.kv_head);
-    rows.k[i] = call.k_cache + offset;
-    rows.v[i] = call.v_cache + offset;
+    if (++in_block < call.block_size) continue;
+    in_block = 0;
+    ++block;
   }
   for (int i = count; i < kKvTile; ++i) rows.k[i] = rows.v[i] = kZeros;
 }
