@@ -62,6 +62,8 @@ def _let_null_be_absent(schema: dict[str, Any]) -> None:
     for name in schema["properties"].keys() - set(schema["required"]):
         described = schema["properties"][name]
         schema["properties"][name] = {"anyOf": [described, {"type": "null"}]}
+    if schema.get("additionalProperties") is False:
+        schema["additionalProperties"] = {"type": "null"}
 
 
 def _post(summary: str, request: str, reply: str, event: str | None = None) -> dict[str, Any]:

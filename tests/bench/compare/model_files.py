@@ -1,9 +1,13 @@
 """The default model in the forms that the others read, made once in a directory."""
 
+import shutil
 from pathlib import Path
 
 import gguf
 import numpy as np
+
+from sarathid.models.export import export
+from sarathid.models.model_files import resolve
 
 FORMATS = {"Q8_0": gguf.GGMLQuantizationType.Q8_0, "Q4_0": gguf.GGMLQuantizationType.Q4_0}
 
@@ -40,9 +44,9 @@ def requantized(source: Path, kind: str, directory: Path) -> Path:
 def as_directory(source: Path, directory: Path) -> Path:
     """Return a directory in Hugging Face's format with the weights of a GGUF file in float32."""
     target = directory / source.name.partition(".")[0]
-    if not (target / "config.json").exists():
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
-        AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
-        AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+    if not target.exists():
+        partial = target.with_suffix(".part")
+        shutil.rmtree(partial, ignore_errors=True)
+        export(resolve(str(source)), partial)
+        partial.rename(target)
     return target

@@ -14,7 +14,7 @@ import psutil
 
 from tests.bench.compare.completion import Completions
 
-START_TIMEOUT_S = 400.0
+START_TIMEOUT_S = 900.0  # vLLM compiles the first time
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.1
 MEMORY_EVERY_S = 2.0
