@@ -1,9 +1,11 @@
 """Latency distributions in bounded memory: a log-bucketed histogram and a sliding window of them."""
 
 import math
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import accumulate
 
 RELATIVE_ERROR = 0.01
 # Seconds by which metrics tell of a distribution; dense where a target of interactive use lies.
@@ -62,17 +64,22 @@ class LatencyHistogram:
 
     def percentile(self, q: float) -> float | None:
         """Return the smallest sample (within 1 %) that a share `q` in [0, 1] of all does not exceed, in seconds."""
+        return self.percentiles((q,))[0]
+
+    def percentiles(self, qs: Sequence[float]) -> list[float | None]:
+        """Return the percentile of each share, all after one sort of the buckets."""
         if self.max_s is None:
-            return None
-        rank = max(1, math.ceil(q * self.count))
-        if rank >= self.count:
-            return self.max_s
-        seen = 0
-        for bucket in sorted(self._counts):
-            seen += self._counts[bucket]
-            if seen >= rank:
-                return min(_middle_of(bucket), self.max_s)
-        return self.max_s
+            return [None] * len(qs)
+        found: list[float | None] = []
+        buckets = sorted(self._counts)
+        num_at_most = list(accumulate([self._counts[bucket] for bucket in buckets]))
+        for q in qs:
+            rank = max(1, math.ceil(q * self.count))
+            if rank >= self.count:
+                found.append(self.max_s)
+            else:
+                found.append(min(_middle_of(buckets[bisect_left(num_at_most, rank)]), self.max_s))
+        return found
 
     def buckets(self) -> Iterator[tuple[float, int]]:
         """Yield the upper edge in seconds and the number of samples of each bucket that has any, the shortest first."""

@@ -11,6 +11,7 @@ from sarathictl.state.retuning import budget_in_words
 from sarathictl.state.sentences import stall_sentence
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.stats import (
+    IterationScheduled,
     IterationStats,
     LifeCycle,
     Overload,
@@ -85,6 +86,8 @@ def happening_of(record: StreamRecord) -> Happening | None:
     match record:
         case IterationStats():  # most are
             return Happening(record.end_s, Kind.PREEMPT, record) if record.preempted else None
+        case IterationScheduled():  # and nearly all others
+            return None
         case StallEvent():
             return Happening(record.time_s, Kind.STALL, record)
         case SettingsChanged():

@@ -40,13 +40,14 @@ def latency_rows(view: EngineView) -> list[LatencyRow]:
 
 def figures_of(histogram: LatencyHistogram, span_s: float) -> LatencyFigures:
     """Return the figures of a histogram over `span_s` seconds."""
+    p50_s, p90_s, p95_s, p99_s = histogram.percentiles((0.5, 0.9, 0.95, 0.99))
     return LatencyFigures(
         span_s=span_s,
         count=histogram.count,
-        p50_s=histogram.percentile(0.5),
-        p90_s=histogram.percentile(0.9),
-        p95_s=histogram.percentile(0.95),
-        p99_s=histogram.percentile(0.99),
+        p50_s=p50_s,
+        p90_s=p90_s,
+        p95_s=p95_s,
+        p99_s=p99_s,
         max_s=histogram.max_s,
         histogram=histogram,
     )
