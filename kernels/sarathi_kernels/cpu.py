@@ -86,6 +86,7 @@ class CPUAttention(AttentionBackend):
     def store(self, k: Tensor, v: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> None:
         num_tokens, num_kv_heads, head_dim = k.shape
         _check_layout(cache, k, v)
+        block_stride, position_stride, kv_head_stride, _ = cache.k.stride()
         self._store(
             _StoreCall(
                 k=k.data_ptr(),
@@ -95,9 +96,9 @@ class CPUAttention(AttentionBackend):
                 slot_mapping=metadata.slot_mapping.data_ptr(),
                 k_token_stride=k.stride(0),
                 v_token_stride=v.stride(0),
-                block_stride=cache.k.stride(0),
-                position_stride=cache.k.stride(1),
-                kv_head_stride=cache.k.stride(2),
+                block_stride=block_stride,
+                position_stride=position_stride,
+                kv_head_stride=kv_head_stride,
                 num_tokens=num_tokens,
                 num_kv_heads=num_kv_heads,
                 head_dim=head_dim,
@@ -108,6 +109,8 @@ class CPUAttention(AttentionBackend):
     def attend(self, q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
         num_tokens, num_heads, head_dim = q.shape
         _check_layout(cache, q)
+        block_stride, position_stride, kv_head_stride, _ = cache.k.stride()
+        _, block_size, num_kv_heads, _ = cache.k.shape
         out = torch.empty(num_tokens, num_heads, head_dim)
         self._attend(
             _AttentionCall(
@@ -120,16 +123,16 @@ class CPUAttention(AttentionBackend):
                 block_tables=metadata.block_tables.data_ptr(),
                 num_output_queries=metadata.num_output_queries.data_ptr(),
                 q_token_stride=q.stride(0),
-                out_token_stride=out.stride(0),
-                block_stride=cache.k.stride(0),
-                position_stride=cache.k.stride(1),
-                kv_head_stride=cache.k.stride(2),
+                out_token_stride=num_heads * head_dim,
+                block_stride=block_stride,
+                position_stride=position_stride,
+                kv_head_stride=kv_head_stride,
                 max_blocks=metadata.block_tables.stride(0),
-                num_seqs=len(metadata.context_lens),
+                num_seqs=metadata.context_lens.shape[0],
                 num_heads=num_heads,
-                num_kv_heads=cache.k.shape[2],
+                num_kv_heads=num_kv_heads,
                 head_dim=head_dim,
-                block_size=cache.k.shape[1],
+                block_size=block_size,
                 sliding_window=metadata.sliding_window or 0,
                 scale=head_dim**-0.5,
             )
@@ -140,5 +143,6 @@ class CPUAttention(AttentionBackend):
 def _check_layout(cache: LayerCache, *rows: Tensor) -> None:
     for tensor in rows:
         assert tensor.stride()[1:] == (tensor.shape[2], 1), "heads must lie one behind the other"
-    assert cache.k.stride() == cache.v.stride(), "keys and values must lie alike"
-    assert cache.k.stride(3) == 1, "a head's values must lie one behind the other"
+    strides = cache.k.stride()
+    assert strides == cache.v.stride(), "keys and values must lie alike"
+    assert strides[3] == 1, "a head's values must lie one behind the other"

@@ -111,7 +111,7 @@ class CPULayers(TorchLayers):
         self._rms_norm, self._gate, self._rotate = norm, gate, rotate
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        num_rows, (num_columns, depth) = len(x), weight.shape
+        num_rows, (num_columns, depth) = x.shape[0], weight.shape
         if num_rows * depth * x.itemsize > _MAX_SKINNY_BYTES or depth % _STEP:
             return super().multiply(x, weight)
         assert x.stride(1) == 1 and weight.is_contiguous()
@@ -135,22 +135,23 @@ class CPULayers(TorchLayers):
 
     def _multiply_int8(self, x: Tensor, weight: Int8Panels) -> Tensor:
         """Return the product with `x` rounded, row by row, to 16-bit numbers; no other row changes a row's bits."""
-        assert x.stride(1) == 1 and weight.first == 0 and weight.depth % _STEP == 0
-        y = torch.empty(len(x), weight.num_rows)
+        num_rows, num_columns, depth, (stride, step) = x.shape[0], weight.num_rows, weight.depth, x.stride()
+        assert step == 1 and weight.first == 0 and depth % _STEP == 0
+        y = torch.empty(num_rows, num_columns)
         self._int8_gemm(
             x.data_ptr(),
-            x.stride(0),
+            stride,
             weight.panels.data_ptr(),
             weight.scales.data_ptr(),
             y.data_ptr(),
-            len(x),
-            weight.num_rows,
-            weight.depth,
+            num_rows,
+            num_columns,
+            depth,
         )
         return y
 
     def _multiply_int4(self, x: Tensor, weight: QuantizedMatrix, minima: Tensor) -> Tensor:
-        num_rows, num_columns, depth = len(x), weight.num_rows, weight.depth
+        num_rows, num_columns, depth = x.shape[0], weight.num_rows, weight.depth
         is_skinny = num_rows * depth * x.itemsize <= _MAX_SKINNY_BYTES
         y = torch.empty((num_rows, num_columns) if is_skinny else (num_columns, depth))
         assert x.stride(1) == 1 and all(part.is_contiguous() for part in (weight.values, weight.scales, minima))
@@ -177,7 +178,7 @@ class CPULayers(TorchLayers):
         return y
 
     def gate(self, gate_up: Tensor) -> Tensor:
-        num_rows, size = len(gate_up), gate_up.shape[1] // 2
+        num_rows, size = gate_up.shape[0], gate_up.shape[1] // 2
         if size % _STEP:
             return super().gate(gate_up)
         assert gate_up.is_contiguous()

@@ -41,13 +41,13 @@ class Attention:
         backend: AttentionBackend,
     ) -> Tensor:
         """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
-        heads = self.qkv_proj(x).view(len(x), -1, self._head_dim)
-        first_k, first_v = self._num_heads, self._num_heads + self._num_kv_heads
+        heads = self.qkv_proj(x).view(x.shape[0], -1, self._head_dim)
+        q, k, v = heads.split_with_sizes((self._num_heads, self._num_kv_heads, self._num_kv_heads), dim=1)
         if self._qk_norm is not None:
-            self._qk_norm(heads[:, :first_k], heads[:, first_k:first_v])
-        self._kernels.rotate(heads[:, :first_v], *rotation)
-        backend.store(heads[:, first_k:first_v], heads[:, first_v:], cache, metadata)
-        return self.o_proj(backend.attend(heads[:, :first_k], cache, metadata).flatten(1))
+            self._qk_norm(q, k)
+        self._kernels.rotate(heads.narrow(1, 0, self._num_heads + self._num_kv_heads), *rotation)
+        backend.store(k, v, cache, metadata)
+        return self.o_proj(backend.attend(q, cache, metadata).flatten(1))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this layer's tensors by the names of Llama's checkpoints."""
