@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 
+from rich.style import Style
 from rich.text import Text
 from textual.geometry import Region
 from textual.strip import Strip
@@ -21,6 +22,7 @@ class Panel(Widget):
         self._shown: tuple[EngineView, Watch, Look] | None = None
         self._strips: list[Strip] = []
         self._title = Text()
+        self._ground: Style | None = None
 
     @property
     def view(self) -> EngineView | None:
@@ -40,8 +42,19 @@ class Panel(Widget):
         view, watch, look = self._shown
         self._put_title(self.title_of(view, look))
         lines = self.draw(view, watch, width, height, look)
-        ground, console = self.rich_style, self.app.console
-        self._put([strip_of(text, width, ground, console) for text in lines])
+        console = self.app.console
+        self._put([strip_of(text, width, self.ground, console) for text in lines])
+
+    @property
+    def ground(self) -> Style:
+        """What its lines are painted upon, looked for in all that it lies in once after each change of the styles."""
+        if self._ground is None:
+            self._ground = self.rich_style
+        return self._ground
+
+    def notify_style_update(self) -> None:
+        self._ground = None
+        super().notify_style_update()
 
     def title_of(self, view: EngineView, look: Look) -> Text:
         """Return what the border says; empty for a panel without one."""
@@ -56,7 +69,7 @@ class Panel(Widget):
         self.repaint()
 
     def render_line(self, y: int) -> Strip:
-        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.rich_style)
+        return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.ground)
 
     def _put_title(self, title: Text) -> None:
         written = title

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sarathictl.client.stats_stream import Link, LinkState
+from sarathictl.state.opening import Opening
 from sarathictl.tui.app import ConsoleApp
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.live import LiveScreen
@@ -39,6 +40,19 @@ async def test_ascii_alone_reaches_the_terminal_when_asked(tmp_path: Path) -> No
             await pilot.press(*keys.split())
             await pilot.pause()
             assert screen_text(bench.app).isascii(), screen_text(bench.app)
+
+
+async def test_another_theme_looks_as_if_the_console_had_come_up_in_it(tmp_path: Path) -> None:
+    pictures = []
+    for opening, keys in ((Opening(theme="dark"), ("t",)), (Opening(theme="light"), ())):
+        bench = Bench(tmp_path, opening=opening)
+        async with bench.app.run_test(size=(120, 36)) as pilot:
+            await pilot.pause()
+            await pilot.press(*keys)
+            await pilot.pause()
+            assert bench.app.theme == "light"
+            pictures.append(bench.app.screen._compositor.render_strips())
+    assert pictures[0] == pictures[1]
 
 
 async def test_space_holds_the_picture_while_records_are_taken_in(bench: Bench) -> None:
