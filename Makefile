@@ -6,9 +6,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 WORKERS := --numprocesses=auto --maxprocesses=4 --dist=loadfile
+MEASURED := tests/bench/hot_paths/measure.py -p benchmark -p tests.bench.hot_paths.stored_form \
+	--quiet --no-header --benchmark-quiet --benchmark-disable-gc \
+	--benchmark-autosave --benchmark-storage=file://tests/bench/history
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long gpu-check check format dist clean
+.PHONY: help demo test test-long bench gpu-check check format dist clean
 
 help:  ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -21,6 +24,10 @@ test: $(INSTALLED)  ## run the test suite
 
 test-long: $(INSTALLED)  ## run the tests that take minutes
 	@$(BIN)/python -m pytest -m long
+
+bench: $(INSTALLED)  ## measure the hot paths, store the run and print its ratios to the last one
+	@$(BIN)/python -m pytest $(MEASURED)
+	@$(BIN)/python -m tests.bench.hot_paths.ratios
 
 gpu-check: $(INSTALLED)  ## hold the kernels to the reference on this machine's GPU, and measure it
 	@$(BIN)/python -m tests.gpu.check

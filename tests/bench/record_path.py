@@ -19,59 +19,33 @@ from typing import Any
 import zmq
 
 from sarathid.clock import MonotonicClock
-from sarathid.costmodel.pipeline import StageWork
 from sarathid.paths import STATS_SOCKET
 from sarathid.protocol.codec import encode
 from sarathid.protocol.control import GetHistory, GetSnapshot, GetStatus, History, ListRequests, RequestList
-from sarathid.protocol.stats import IterationScheduled, StreamRecord
-from sarathid.scheduler.batch import Drawn
-from sarathid.scheduler.token_budget import FixedBudget
+from sarathid.protocol.stats import StreamRecord
 from sarathid.telemetry.publisher import StatsPublisher
-from sarathid.telemetry.recorder import IterationTiming, StatsRecorder
-from tests.bench.scheduler_step import TOKEN_BUDGET, decoding_scheduler
-from tests.sarathictl.records import make_settings, make_snapshot, make_status
+from tests.bench.decoding_run import ITERATIONS_PER_S, DecodingRun
+from tests.sarathictl.records import make_snapshot, make_status
 from tests.sarathictl.stub_daemon import StubDaemon
 
 NUM_DECODES = 64
 NUM_RECORDED = 250
 NUM_ROUNDS = 5
-ITERATIONS_PER_S = 50.0
 ROUND_S = 4.0
 SETTLE_S = 3.0
 
 
 def recorded_iterations() -> tuple[list[StreamRecord], float]:
     """Return the records of many iterations, and the microseconds that one took to be recorded."""
-    scheduler, recorder = decoding_scheduler(NUM_DECODES), StatsRecorder()
-    for sequence in scheduler._sequences.values():
-        recorder.track(sequence)
+    run = DecodingRun(NUM_DECODES)
     records: list[StreamRecord] = []
     taken_us = []
-    for number in range(NUM_RECORDED):
-        batch = scheduler.schedule(FixedBudget(TOKEN_BUDGET))
-        deltas = scheduler.update(batch, Drawn((1,) * len(batch.sequences)))
-        start_s, end_s = number / ITERATIONS_PER_S, (number + 0.9) / ITERATIONS_PER_S
-        scheduled = IterationScheduled(
-            sequence_number=number,
-            start_s=start_s,
-            token_budget=TOKEN_BUDGET,
-            num_decode_tokens=len(batch.decodes),
-            chunks=(),
-        )
-        timing = IterationTiming(
-            start_s=start_s,
-            submitted_s=start_s + 0.0005,
-            collected_s=end_s,
-            updated_s=end_s + 0.0005,
-            idle_s=0.0,
-            gc_s=0.0,
-            work_since_s=0.0,
-            stages=(StageWork(start_s, end_s - start_s),),
-        )
+    for _ in range(NUM_RECORDED):
+        computed = run.compute()
         began_ns = time.thread_time_ns()
-        recorded = recorder.record(scheduled, batch, deltas, timing, make_settings(), scheduler, None)
+        stats = run.record(computed)
         taken_us.append((time.thread_time_ns() - began_ns) / 1e3)
-        records += [scheduled, recorded.stats]
+        records += [computed.scheduled, stats]
     return records, statistics.median(taken_us)
 
 
