@@ -47,5 +47,5 @@ def _read(path: Path) -> StoredRun:
         commit=found["commit_info"]["id"],
         is_dirty=found["commit_info"]["dirty"],
         machine=f"{machine['cpu'].get('brand_raw', 'a processor without a name')}, Python {machine['python_version']}",
-        taken={bench["param"]: Taken(bench["stats"]["min"], bench["stats"]["median"]) for bench in found["benchmarks"]},
+        taken={bench["name"]: Taken(bench["stats"]["min"], bench["stats"]["median"]) for bench in found["benchmarks"]},
     )
