@@ -136,7 +136,7 @@ class EngineClient:
             raise EngineFailed(message.message, message.exit_code)
         assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
         self.info = message.info
-        self.silence = EngineSilence()
+        self.silence = EngineSilence(message.info.isolated_decode_s)
         self.num_served = 0
         self.settings = self.settings or message.settings
         first_iteration = max(self._next_iteration, self._in_force_from)

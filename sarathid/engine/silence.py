@@ -1,12 +1,13 @@
 """How long an engine has said nothing, and how long it may: a whole prompt's prefill is no hang."""
 
+import math
 from collections import deque
 
 from sarathid.protocol.stats import IterationScheduled, IterationStats
 from sarathid.protocol.step import EngineMessage, StepOutput
 
 LEAST_LIMIT_S = 5.0  # an idle engine sends a beat each second
-UNPREDICTED_LIMIT_S = 60.0  # for an iteration of which nothing is known yet
+UNPREDICTED_LIMIT_S = 60.0  # the most for an iteration whose time nobody predicts yet
 PREDICTION_FACTOR = 3.0
 
 
@@ -14,10 +15,12 @@ class EngineSilence:
     """The `seconds` since an engine's last message, as its owner counts them.
 
     They are counted rather than read off a clock so that a daemon that was stopped itself, and could hear nothing,
-    does not blame the engine.
+    does not blame the engine. A new engine may predict nothing yet: then no token is expected to take longer than an
+    iteration of decodes alone, which is `isolated_decode_s`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, isolated_decode_s: float = math.inf) -> None:
+        self._isolated_decode_s = isolated_decode_s
         self._in_flight: deque[IterationScheduled] = deque()
         self.seconds = 0.0
 
@@ -39,9 +42,12 @@ class EngineSilence:
         """The longest silence that is no hang: by the prediction of the iteration in flight, where there is one."""
         if not self._in_flight:
             return LEAST_LIMIT_S
-        predicted_s = self._in_flight[0].predicted_s
-        expected_s = UNPREDICTED_LIMIT_S if predicted_s is None else PREDICTION_FACTOR * predicted_s
-        return max(LEAST_LIMIT_S, expected_s)
+        oldest = self._in_flight[0]
+        if oldest.predicted_s is not None:
+            return max(LEAST_LIMIT_S, PREDICTION_FACTOR * oldest.predicted_s)
+        num_tokens = oldest.num_decode_tokens + sum(chunk.length for chunk in oldest.chunks)
+        most_s = PREDICTION_FACTOR * num_tokens * self._isolated_decode_s
+        return max(LEAST_LIMIT_S, min(UNPREDICTED_LIMIT_S, most_s))
 
     def exceeds(self, num_limits: int) -> bool:
         """Return whether it has lasted that many times the limit."""

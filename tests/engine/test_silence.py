@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from sarathid.engine.silence import LEAST_LIMIT_S, UNPREDICTED_LIMIT_S, EngineSilence
@@ -26,6 +27,18 @@ def test_an_iteration_may_take_three_times_its_prediction(predicted_s: float | N
     silence.lasts(0.1)
     assert silence.exceeds(1)
     assert not silence.exceeds(2)
+
+
+@pytest.mark.parametrize(
+    ("num_prompt_tokens", "limit_s"), [(1, LEAST_LIMIT_S), (98, 15.0), (4096, UNPREDICTED_LIMIT_S)]
+)
+def test_without_a_prediction_no_token_takes_longer_than_an_iteration_of_decodes(
+    num_prompt_tokens: int, limit_s: float
+) -> None:
+    silence = EngineSilence(isolated_decode_s=0.05)
+    chunk = ChunkStats(7, 0, num_prompt_tokens, num_prompt_tokens)
+    silence.heard(msgspec.structs.replace(scheduled(3, None), chunks=(chunk,)))
+    assert silence.limit_s == pytest.approx(limit_s)
 
 
 def test_an_idle_engine_may_not_leave_out_many_beats() -> None:
