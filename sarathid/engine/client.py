@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +41,7 @@ from sarathid.protocol.step import (
     EngineFault,
     EngineMessage,
     EngineReady,
+    LearnedCost,
     Resume,
     SettingsApplied,
     Shutdown,
@@ -56,6 +57,7 @@ from sarathid.telemetry.stalls import StallFinder
 from sarathid.telemetry.timeline import refused_stats
 
 MAX_ENGINES_LOST = 3  # fewer than the restarts that the daemon allows, so that one request can't end it
+NUM_LEARNED = 256  # iterations whose costs a new engine is told
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class EngineClient:
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._changes = PendingChanges()
+        self._learned: deque[LearnedCost] = deque(maxlen=NUM_LEARNED)
         self._num_arrivals: Counter[str] = Counter()
         self._next_request_id = 1
         self._next_iteration = 0
@@ -140,7 +143,7 @@ class EngineClient:
         self.num_served = 0
         self.settings = self.settings or message.settings
         first_iteration = max(self._next_iteration, self._in_force_from)
-        self._tell(Resume(first_iteration=first_iteration, settings=self.settings))
+        self._tell(Resume(first_iteration=first_iteration, settings=self.settings, learned=tuple(self._learned)))
         for stream in sorted(self._streams.values(), key=_has_nothing_yet):
             if stream.finish_reason is None:
                 self._resume(stream)
@@ -314,6 +317,8 @@ class EngineClient:
                 raise EngineFailed("the engine said twice that it is ready")
 
     def _take_output(self, output: StepOutput) -> None:
+        if output.learned is not None:
+            self._learned.append(output.learned)
         if output.stats is not None:
             self.deficits = output.deficits
             self._mirror(output.stats)

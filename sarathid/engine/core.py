@@ -1,20 +1,20 @@
 """One iteration at a time: decide, hand to the executor, take in what came back, tell."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
 from sarathid.clock import Clock
-from sarathid.costmodel.features import IterationFeatures
+from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.costmodel.predictor import CostModel
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import Blocker, BudgetBound, BudgetPlan, ChunkStats, EngineSettings, IterationScheduled
-from sarathid.protocol.step import ChangeSettings, SettingsApplied, StepOutput, TokenDelta
+from sarathid.protocol.step import ChangeSettings, LearnedCost, SettingsApplied, StepOutput, TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler
@@ -107,9 +107,12 @@ class EngineCore:
         self._scheduler.policy = find_policy(new.policy)
         return SettingsApplied(change_id=change.change_id, iteration=self._next_iteration, old=old, new=new)
 
-    def resume(self, first_iteration: int, settings: EngineSettings) -> None:
-        """Go on where an earlier engine stopped, before anything ran here."""
+    def resume(self, first_iteration: int, settings: EngineSettings, learned: Sequence[LearnedCost] = ()) -> None:
+        """Go on where an earlier engine stopped, before anything ran here, with what it learned."""
         assert not self._scheduler.has_work
+        for cost in learned:
+            chunks = tuple([ChunkShape(*chunk) for chunk in cost.chunks])
+            self._cost_model.observe(IterationFeatures(cost.num_decodes, cost.decode_context, chunks), cost.seconds)
         self._next_iteration = first_iteration
         self._controller.resume(settings)
         self._scheduler.policy = find_policy(settings.policy)
@@ -185,7 +188,7 @@ class EngineCore:
         )
         self._gc_seen_s = gc_total_s
         predicted_decode_s = self._predicted_decode_s(launched)
-        self._learn(launched, collected_s - launched.submitted_s - timing.gc_s, output.stages)
+        learned = self._learn(launched, collected_s - launched.submitted_s - timing.gc_s, output.stages)
         recorded = self._recorder.record(
             launched.scheduled,
             batch,
@@ -205,6 +208,7 @@ class EngineCore:
             overload=overload,
             finished=recorded.finished,
             prompt_logprobs=output.drawn.prompt_logprobs,
+            learned=learned,
             deficits=self._scheduler.deficits,
         )
 
@@ -228,12 +232,14 @@ class EngineCore:
             return None
         return max(0.0, predicted_s - launched.work_s + decode_s)
 
-    def _learn(self, launched: LaunchedBatch, seconds: float, stages: tuple[StageWork, ...]) -> None:
+    def _learn(self, launched: LaunchedBatch, seconds: float, stages: tuple[StageWork, ...]) -> LearnedCost:
         """Let the models know that a batch was done after `seconds`, of which it waited a part in the pipeline."""
         predicted_s = launched.scheduled.predicted_s
         if predicted_s is not None:
             self._forecast.collect(seconds - predicted_s)
-        self._cost_model.observe(launched.features, self._own_s(launched, seconds, stages))
+        own_s = self._own_s(launched, seconds, stages)
+        self._cost_model.observe(launched.features, own_s)
+        return LearnedCost(*launched.features, own_s)
 
     def _own_s(self, launched: LaunchedBatch, seconds: float, stages: tuple[StageWork, ...]) -> float:
         """Return how much of `seconds` a batch did not wait for others.

@@ -72,8 +72,8 @@ class EngineHost:
                     send(self._socket, output)
             case ChangeSettings():
                 send(self._socket, self._core.change_settings(command))
-            case Resume(first_iteration=first_iteration, settings=settings):
-                self._core.resume(first_iteration, settings)
+            case Resume(first_iteration=first_iteration, settings=settings, learned=learned):
+                self._core.resume(first_iteration, settings, learned)
             case Shutdown():
                 self._is_running = False
 

@@ -26,6 +26,15 @@ class TokenDelta(msgspec.Struct, frozen=True, gc=False):
     logprobs: TokenLogprobs | None = None
 
 
+class LearnedCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What an iteration took by itself, as its engine learned it; `chunks` are (tokens, first position)."""
+
+    num_decodes: int
+    decode_context: int
+    chunks: tuple[tuple[int, int], ...]
+    seconds: float
+
+
 class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     """All that one iteration gave.
 
@@ -38,6 +47,7 @@ class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
     overload: Overload | None = None
     finished: tuple[RequestStats, ...] = ()
     prompt_logprobs: tuple[PromptLogprobs, ...] = ()
+    learned: LearnedCost | None = None
     deficits: dict[str, int] = {}
 
 
@@ -64,10 +74,11 @@ class ChangeSettings(msgspec.Struct, frozen=True, kw_only=True, tag="change-sett
 
 
 class Resume(msgspec.Struct, frozen=True, kw_only=True, tag="resume"):
-    """Go on where an engine that is gone stopped; sent before any request."""
+    """Go on where an engine that is gone stopped, with what it learned lately; sent before any request."""
 
     first_iteration: int
     settings: EngineSettings
+    learned: tuple[LearnedCost, ...] = ()
 
 
 class Shutdown(msgspec.Struct, frozen=True, tag="shutdown"):

@@ -340,6 +340,23 @@ def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_p
     asyncio.run(main())
 
 
+def test_a_new_engine_predicts_its_first_iteration_as_the_last_one_would_have(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        async with running(session.client, tmp_path / "first.sock", Engine()):
+            stream = session.client.submit((1, 2, 3) * 20, SamplingParams(temperature=0.0, max_tokens=200))
+            await session.until(lambda: len(session.of(IterationStats)) > 40)
+        num_before = len(session.of(IterationStats))
+        async with running(session.client, tmp_path / "second.sock", Engine()):
+            await read(stream)
+            stream.close()
+            await session.until(lambda: bool(session.of(RequestStats)))
+        assert all(stats.predicted_s is not None for stats in session.of(IterationStats)[num_before:])
+        await session.client.close()
+
+    asyncio.run(main())
+
+
 def test_a_request_that_engine_after_engine_dies_of_is_given_up(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

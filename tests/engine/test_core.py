@@ -177,6 +177,23 @@ def test_a_new_engine_goes_on_behind_the_tokens_already_sent() -> None:
     assert all(not stats.first_tokens for stats in engine.iterations)
 
 
+def test_a_new_engine_predicts_from_what_the_last_one_learned() -> None:
+    first, learned = Engine(), []
+    first.add(make_request(num_prompt_tokens=40, max_tokens=50))
+    while first.core.has_work:
+        output = first.core.step()
+        assert output is not None and output.learned is not None
+        learned.append(output.learned)
+    second = Engine()
+    second.core.resume(1000, first.core.settings, learned)
+    for engine in (first, second):
+        engine.add(make_request(2, num_prompt_tokens=40, max_tokens=2))
+    again, anew = first.step(), second.step()
+    assert again is not None and anew is not None
+    assert again.predicted_s is not None
+    assert anew.predicted_s == pytest.approx(again.predicted_s)
+
+
 def test_pipelined_batches_never_share_a_sequence_and_give_the_same_text() -> None:
     engine = Engine(max_batches_in_flight=3, token_budget=4, num_blocks=10, block_size=2, max_model_len=20)
     requests = [make_request(i, num_prompt_tokens=3 + i, max_tokens=8) for i in range(1, 7)]
