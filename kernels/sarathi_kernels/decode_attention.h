@@ -1,6 +1,7 @@
 // One query against its context: head_dim lies across the lanes, and up to 4 heads share each key that is read.
 //
-// A long context is read in spans, by several threads, and the spans' parts are joined.
+// A long context is read in spans, by several threads, and the spans' parts are joined. It comes from memory, a block
+// here and a block there: values are fetched while scores are made of the keys, and the next keys while values are mixed.
 
 #pragma once
 
@@ -41,12 +42,14 @@ template <int kHeads>
 void decode_scores(const float* q, const Rows& rows, int count, int head_dim, float scale, DecodeState& state) {
   for (int n = 0; n < count; ++n) {
     Vec sums[kHeads][kStep / kLanes] = {};
-    for (int d = 0; d < head_dim; d += kStep)
+    for (int d = 0; d < head_dim; d += kStep) {
+      __builtin_prefetch(rows.v[n] + d);
       for (int part = 0; part < kStep / kLanes; ++part) {
         const int at = d + part * kLanes;
         const Vec key = load(rows.k[n] + at);
         for (int head = 0; head < kHeads; ++head) sums[head][part] += key * load(q + head * head_dim + at);
       }
+    }
     for (int head = 0; head < kHeads; ++head) {
       for (int part = 1; part < kStep / kLanes; ++part) sums[head][0] += sums[head][part];
       state.scores[head][n] = sum_of(sums[head][0]) * scale;
@@ -75,17 +78,20 @@ inline float decode_soften(float* scores, float& maximum, float& sum) {
 }
 
 template <int kHeads>
-void decode_mix(const Rows& rows, int count, int head_dim, const float* rescale, DecodeState& state) {
+void decode_mix(const Rows& rows, const Rows& next, int count, int head_dim, const float* rescale,
+                DecodeState& state) {
   for (int d = 0; d < head_dim; d += kStep) {
     Vec sums[kHeads][kStep / kLanes];
     for (int head = 0; head < kHeads; ++head)
       for (int part = 0; part < kStep / kLanes; ++part)
         sums[head][part] = load(state.out[head] + d + part * kLanes) * rescale[head];
-    for (int n = 0; n < count; ++n)
+    for (int n = 0; n < count; ++n) {
+      __builtin_prefetch(next.k[n] + d);
       for (int part = 0; part < kStep / kLanes; ++part) {
         const Vec value = load(rows.v[n] + d + part * kLanes);
         for (int head = 0; head < kHeads; ++head) sums[head][part] += value * state.scores[head][n];
       }
+    }
     for (int head = 0; head < kHeads; ++head)
       for (int part = 0; part < kStep / kLanes; ++part) store(state.out[head] + d + part * kLanes, sums[head][part]);
   }
@@ -103,15 +109,19 @@ void attend_decode_heads(const AttentionCall& call, const Task& task, int first_
     state.sum[head] = 0.0f;
     std::fill_n(state.out[head], call.head_dim, 0.0f);
   }
-  Rows rows;
-  for (int begin = task.begin; begin < task.end; begin += kKvTile) {
+  Rows both[2];
+  find_rows(call, task, task.begin, std::min(kKvTile, task.end - task.begin), both[0]);
+  for (int begin = task.begin, turn = 0; begin < task.end; begin += kKvTile, turn ^= 1) {
     const int count = std::min(kKvTile, task.end - begin);
-    find_rows(call, task, begin, count, rows);
+    const int num_left = task.end - begin - count;
+    const Rows& rows = both[turn];
+    Rows& next = both[turn ^ 1];
+    find_rows(call, task, begin + count, std::min(kKvTile, num_left), next);
     decode_scores<kHeads>(q, rows, count, call.head_dim, call.scale, state);
     float rescale[kHeads];
     for (int head = 0; head < kHeads; ++head)
       rescale[head] = decode_soften(state.scores[head], state.maximum[head], state.sum[head]);
-    decode_mix<kHeads>(rows, count, call.head_dim, rescale, state);
+    decode_mix<kHeads>(rows, next, count, call.head_dim, rescale, state);
   }
   for (int head = 0; head < kHeads; ++head) {
     const bool is_whole = task.partial < 0;
