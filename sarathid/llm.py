@@ -174,8 +174,9 @@ class LLM:
         chat template.
         """
         conversations = [messages] if _is_conversation(messages) else messages
-        longest: SamplingOptions = {"max_tokens": self.max_model_len}
-        return self._answer([self._chat_prompt(each) for each in conversations], None, {**longest, **options})
+        if options.get("max_tokens") is None:
+            options["max_tokens"] = self.max_model_len
+        return self._answer([self._chat_prompt(each) for each in conversations], None, options)
 
     def _chat_prompt(self, messages: object) -> tuple[int, ...]:
         asked = request_of({"messages": messages}, ChatRequest)
@@ -217,7 +218,10 @@ class LLM:
         )
         check_request(engine.info, request.prompt_token_ids, request.sampling)
         text = AnswerText(
-            self._tokenizer.detokenizer(), body.stop_strings, includes_stop=body.include_stop_str_in_output
+            self._tokenizer.detokenizer(),
+            body.stop_strings,
+            includes_stop=body.include_stop_str_in_output,
+            min_tokens=body.min_tokens,
         )
         return _Answer(request, text)
 

@@ -15,6 +15,7 @@ from sarathictl.client.operations import ChangeTerms
 from sarathictl.client.record_feed import async_records, records
 from sarathictl.client.ssh_bridge import SshBridge, read_ssh_address
 from sarathictl.client.stats_stream import StreamItem
+from sarathid.errors import NotReachable
 from sarathid.protocol.control import (
     Cancelled,
     ControlRequest,
@@ -109,6 +110,7 @@ class AsyncDaemonClient:
     ) -> None:
         self._client = DaemonClient(addr, context=context, timeout_s=timeout_s, read_only=read_only)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="daemon-client")
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -119,8 +121,11 @@ class AsyncDaemonClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._in_thread(DaemonClient.close)
-        self._thread.shutdown()
+        """Let go of the daemon. Safe to call twice."""
+        if not self._is_closed:
+            await self._in_thread(DaemonClient.close)
+            self._is_closed = True
+            self._thread.shutdown()
 
     async def request(self, op: ControlRequest, reply_type: type[Reply]) -> Reply:
         return await self._in_thread(lambda client: client.request(op, reply_type))
@@ -179,6 +184,8 @@ class AsyncDaemonClient:
         *arguments: Arguments.args,
         **named: Arguments.kwargs,
     ) -> Reply:
+        if self._is_closed:
+            raise NotReachable("this client is closed; make another one")
         return await asyncio.get_running_loop().run_in_executor(
             self._thread, lambda: ask(self._client, *arguments, **named)
         )

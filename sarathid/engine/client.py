@@ -182,15 +182,20 @@ class EngineClient:
         priority: int = 0,
         cache_salt: str = "",
         timeout_s: float | None = None,
+        is_further: bool = False,
     ) -> TokenStream:
         """Queue a request and return its stream, which ends with `TIMEOUT` if it has not ended after `timeout_s`.
 
-        Owners share the engine fairly; of one owner's requests those with the least `priority` go first.
+        Owners share the engine fairly; of one owner's requests those with the least `priority` go first. For one that
+        `is_further`, another answer to a request that was let in, there is room in any case.
 
         Raises `QueueFull` when too many wait or no engine has been ready yet, and `RequestRefused`
         when the request can never be served.
         """
-        self._check(prompt_token_ids, sampling, owner)
+        if not is_further:
+            self.check_room(owner)
+        assert self.info is not None, "there is no room before an engine was there"
+        check_request(self.info, prompt_token_ids, sampling)
         request = Request(
             request_id=self._next_request_id,
             prompt_token_ids=prompt_token_ids,
@@ -278,11 +283,6 @@ class EngineClient:
             raise QueueFull(
                 "the answers under way take all the time that the target allows; try again later", cause="overload"
             )
-
-    def _check(self, prompt_token_ids: tuple[int, ...], sampling: SamplingParams, owner: str) -> None:
-        self.check_room(owner)
-        assert self.info is not None
-        check_request(self.info, prompt_token_ids, sampling)
 
     def _tell(self, command: EngineCommand) -> None:
         """Queue a command, encoded where the caller sees what cannot be."""

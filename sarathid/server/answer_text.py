@@ -26,14 +26,21 @@ class TextDelta:
 class AnswerText:
     """Takes the engine's tokens of one request; a stop string ends the text, and the engine has yet to be told.
 
-    With `includes_stop` the text ends with that string, or with the stop token's text.
+    With `includes_stop` the text ends with that string, or with the stop token's text. In the text of the first
+    `min_tokens` tokens no stop string begins.
     """
 
     def __init__(
-        self, detokenizer: IncrementalDetokenizer, stops: Sequence[str], *, includes_stop: bool = False
+        self,
+        detokenizer: IncrementalDetokenizer,
+        stops: Sequence[str],
+        *,
+        includes_stop: bool = False,
+        min_tokens: int = 0,
     ) -> None:
         self._detokenizer = detokenizer
         self._includes_stop = includes_stop
+        self._min_tokens = min_tokens
         self._stops = StopStrings(stops, are_shown=includes_stop)
         self._unsent_token_ids: list[int] = []
         self._unsent_logprobs: list[TokenLogprobs] = []
@@ -47,7 +54,9 @@ class AnswerText:
     def advance(self, token: TokenDelta) -> TextDelta:
         """Return the text that became certain with a token, and the tokens since `mark_sent` was called."""
         finish_reason = token.finish_reason
-        text = self._stops.feed(self._text_of(token))
+        text = self._text_of(token)
+        if self.num_output_tokens > self._min_tokens:
+            text = self._stops.feed(text)
         if finish_reason is not None:
             text += self._stops.feed(self._detokenizer.flush()) + self._stops.flush()
         if self._stops.is_stopped:

@@ -14,9 +14,9 @@ from sarathid.telemetry.pauses import Pauses
 class Generation:
     """A request under way, from the engine's tokens to text that may be sent.
 
-    With `includes_stop` the text ends with what stopped it. With `tells_every_token` each token is a delta at once, of
-    empty text while its text is not certain. One that `is_mute` is asked for its prompt alone, and tells nothing but
-    its end.
+    With `includes_stop` the text ends with what stopped it, a string that does not begin in its first `min_tokens`.
+    With `tells_every_token` each token is a delta at once, of empty text while its text is not certain. One that
+    `is_mute` is asked for its prompt alone, and tells nothing but its end.
     """
 
     def __init__(
@@ -26,13 +26,14 @@ class Generation:
         stops: Sequence[str],
         *,
         includes_stop: bool = False,
+        min_tokens: int = 0,
         tells_every_token: bool = False,
         is_mute: bool = False,
     ) -> None:
         self.tells_every_token = tells_every_token
         self._is_mute = is_mute
         self._stream = stream
-        self._text = AnswerText(detokenizer, stops, includes_stop=includes_stop)
+        self._text = AnswerText(detokenizer, stops, includes_stop=includes_stop, min_tokens=min_tokens)
 
     @property
     def num_output_tokens(self) -> int:

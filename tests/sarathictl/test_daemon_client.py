@@ -95,6 +95,17 @@ def test_the_same_from_an_event_loop_and_from_many_tasks(tmp_path: Path) -> None
         assert asyncio.run(main()) == [make_status()] * 8
 
 
+def test_a_client_may_be_closed_twice_and_then_asks_nobody(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AsyncDaemonClient(str(tmp_path)) as client:
+            await client.close()
+            with pytest.raises(NotReachable, match="closed"):
+                await client.status()
+
+    with make_daemon(tmp_path):
+        asyncio.run(main())
+
+
 def test_the_address_is_that_which_the_console_would_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SARATHID_ADDR", str(tmp_path))
     with make_daemon(tmp_path), DaemonClient() as client:

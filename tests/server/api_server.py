@@ -54,6 +54,7 @@ async def serve_api(
     *,
     ends: bool = True,
     pace_s: float = 0.0,
+    max_queue_len: int = 1024,
     max_client_requests: int = 100,
     is_owner: bool = True,
     grants: Grants = Grants(),  # noqa: B008 (frozen)
@@ -61,7 +62,7 @@ async def serve_api(
 ) -> AsyncIterator[Api]:
     """Serve the API in `directory` until the context is left; unless `is_owner`, to a stranger."""
     socket_path = directory / "api.sock"
-    async with scripted_engine(directory, script, ends=ends, pace_s=pace_s) as engine:
+    async with scripted_engine(directory, script, ends=ends, pace_s=pace_s, max_queue_len=max_queue_len) as engine:
         ended: asyncio.Queue[RequestStats] = asyncio.Queue()
 
         def observe(record: StreamRecord) -> None:

@@ -128,7 +128,13 @@ def serve(endpoint: Path, config: EngineConfig, executor: RecitingExecutor, daem
 
 @asynccontextmanager
 async def scripted_engine(
-    directory: Path, script: str = SCRIPT, *, ends: bool = True, pace_s: float = 0.0, sheds_overload: bool = False
+    directory: Path,
+    script: str = SCRIPT,
+    *,
+    ends: bool = True,
+    pace_s: float = 0.0,
+    sheds_overload: bool = False,
+    max_queue_len: int = 1024,
 ) -> AsyncIterator[EngineClient]:
     """Give a client whose engine recites in a thread."""
     endpoint = directory / "engine.sock"
@@ -136,7 +142,7 @@ async def scripted_engine(
     executor = RecitingExecutor(script, ends=ends, pace_s=pace_s)
     thread = threading.Thread(target=serve, args=(endpoint, EngineConfig(), executor, ours))
     thread.start()
-    client = EngineClient(sheds_overload=sheds_overload)
+    client = EngineClient(max_queue_len, sheds_overload=sheds_overload)
     await client.connect(endpoint)
     running = asyncio.create_task(client.run())
     try:

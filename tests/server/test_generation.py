@@ -10,7 +10,7 @@ from tests.server.scripted_engine import scripted_engine
 
 
 def generate(
-    directory: Path, script: str, *, max_tokens: int | None = None, stops: tuple[str, ...] = ()
+    directory: Path, script: str, *, max_tokens: int | None = None, stops: tuple[str, ...] = (), min_tokens: int = 0
 ) -> tuple[list[TextDelta], RequestStats]:
     """Return what a client gets of a script, and the request's record."""
     ended: asyncio.Queue[RequestStats] = asyncio.Queue()
@@ -23,7 +23,7 @@ def generate(
         async with scripted_engine(directory, script) as engine:
             engine.subscribe(observe)
             stream = engine.submit((1, 2, 3), SamplingParams(max_tokens=max_tokens, temperature=0.0))
-            generation = Generation(stream, make_tokenizer().detokenizer(), stops)
+            generation = Generation(stream, make_tokenizer().detokenizer(), stops, min_tokens=min_tokens)
             deltas = [delta async for delta in generation.deltas()]
             generation.close()
             return deltas, await ended.get()
@@ -59,6 +59,13 @@ def test_a_stop_string_ends_the_request_in_the_engine_too(tmp_path: Path) -> Non
     assert deltas[-1].finish_reason is FinishReason.STOP
     assert stats.finish_reason is FinishReason.STOP
     assert stats.num_output_tokens < 300
+
+
+def test_no_stop_string_begins_in_the_least_tokens_that_were_asked_for(tmp_path: Path) -> None:
+    deltas, _ = generate(tmp_path, "aXbXcXd", stops=("X",), min_tokens=3)
+
+    assert "".join(delta.text for delta in deltas) == "aXb"
+    assert deltas[-1].finish_reason is FinishReason.STOP
 
 
 def test_what_looked_like_a_stop_string_is_shown_at_the_end(tmp_path: Path) -> None:

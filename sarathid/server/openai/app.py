@@ -1,6 +1,7 @@
 """The OpenAI-compatible HTTP API, and the endpoints that watch over it."""
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -241,15 +242,23 @@ class OpenAIServer:
         if len(prompts) * body.n > MAX_PROMPTS:
             raise RequestRefused(f"a request may ask for {MAX_PROMPTS} answers; ask for fewer", "n")
         params = sampling_params(body, self._seeds, await self._grammars.of(body.response_format))
-        answers = Answers([partial(self._start, request, body, params, prompt) for prompt in prompts], body.n)
+        deadline_s = math.inf if body.timeout is None else time.monotonic() + body.timeout
+        start = partial(self._start, request, body, params, deadline_s)
+        answers = Answers([partial(start, prompt) for prompt in prompts], body.n)
         if body.stream:
             return StreamedReply(answers, reply_format, self._clock, body.stream_options)
         return WholeReply(answers, reply_format)
 
     def _start(
-        self, request: Request, body: SamplingFields, params: SamplingParams, prompt: tuple[int, ...], number: int
+        self,
+        request: Request,
+        body: SamplingFields,
+        params: SamplingParams,
+        deadline_s: float,
+        prompt: tuple[int, ...],
+        number: int,
     ) -> Generation:
-        """Have answer `number` to a prompt generated; raises `QueueFull` or `RequestRefused`."""
+        """Have answer `number` to a prompt generated; raises `QueueFull`, the first one, or `RequestRefused`."""
         stream = self._engine.submit(
             prompt,
             msgspec.structs.replace(params, seed=(params.seed + number) & MAX_SEED),
@@ -257,7 +266,8 @@ class OpenAIServer:
             owner=request.state.client.owner,
             priority=body.priority,
             cache_salt=cache_salt(request, body.cache_salt),
-            timeout_s=body.timeout,
+            timeout_s=None if deadline_s == math.inf else max(0.0, deadline_s - time.monotonic()),
+            is_further=number > 0,
         )
         if self._tracer is not None:
             self._tracer.begin(stream.request_id, _OPERATIONS[request.url.path], request.headers)
@@ -266,6 +276,7 @@ class OpenAIServer:
             self._tokenizer.detokenizer(),
             body.stop_strings,
             includes_stop=body.include_stop_str_in_output,
+            min_tokens=body.min_tokens,
             tells_every_token=body.return_token_ids,
             is_mute=body.token_limit == 0,
         )

@@ -63,4 +63,8 @@ def compiled(schema: bytes) -> str:
         raise RequestRefused("the schema makes too long a grammar; simplify it", "response_format")
     if problem := llguidance.LLMatcher.validate_grammar(grammar):
         raise RequestRefused(f"the schema can't be followed: {problem.strip()[:500]}", "response_format")
+    matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), grammar, log_level=0)
+    matcher.compute_bitmask()
+    if matcher.is_error():
+        raise RequestRefused("the schema can't be followed: no text satisfies it", "response_format")
     return grammar

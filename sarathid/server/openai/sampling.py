@@ -2,6 +2,7 @@
 
 import random
 
+from sarathid.errors import RequestRefused
 from sarathid.protocol.requests import SamplingParams
 from sarathid.server.openai.schema import SamplingFields
 
@@ -9,7 +10,15 @@ MAX_SEED = 2**63 - 1
 
 
 def sampling_params(body: SamplingFields, seeds: random.Random, grammar: str | None = None) -> SamplingParams:
-    """Return how the request's tokens are drawn; without a seed of its own it gets one of `seeds`."""
+    """Return how the request's tokens are drawn; without a seed of its own it gets one of `seeds`.
+
+    Raises `RequestRefused` when the answer may not end where it has to.
+    """
+    if body.token_limit is not None and body.min_tokens > body.token_limit:
+        raise RequestRefused("min_tokens is more than the answer may have", "min_tokens")
+    if grammar is not None and (body.ignore_eos or body.min_tokens):
+        name = "ignore_eos" if body.ignore_eos else "min_tokens"
+        raise RequestRefused(f"an answer in this response_format ends where its form does; leave out {name}", name)
     return SamplingParams(
         max_tokens=body.token_limit if body.token_limit != 0 else 1,
         temperature=body.temperature,

@@ -21,6 +21,7 @@ def test_what_cannot_be_served_is_refused_in_openais_shape(tmp_path: Path) -> No
         assert_refused(await post(path, content=b"{"), 400)
         assert_refused(await post(path, json={"prompt": "x", "best_of": 3}), 400, "best_of")
         assert_refused(await post(path, json={"prompt": ""}), 400, "prompt")
+        assert_refused(await post(path, json={"prompt": "x", "max_tokens": 2, "min_tokens": 3}), 400, "min_tokens")
         assert_refused(await post(path, json={"prompt": [999]}), 400, "prompt")
         too_long = await post(path, json={"prompt": "x" * MAX_MODEL_LEN})
         assert_refused(too_long, 400, "prompt")

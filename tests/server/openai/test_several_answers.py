@@ -51,6 +51,15 @@ def test_n_answers_compute_their_prompt_once(tmp_path: Path) -> None:
     with_api(tmp_path, use)
 
 
+def test_a_request_that_was_let_in_has_all_its_answers_where_no_others_are(tmp_path: Path) -> None:
+    async def use(api: Api) -> None:
+        reply = await complete(api, prompt="x", max_tokens=2, n=8)
+        assert [choice["text"] for choice in reply["choices"]] == ["On"] * 8
+        assert_refused(await api.http.post("/v1/completions", json={"prompt": ["a", "b", "c"]}), 429)
+
+    with_api(tmp_path, use, max_queue_len=2)
+
+
 def test_leaving_ends_all_answers(tmp_path: Path) -> None:
     async def use(api: Api) -> None:
         body = {"prompt": ["x", "y"], "n": 2, "max_tokens": 400, "stream": True}
@@ -148,7 +157,11 @@ def test_a_form_that_cannot_be_followed_is_refused(tmp_path: Path) -> None:
 
         assert_refused(await ask(schema({"type": "nothing"})), 400, "response_format")
         assert_refused(await ask(schema({"enum": ["x" * 70_000]})), 400, "response_format")
+        assert_refused(await ask(schema({"$ref": "#"})), 400, "response_format")
         assert_refused(await ask({"type": "yaml"}), 400, "response_format.type")
+        for name, value in (("ignore_eos", True), ("min_tokens", 2)):
+            body = {"prompt": "x", "max_tokens": 4, "response_format": {"type": "json_object"}, name: value}
+            assert_refused(await api.http.post("/v1/completions", json=body), 400, name)
         for form in ({"type": "text"}, {"type": "json_object"}, schema({"type": "object"})):
             assert (await ask(form)).status_code == 200
 
