@@ -36,7 +36,8 @@ void plan_tiles(const AttentionCall& call, int sequence, Plan& plan) {
   const int tile = std::max(1, kPanelsPerTile * kPanel / group);
   const int before = call.context_lens[sequence] - num_queries_of(call, sequence);
   const int num_queries = num_queries_of(call, sequence) - call.num_output_queries[sequence];
-  for (int first = (num_queries - 1) / tile * tile; first >= 0; first -= tile) {  // the costliest first
+  const int num_tiles = (num_queries + tile - 1) / tile;
+  for (int first = (num_tiles - 1) * tile; first >= 0; first -= tile) {  // the costliest first
     const int count = std::min(tile, num_queries - first);
     const int begin = call.sliding_window ? std::max(0, before + first + 1 - call.sliding_window) : 0;
     for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head)

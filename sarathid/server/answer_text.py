@@ -55,10 +55,12 @@ class AnswerText:
         """Return the text that became certain with a token, and the tokens since `mark_sent` was called."""
         finish_reason = token.finish_reason
         text = self._text_of(token)
+        if finish_reason is not None:
+            text += self._detokenizer.flush()
         if self.num_output_tokens > self._min_tokens:
             text = self._stops.feed(text)
         if finish_reason is not None:
-            text += self._stops.feed(self._detokenizer.flush()) + self._stops.flush()
+            text += self._stops.flush()
         if self._stops.is_stopped:
             finish_reason = FinishReason.STOP
         return TextDelta(text, tuple(self._unsent_token_ids), finish_reason, tuple(self._unsent_logprobs))
