@@ -151,7 +151,8 @@ class SamplingFields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class CompletionRequest(SamplingFields, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /v1/completions`; a prompt is a text or its token ids.
 
-    With `echo` a text begins with its prompt, and logprobs with the prompt's; then 0 `max_tokens` ask for no more.
+    With `echo` a text begins with its prompt, special tokens left out, and logprobs with all of the prompt's; then 0
+    `max_tokens` ask for no more.
     """
 
     prompt: str | Annotated[tuple[str | TokenId | TokenIds, ...], Meta(min_length=1, max_length=MAX_PROMPT_TOKENS)]
