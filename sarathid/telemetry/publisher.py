@@ -60,6 +60,7 @@ class StatsPublisher:
         """Publish on a listening Unix socket, which the publisher takes over, to these users and members of groups."""
         self._context = context
         self._listener = listener
+        listener.setblocking(False)  # for a moment two sockets accept on it (see `admit`): one must not wait there
         self._socket = self._open(user_ids, group_ids)
         self._clock = clock
         self._positions: Counter[Topic] = Counter()
