@@ -19,11 +19,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The engine process: model, memory, limits and the settings it starts with.
 
     `dtype` and `quantize` together say what weights are kept in; `"auto"` for both is int8 on a CPU that multiplies it
-    in integers. `block_size` None is what suits the device, `kv_memory_bytes` None what is free, within reason, and
-    `num_threads` None the cores that the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a
-    multiple of the isolated decode iteration (`"5x"`). A `token_budget` of `"auto"` follows it. With
-    `simulate`, the name of a cost profile, no model runs: the engine takes that profile's time and gives
-    meaningless tokens.
+    in integers. `kv_dtype` is what keys and values are kept in, on a CPU; `"auto"` is float16 beside weights of fewer
+    bits, where the processor has instructions for it, and else the format that is computed in. `block_size` None is
+    what suits the device, `kv_memory_bytes` None what is free, within reason, and `num_threads` None the cores that the
+    process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated decode iteration (`"5x"`).
+    A `token_budget` of `"auto"` follows it. With `simulate`, the name of a cost profile, no model runs: the engine
+    takes that profile's time and gives meaningless tokens.
     """
 
     model: str = DEFAULT_MODEL
@@ -31,6 +32,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     dtype: str = "auto"
     load_format: Literal["auto", "dummy"] = "auto"
     quantize: Literal["auto", "off", "int8", "int4"] = "auto"
+    kv_dtype: Literal["auto", "float32", "float16"] = "auto"
     block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_model_len: Annotated[int, Meta(ge=1)] | None = None

@@ -64,6 +64,7 @@ class EngineSupervisor:
         self._process: Process | None = None
         self._num_restarts_in_a_row = 0
         self._patience = 1
+        self._num_to_serve = 0
         self._up_since_s = 0.0
         self.num_restarts = 0
 
@@ -151,6 +152,7 @@ class EngineSupervisor:
                 self._forget_unless_killed()
                 return f"the engine {how_it_ended(ended.result())}"
             self._patience = min(MAX_PATIENCE, 2 * self._patience)
+            self._num_to_serve = self._client.num_in_flight
             return f"the engine {hung.result()}"
         finally:
             for task in (talking, ended, hung):
@@ -160,13 +162,14 @@ class EngineSupervisor:
     async def _listen(self) -> str:
         """Wait until the engine has been silent for too long, and return how it hangs.
 
-        Time in which it waits for a processor that others have does not count. Each hang doubles what is too long,
-        until an engine is stable: if it is slow, not dead, it gets its iteration done.
+        Time in which it waits for a processor that others have does not count. Each hang doubles what is too long: if
+        the engine is slow, not dead, it gets its iteration done. That ends when an engine is stable or has served as
+        many requests as were in flight, so that none of them was the reason.
         """
         assert self._process is not None
         silence, starvation = self._client.silence, Starvation(self._process.pid)
         while not silence.exceeds(self._patience):
-            if self._is_stable:
+            if self._is_stable or self._client.num_served >= self._num_to_serve:
                 self._patience = 1
             await asyncio.sleep(LISTEN_EVERY_S)
             silence.lasts(max(0.0, LISTEN_EVERY_S - starvation.waited_s()))

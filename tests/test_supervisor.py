@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sarathid.config import EngineConfig
+from sarathid.engine import silence
 from sarathid.engine.client import EngineClient
 from sarathid.errors import EngineFailed
 from sarathid.protocol.requests import SamplingParams
@@ -109,7 +110,30 @@ def test_a_stream_goes_on_identically_behind_an_engine_that_hangs(tmp_path: Path
         (reason,) = supervised.reasons
         assert re.fullmatch(r"the engine said nothing for 5\.\d s in iteration 40 \(1 decodes\)", reason)
 
+        supervised.up.clear()
+        os.kill(supervised.engine_pid, signal.SIGSTOP)
+        await supervised.up.wait()
+        assert re.fullmatch(r"the engine said nothing for 5\.\d s with nothing to compute", supervised.reasons[1])
+
     supervise(tmp_path, use, model="hangs")
+
+
+def test_an_engine_that_hangs_again_before_it_served_what_hung_gets_more_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "LEAST_LIMIT_S", 2.0)
+
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=1000, temperature=0.0, ignore_eos=True))
+        for _ in range(2):
+            supervised.up.clear()
+            os.kill(supervised.engine_pid, signal.SIGSTOP)
+            await supervised.up.wait()
+        found = [re.match(r"the engine said nothing for (\d+)\.\d s", reason) for reason in supervised.reasons]
+        assert [match and match[1] for match in found] == ["2", "4"]
+
+    supervise(tmp_path, use)
 
 
 def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:

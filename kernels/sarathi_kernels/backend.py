@@ -8,7 +8,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class LayerCache:
-    """One layer's keys and values, each [num_blocks, block_size, num_kv_heads, head_dim]."""
+    """One layer's keys and values, each [num_blocks, block_size, num_kv_heads, head_dim].
+
+    On CPU they may be in fewer bits than what is computed with them.
+    """
 
     k: Tensor
     v: Tensor

@@ -22,7 +22,25 @@ struct TileState {
   float position[kPanelsPerTile][kPanel];
   float scores[kKvTile][kPanel];
   float rescale[kPanel];
+  float keys[kKvTile * kMaxHeadDim];  // of a cache of halves
+  float values[kKvTile * kMaxHeadDim];
 };
+
+// Returns rows of floats as they are.
+inline const Rows<float>& as_floats(const Rows<float>& rows, int, int, TileState&) { return rows; }
+
+// Turns `count` rows, made up to four, into floats, which all queries of the tile meet.
+inline Rows<float> as_floats(const Rows<Half>& rows, int count, int head_dim, TileState& state) {
+  Rows<float> floats;
+  for (int n = 0; n < (count + 3) / 4 * 4; ++n) {
+    float *key = state.keys + n * head_dim, *value = state.values + n * head_dim;
+    convert(rows.k[n], head_dim, key);
+    convert(rows.v[n], head_dim, value);
+    floats.k[n] = key;
+    floats.v[n] = value;
+  }
+  return floats;
+}
 
 // scores[n] = k[n] . q for 4 positions and a panel of queries.
 inline void score_4_rows(const float* const* k, const float (*q)[kPanel], int head_dim, float (*scores)[kPanel]) {
@@ -124,15 +142,17 @@ void close_tile(const AttentionCall& call, const Task& task, TileState& state) {
   }
 }
 
+template <class Number>
 void attend_tile(const AttentionCall& call, const Task& task, TileState& state) {
   const int group = call.num_heads / call.num_kv_heads;
   const int num_panels = (task.num_queries * group + kPanel - 1) / kPanel;
   open_tile(call, task, num_panels, state);
   const int first_position = int(state.position[0][0]);
-  Rows rows;
+  Rows<Number> found;
   for (int begin = task.begin / kKvTile * kKvTile; begin < task.end; begin += kKvTile) {
     const int count = std::min(kKvTile, task.end - begin);
-    find_rows(call, task, begin, count, rows);
+    find_rows(call, task, begin, count, found);
+    const Rows<float>& rows = as_floats(found, count, call.head_dim, state);
     const bool needs_mask = begin + count - 1 > first_position || call.sliding_window;
     for (int panel = 0; panel < num_panels; ++panel) {
       for (int n = 0; n < count; n += 4) score_4_rows(rows.k + n, state.q[panel], call.head_dim, state.scores + n);

@@ -38,6 +38,7 @@ class _AttentionCall(ctypes.Structure):
         ("head_dim", ctypes.c_int32),
         ("block_size", ctypes.c_int32),
         ("sliding_window", ctypes.c_int32),
+        ("is_half", ctypes.c_int32),
         ("scale", ctypes.c_float),
     )
 
@@ -60,11 +61,14 @@ class _StoreCall(ctypes.Structure):
         ("num_kv_heads", ctypes.c_int32),
         ("head_dim", ctypes.c_int32),
         ("block_size", ctypes.c_int32),
+        ("is_half", ctypes.c_int32),
     )
 
 
 class CPUAttention(AttentionBackend):
-    """Float32 attention, compiled for this processor when it is built.
+    """Float32 attention over a cache of float32 or, where `has_halves`, float16, compiled for this processor.
+
+    What float16 can't hold becomes the largest number that it can.
 
     Raises `NativeUnavailable` where that can't be done. The kernel's threads are torch's.
     """
@@ -77,15 +81,16 @@ class CPUAttention(AttentionBackend):
         self._attend.argtypes, self._attend.restype = (ctypes.POINTER(_AttentionCall),), None
         self._store = library.sarathi_store
         self._store.argtypes, self._store.restype = (ctypes.POINTER(_StoreCall),), None
+        self.has_halves = bool(library.sarathi_has_halves())
 
     @staticmethod
     def supports(head_dim: int, dtype: torch.dtype) -> bool:
-        """Return whether the kernel can read such heads."""
+        """Return whether the kernel takes queries of such heads."""
         return dtype == torch.float32 and head_dim % _HEAD_DIM_STEP == 0 and head_dim <= _MAX_HEAD_DIM
 
     def store(self, k: Tensor, v: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> None:
         num_tokens, num_kv_heads, head_dim = k.shape
-        _check_layout(cache, k, v)
+        is_half = self._check_layout(cache, k, v)
         block_stride, position_stride, kv_head_stride, _ = cache.k.stride()
         self._store(
             _StoreCall(
@@ -103,12 +108,13 @@ class CPUAttention(AttentionBackend):
                 num_kv_heads=num_kv_heads,
                 head_dim=head_dim,
                 block_size=cache.k.shape[1],
+                is_half=is_half,
             )
         )
 
     def attend(self, q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
         num_tokens, num_heads, head_dim = q.shape
-        _check_layout(cache, q)
+        is_half = self._check_layout(cache, q)
         block_stride, position_stride, kv_head_stride, _ = cache.k.stride()
         _, block_size, num_kv_heads, _ = cache.k.shape
         out = torch.empty(num_tokens, num_heads, head_dim)
@@ -134,15 +140,20 @@ class CPUAttention(AttentionBackend):
                 head_dim=head_dim,
                 block_size=block_size,
                 sliding_window=metadata.sliding_window or 0,
+                is_half=is_half,
                 scale=head_dim**-0.5,
             )
         )
         return out
 
-
-def _check_layout(cache: LayerCache, *rows: Tensor) -> None:
-    for tensor in rows:
-        assert tensor.stride()[1:] == (tensor.shape[2], 1), "heads must lie one behind the other"
-    strides = cache.k.stride()
-    assert strides == cache.v.stride(), "keys and values must lie alike"
-    assert strides[3] == 1, "a head's values must lie one behind the other"
+    def _check_layout(self, cache: LayerCache, *rows: Tensor) -> bool:
+        """Check what the kernel takes for granted, and return whether the cache is float16."""
+        for tensor in rows:
+            assert tensor.dtype == torch.float32, "queries, and keys and values to store, must be float32"
+            assert tensor.stride()[1:] == (tensor.shape[2], 1), "heads must lie one behind the other"
+        strides = cache.k.stride()
+        assert strides == cache.v.stride(), "keys and values must lie alike"
+        assert strides[3] == 1, "a head's values must lie one behind the other"
+        is_half = cache.k.dtype == torch.float16
+        assert cache.k.dtype == cache.v.dtype and (self.has_halves if is_half else cache.k.dtype == torch.float32)
+        return is_half

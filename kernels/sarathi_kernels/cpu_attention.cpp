@@ -1,4 +1,4 @@
-// Attention of a mixed batch of chunks and decodes over a paged KV cache, read in place, float32.
+// Attention of a mixed batch of chunks and decodes over a paged KV cache, read in place; float32, the cache also float16.
 //
 // Each task is one KV head of one sequence: a tile of its prompt's queries against the whole context, or one
 // query of its output, a decode, against a span of it. Both keep a running maximum and sum (online softmax, Milakov and
@@ -65,10 +65,8 @@ int64_t num_products(const AttentionCall& call, const Plan& plan) {
   return pairs * (call.num_heads / call.num_kv_heads) * call.head_dim;
 }
 
-}  // namespace
-
-extern "C" void sarathi_attend(const AttentionCall* pointer) {
-  const AttentionCall& call = *pointer;
+template <class Number>
+void attend(const AttentionCall& call) {
   Plan plan;
   for (int sequence = 0; sequence < call.num_seqs; ++sequence) plan_tiles(call, sequence, plan);
   plan.num_tiles = plan.tasks.size();
@@ -85,24 +83,37 @@ extern "C" void sarathi_attend(const AttentionCall* pointer) {
 #pragma omp for schedule(dynamic, 1)
     for (size_t i = 0; i < plan.tasks.size(); ++i)
       if (i < plan.num_tiles)
-        attend_tile(call, plan.tasks[i], state);
+        attend_tile<Number>(call, plan.tasks[i], state);
       else
-        attend_decode(call, plan.tasks[i], partials);
+        attend_decode<Number>(call, plan.tasks[i], partials);
 #pragma omp for schedule(dynamic, 1)
     for (size_t i = 0; i < plan.joins.size(); ++i)
       join_spans(call, plan.tasks[plan.joins[i].first], plan.joins[i].second, partials);
   }
 }
 
-extern "C" void sarathi_store(const StoreCall* pointer) {
-  const StoreCall& call = *pointer;
+template <class Number>
+void store(const StoreCall& call) {
+  Number *k_cache = static_cast<Number*>(call.k_cache), *v_cache = static_cast<Number*>(call.v_cache);
 #pragma omp parallel for if (call.num_tokens >= 256)
   for (int token = 0; token < call.num_tokens; ++token) {
     const int64_t slot = call.slot_mapping[token];
     for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head) {
       const int64_t target = row_offset(call, slot / call.block_size, slot % call.block_size, kv_head);
-      std::copy_n(call.k + token * call.k_token_stride + kv_head * call.head_dim, call.head_dim, call.k_cache + target);
-      std::copy_n(call.v + token * call.v_token_stride + kv_head * call.head_dim, call.head_dim, call.v_cache + target);
+      convert(call.k + token * call.k_token_stride + kv_head * call.head_dim, call.head_dim, k_cache + target);
+      convert(call.v + token * call.v_token_stride + kv_head * call.head_dim, call.head_dim, v_cache + target);
     }
   }
 }
+
+}  // namespace
+
+extern "C" {
+
+int sarathi_has_halves() { return kHasHalves; }
+
+void sarathi_attend(const AttentionCall* call) { call->is_half ? attend<Half>(*call) : attend<float>(*call); }
+
+void sarathi_store(const StoreCall* call) { call->is_half ? store<Half>(*call) : store<float>(*call); }
+
+}  // extern "C"

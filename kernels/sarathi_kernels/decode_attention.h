@@ -15,6 +15,7 @@ namespace {
 
 constexpr int kDecodeSpan = 512;  // positions that one task reads
 constexpr int kStep = 16;         // head_dim is a multiple of it
+constexpr int kLineBytes = 64;    // of a cache of the processor
 
 // A span's share of a decode: the unscaled output of each head of the group, its maximum and its sum.
 struct Partials {
@@ -31,6 +32,12 @@ struct Partials {
   float* output(int index, int head) { return &outputs[(size_t(index) * group + head) * head_dim]; }
 };
 
+// Asks for the line of memory in which a row's number `d` is the first, if it is.
+template <class Number>
+inline void fetch(const Number* row, int d) {
+  if (d % (kLineBytes / int(sizeof(Number))) == 0) __builtin_prefetch(row + d);
+}
+
 struct DecodeState {
   float scores[4][kKvTile];
   float out[4][kMaxHeadDim];
@@ -38,21 +45,29 @@ struct DecodeState {
   float sum[4];
 };
 
-template <int kHeads>
-void decode_scores(const float* q, const Rows& rows, int count, int head_dim, float scale, DecodeState& state) {
-  for (int n = 0; n < count; ++n) {
-    Vec sums[kHeads][kStep / kLanes] = {};
-    for (int d = 0; d < head_dim; d += kStep) {
-      __builtin_prefetch(rows.v[n] + d);
-      for (int part = 0; part < kStep / kLanes; ++part) {
-        const int at = d + part * kLanes;
-        const Vec key = load(rows.k[n] + at);
-        for (int head = 0; head < kHeads; ++head) sums[head][part] += key * load(q + head * head_dim + at);
+// Scores of each query against a few keys at a time, all of whose sums are in registers.
+template <int kHeads, class Number>
+void decode_scores(const float* q, const Rows<Number>& rows, int count, int head_dim, float scale, DecodeState& state) {
+  constexpr int kKeys = kHeads < 4 ? 4 : 2;
+  for (int n = 0; n < count; n += kKeys) {
+    Vec sums[kHeads * kKeys + 3] = {};  // by head, then by key, made up to fours
+    for (int d = 0; d < head_dim; d += kLanes) {
+      Vec query[kHeads];
+      for (int head = 0; head < kHeads; ++head) {
+        query[head] = load(q + head * head_dim + d);
+        keep(query[head]);
+      }
+      for (int i = 0; i < kKeys; ++i) {
+        fetch(rows.v[n + i], d);
+        Vec key = load(rows.k[n + i] + d);
+        keep(key);
+        for (int head = 0; head < kHeads; ++head) sums[head * kKeys + i] += key * query[head];
       }
     }
-    for (int head = 0; head < kHeads; ++head) {
-      for (int part = 1; part < kStep / kLanes; ++part) sums[head][0] += sums[head][part];
-      state.scores[head][n] = sum_of(sums[head][0]) * scale;
+    for (int first = 0; first < kHeads * kKeys; first += 4) {
+      float four[4];
+      sums_of_4(sums + first, four);
+      for (int i = 0; i < 4; ++i) state.scores[(first + i) / kKeys][n + (first + i) % kKeys] = four[i] * scale;
     }
   }
   for (int head = 0; head < kHeads; ++head)
@@ -77,27 +92,42 @@ inline float decode_soften(float* scores, float& maximum, float& sum) {
   return rescale;
 }
 
-template <int kHeads>
-void decode_mix(const Rows& rows, const Rows& next, int count, int head_dim, const float* rescale,
-                DecodeState& state) {
-  for (int d = 0; d < head_dim; d += kStep) {
-    Vec sums[kHeads][kStep / kLanes];
-    for (int head = 0; head < kHeads; ++head)
-      for (int part = 0; part < kStep / kLanes; ++part)
-        sums[head][part] = load(state.out[head] + d + part * kLanes) * rescale[head];
-    for (int n = 0; n < count; ++n) {
-      __builtin_prefetch(next.k[n] + d);
-      for (int part = 0; part < kStep / kLanes; ++part) {
-        const Vec value = load(rows.v[n] + d + part * kLanes);
-        for (int head = 0; head < kHeads; ++head) sums[head][part] += value * state.scores[head][n];
-      }
+// Adds the values' numbers from `d` to `d + kWidth`, weighted, to each head's output.
+template <int kHeads, int kWidth, class Number>
+void mix_columns(const Rows<Number>& rows, const Rows<Number>& next, int d, int count, const float* rescale,
+                 DecodeState& state) {
+  constexpr int kParts = kWidth / kLanes;
+  Vec sums[kHeads][kParts];
+  for (int head = 0; head < kHeads; ++head)
+    for (int part = 0; part < kParts; ++part)
+      sums[head][part] = load(state.out[head] + d + part * kLanes) * rescale[head];
+  for (int n = 0; n < count; ++n) {
+    for (int at = d; at < d + kWidth; at += kStep) fetch(next.k[n], at);
+    Vec weight[kHeads];
+    for (int head = 0; head < kHeads; ++head) {
+      weight[head] = splat(state.scores[head][n]);
+      keep(weight[head]);
     }
-    for (int head = 0; head < kHeads; ++head)
-      for (int part = 0; part < kStep / kLanes; ++part) store(state.out[head] + d + part * kLanes, sums[head][part]);
+    for (int part = 0; part < kParts; ++part) {
+      Vec value = load(rows.v[n] + d + part * kLanes);
+      keep(value);
+      for (int head = 0; head < kHeads; ++head) sums[head][part] += value * weight[head];
+    }
   }
+  for (int head = 0; head < kHeads; ++head)
+    for (int part = 0; part < kParts; ++part) store(state.out[head] + d + part * kLanes, sums[head][part]);
 }
 
-template <int kHeads>
+template <int kHeads, class Number>
+void decode_mix(const Rows<Number>& rows, const Rows<Number>& next, int count, int head_dim, const float* rescale,
+                DecodeState& state) {
+  constexpr int kWidth = kHeads < 4 ? 2 * kStep : kStep;  // as many sums as there are registers for
+  int d = 0;
+  for (; d + kWidth <= head_dim; d += kWidth) mix_columns<kHeads, kWidth>(rows, next, d, count, rescale, state);
+  for (; d < head_dim; d += kStep) mix_columns<kHeads, kStep>(rows, next, d, count, rescale, state);
+}
+
+template <int kHeads, class Number>
 void attend_decode_heads(const AttentionCall& call, const Task& task, int first_head, Partials& partials) {
   const int group = call.num_heads / call.num_kv_heads;
   const int token = call.query_start[task.sequence] + task.first_query;
@@ -109,13 +139,13 @@ void attend_decode_heads(const AttentionCall& call, const Task& task, int first_
     state.sum[head] = 0.0f;
     std::fill_n(state.out[head], call.head_dim, 0.0f);
   }
-  Rows both[2];
+  Rows<Number> both[2];
   find_rows(call, task, task.begin, std::min(kKvTile, task.end - task.begin), both[0]);
   for (int begin = task.begin, turn = 0; begin < task.end; begin += kKvTile, turn ^= 1) {
     const int count = std::min(kKvTile, task.end - begin);
     const int num_left = task.end - begin - count;
-    const Rows& rows = both[turn];
-    Rows& next = both[turn ^ 1];
+    const Rows<Number>& rows = both[turn];
+    Rows<Number>& next = both[turn ^ 1];
     find_rows(call, task, begin + count, std::min(kKvTile, num_left), next);
     decode_scores<kHeads>(q, rows, count, call.head_dim, call.scale, state);
     float rescale[kHeads];
@@ -135,14 +165,15 @@ void attend_decode_heads(const AttentionCall& call, const Task& task, int first_
   }
 }
 
+template <class Number>
 void attend_decode(const AttentionCall& call, const Task& task, Partials& partials) {
   const int group = call.num_heads / call.num_kv_heads;
   int head = 0;
-  for (; head + 4 <= group; head += 4) attend_decode_heads<4>(call, task, head, partials);
+  for (; head + 4 <= group; head += 4) attend_decode_heads<4, Number>(call, task, head, partials);
   switch (group - head) {
-    case 3: return attend_decode_heads<3>(call, task, head, partials);
-    case 2: return attend_decode_heads<2>(call, task, head, partials);
-    case 1: return attend_decode_heads<1>(call, task, head, partials);
+    case 3: return attend_decode_heads<3, Number>(call, task, head, partials);
+    case 2: return attend_decode_heads<2, Number>(call, task, head, partials);
+    case 1: return attend_decode_heads<1, Number>(call, task, head, partials);
   }
 }
 

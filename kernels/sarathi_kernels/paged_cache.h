@@ -5,14 +5,16 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "half.h"
+
 extern "C" {
 
-// Strides count floats; every last dimension is dense, and outside of the caches the heads are too.
+// Strides count numbers; every last dimension is dense, and outside of the caches the heads are too.
 struct AttentionCall {
   const float* q;       // [num_tokens, num_heads, head_dim]
   float* out;           // the same shape
-  const float* k_cache; // [num_blocks, block_size, num_kv_heads, head_dim]
-  const float* v_cache;
+  const void* k_cache;  // [num_blocks, block_size, num_kv_heads, head_dim], floats or halves
+  const void* v_cache;
   const int32_t* query_start;   // [num_seqs + 1]
   const int32_t* context_lens;  // [num_seqs]
   const int32_t* block_tables;  // [num_seqs, max_blocks]
@@ -29,14 +31,15 @@ struct AttentionCall {
   int32_t head_dim;
   int32_t block_size;
   int32_t sliding_window;  // 0: none
+  int32_t is_half;         // the caches
   float scale;
 };
 
 struct StoreCall {
   const float* k;  // [num_tokens, num_kv_heads, head_dim]
   const float* v;
-  float* k_cache;  // [num_blocks, block_size, num_kv_heads, head_dim]
-  float* v_cache;
+  void* k_cache;  // [num_blocks, block_size, num_kv_heads, head_dim], floats or halves
+  void* v_cache;
   const int64_t* slot_mapping;  // [num_tokens]
   int64_t k_token_stride;
   int64_t v_token_stride;
@@ -47,6 +50,7 @@ struct StoreCall {
   int32_t num_kv_heads;
   int32_t head_dim;
   int32_t block_size;
+  int32_t is_half;  // the caches
 };
 
 }  // extern "C"
@@ -57,7 +61,7 @@ constexpr int kKvTile = 64;  // positions at a time
 constexpr int kMaxHeadDim = 256;
 constexpr float kMasked = -1e30f;  // finite, so that (masked - masked) is no NaN
 
-const float kZeros[kMaxHeadDim] = {};  // stands in for positions before the window and behind the context
+alignas(float) const char kZeros[kMaxHeadDim * sizeof(float)] = {};  // for positions before the window and behind the context
 
 // One KV head of one sequence: a tile of its prompt's queries, or one query of its output, against a span of positions.
 struct Task {
@@ -74,28 +78,31 @@ inline int64_t row_offset(const Call& call, int64_t block, int64_t offset, int k
   return block * call.block_stride + offset * call.position_stride + kv_head * call.kv_head_stride;
 }
 
-// Pointers to one KV head's rows of up to kKvTile positions.
+// Pointers to one KV head's rows of up to kKvTile positions, in a cache of such numbers.
+template <class Number>
 struct Rows {
-  const float* k[kKvTile];
-  const float* v[kKvTile];
+  const Number* k[kKvTile];
+  const Number* v[kKvTile];
 };
 
-inline void find_rows(const AttentionCall& call, const Task& task, int begin, int count, Rows& rows) {
+template <class Number>
+inline void find_rows(const AttentionCall& call, const Task& task, int begin, int count, Rows<Number>& rows) {
+  const Number* zeros = reinterpret_cast<const Number*>(kZeros);
   const int32_t* table = call.block_tables + task.sequence * call.max_blocks;
   int block = begin / call.block_size, in_block = begin % call.block_size;
   for (int i = 0; i < count; ++i) {
     if (begin + i < task.begin) {
-      rows.k[i] = rows.v[i] = kZeros;
+      rows.k[i] = rows.v[i] = zeros;
     } else {
       const int64_t offset = row_offset(call, table[block], in_block, task.kv_head);
-      rows.k[i] = call.k_cache + offset;
-      rows.v[i] = call.v_cache + offset;
+      rows.k[i] = static_cast<const Number*>(call.k_cache) + offset;
+      rows.v[i] = static_cast<const Number*>(call.v_cache) + offset;
     }
     if (++in_block < call.block_size) continue;
     in_block = 0;
     ++block;
   }
-  for (int i = count; i < kKvTile; ++i) rows.k[i] = rows.v[i] = kZeros;
+  for (int i = count; i < kKvTile; ++i) rows.k[i] = rows.v[i] = zeros;
 }
 
 }  // namespace

@@ -22,10 +22,14 @@ from sarathi_kernels.torch_varlen import VarlenAttention
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelNeeds:
-    """What a model asks of its kernels; compiled code is kept in `directory`, private to the user."""
+    """What a model asks of its kernels; compiled code is kept in `directory`, private to the user.
+
+    Only on CPU may the cache's `kv_dtype` be another than the `dtype` that is computed in.
+    """
 
     device: torch.device
     dtype: torch.dtype
+    kv_dtype: torch.dtype
     head_dim: int
     block_size: int
     directory: Path
@@ -67,6 +71,14 @@ def can_multiply_int8(directory: Path) -> bool:
     except NativeUnavailable:
         return False
     return True
+
+
+def can_read_halves(directory: Path) -> bool:
+    """Return whether this CPU attends to keys and values of 16 bits as they lie, by code compiled into `directory`."""
+    try:
+        return CPUAttention(directory).has_halves
+    except NativeUnavailable:
+        return False
 
 
 def _select_attention(name: str, needs: KernelNeeds) -> tuple[AttentionBackend, str | None]:
@@ -123,7 +135,10 @@ def _select_draw(needs: KernelNeeds) -> tuple[DrawKernel | None, str | None]:
 def _build_cpu(needs: KernelNeeds) -> AttentionBackend:
     if needs.device.type != "cpu" or not CPUAttention.supports(needs.head_dim, needs.dtype):
         raise NativeUnavailable(f"no kernel for heads of {needs.head_dim} in {needs.dtype} on {needs.device}")
-    return CPUAttention(needs.directory)
+    backend = CPUAttention(needs.directory)
+    if needs.kv_dtype != torch.float32 and not (needs.kv_dtype == torch.float16 and backend.has_halves):
+        raise NativeUnavailable(f"no kernel for a cache of {needs.kv_dtype} on this processor")
+    return backend
 
 
 @contextmanager

@@ -28,7 +28,7 @@ class TorchAttention(AttentionBackend):
             first = first_visible(rows.stop - rows.start, context_len, metadata.sliding_window)
             k = gather(cache.k, metadata.block_tables[index], context_len, first)
             v = gather(cache.v, metadata.block_tables[index], context_len, first)
-            out[rows] = _attend_one(q[rows], k, v, metadata.sliding_window)
+            out[rows] = _attend_one(q[rows], k.to(q.dtype), v.to(q.dtype), metadata.sliding_window)
         return out
 
 

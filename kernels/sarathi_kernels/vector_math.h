@@ -4,6 +4,10 @@
 
 #include <cstdint>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 namespace {
 
 #if defined(__AVX512F__)
@@ -36,6 +40,16 @@ inline float sum_of(Vec v) {
   for (int width = kLanes / 2; width > 0; width /= 2)
     for (int i = 0; i < width; ++i) halves[i] += halves[i + width];
   return halves[0];
+}
+
+// The sums of four vectors at once, each in an order of its own but always the same one.
+inline void sums_of_4(const Vec* v, float* sums) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
+  _mm_storeu_ps(sums, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));
+#else
+  for (int i = 0; i < 4; ++i) sums[i] = sum_of(v[i]);
+#endif
 }
 
 // e^x for x <= 0 to 2 ulp: 2^n times a polynomial (Cephes expf); 0 below -87, NaN for NaN.

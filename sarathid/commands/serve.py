@@ -61,6 +61,10 @@ def serve(
     quantize: Annotated[
         str | None, _option("KIND", "auto, off, int8 or int4: keep weights in fewer bits [auto: int8 on a CPU].")
     ] = None,
+    kv_dtype: Annotated[
+        str | None,
+        _option("DTYPE", "auto, float32 or float16: keys and values, on a CPU [auto: float16 if quantized]."),
+    ] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,
     pp: Annotated[str | None, _option("N", "Stages that the layers are dealt to, --tp ranks each [1].")] = None,
@@ -132,6 +136,7 @@ def serve(
         "dtype": dtype,
         "load_format": load_format,
         "quantize": quantize,
+        "kv_dtype": kv_dtype,
         "attention_backend": attention_backend,
         "tp": tp,
         "pp": pp,

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import torch
 from sarathi_kernels.quantized import Quantization
-from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, can_multiply_int8, select_kernels
+from sarathi_kernels.select import (
+    KernelNeeds,
+    Kernels,
+    KernelUnavailable,
+    can_multiply_int8,
+    can_read_halves,
+    select_kernels,
+)
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError, ModelRefused
@@ -28,6 +35,7 @@ from sarathid.version import __version__
 
 # FlashAttention 2 behind torch's paged attention takes multiples of 256 only.
 _DEFAULT_BLOCK_SIZES = {"cpu": 16, "cuda": 256}
+_KV_DTYPES = {"float32": torch.float32, "float16": torch.float16}
 LEAST_KEPT_BYTES = 16 << 20  # of converted weights: fewer are converted in no time
 
 
@@ -46,6 +54,7 @@ class Rank:
         self.quantization = _choose_quantization(config)
         self.share = self._layout.share(files.config, index)
         self.placement = self._place(index)
+        self.kv_dtype = _choose_kv_dtype(config, self.quantization, self.placement)
         if self.placement.device.type == "cuda":
             torch.cuda.set_device(self.placement.device)  # where kernels run, wherever their tensors are
         self.block_size = config.block_size or _DEFAULT_BLOCK_SIZES[self.placement.device.type]
@@ -58,6 +67,7 @@ class Rank:
         needs = KernelNeeds(
             device=self.placement.device,
             dtype=self.placement.dtype,
+            kv_dtype=self.kv_dtype,
             head_dim=self.share.config.head_dim,
             block_size=self.block_size,
             directory=_kernel_dir(),
@@ -73,7 +83,7 @@ class Rank:
         num_free_bytes = free_bytes(self.placement.device)
         if self.placement.device.type == "cpu":
             num_free_bytes //= self._layout.num_local_ranks
-        block_bytes = self.block_size * self.share.kv_bytes_per_token(self.placement.dtype.itemsize)
+        block_bytes = self.block_size * self.share.kv_bytes_per_token(self.kv_dtype.itemsize)
         asked_bytes = self._config.kv_memory_bytes
         if asked_bytes is not None:
             asked_bytes = asked_bytes // (self.block_size * self._all_ranks_bytes_per_token) * block_bytes
@@ -96,13 +106,14 @@ class Rank:
         """What a KV cache is marked with that goes with this share, as it is computed here, and with no other."""
         weights = sorted(self._files.path.iterdir()) if self._files.path.is_dir() else [self._files.path]
         found = [(path.name, stat.st_size, stat.st_mtime_ns) for path in weights for stat in (path.stat(),)]
-        facts = (self._config.load_format, self.quantization, self.placement.dtype, self.kernels.attention.name)
+        formats = (self._config.load_format, self.quantization, self.placement.dtype, self.kv_dtype)
+        facts = (*formats, self.kernels.attention.name)
         sizes = (self.block_size, self._config.kv_memory_bytes, self._config.max_model_len, self._config.max_num_seqs)
         return mark_of(__version__, self.share.config, found, *facts, *sizes)
 
     def num_cache_bytes(self, plan: KVPlan) -> int:
         """Return what the share's KV cache takes."""
-        return plan.num_blocks * self.block_size * self.share.kv_bytes_per_token(self.placement.dtype.itemsize)
+        return plan.num_blocks * self.block_size * self.share.kv_bytes_per_token(self.kv_dtype.itemsize)
 
     def load(
         self, plan: KVPlan, num_threads: int, group: TensorGroup = ALONE, room: memoryview | None = None
@@ -117,7 +128,7 @@ class Rank:
 
         loaded = self._load(ShareLoader(self._files, self.share, placement.device, build, num_threads))
         self.weights_origin, self.weights_fault = loaded.origin, loaded.fault
-        storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, placement.dtype, room)
+        storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, self.kv_dtype, room)
         return ModelRunner(loaded.model, storage, kernels, placement.device, self._grammars())
 
     def _load(self, loader: ShareLoader) -> LoadedShare:
@@ -148,11 +159,13 @@ class Rank:
             found.append("the weights are random numbers")
         if self.quantization is not None:
             found.append(f"the weights of attention and feed-forward are {self.quantization}")
+        if self.kv_dtype != self.placement.dtype:
+            found.append(f"keys and values are kept in {dtype_name(self.kv_dtype)}")
         return tuple(note for note in found if note is not None)
 
     @property
     def _all_ranks_bytes_per_token(self) -> int:
-        return self._layout.kv_bytes_per_token(self.share.config, self.placement.dtype.itemsize)
+        return self._layout.kv_bytes_per_token(self.share.config, self.kv_dtype.itemsize)
 
     def _place(self, index: int) -> Placement:
         num_local_ranks = self._layout.num_local_ranks
@@ -169,6 +182,25 @@ def _choose_quantization(config: EngineConfig) -> Quantization | None:
         return None if config.quantize == "off" else Quantization(config.quantize)
     is_for_cpu = config.dtype == "auto" and device_type(config.device) == "cpu"
     return Quantization.INT8 if is_for_cpu and can_multiply_int8(_kernel_dir()) else None
+
+
+def _choose_kv_dtype(config: EngineConfig, quantization: Quantization | None, placement: Placement) -> torch.dtype:
+    """Return what keys and values are kept in.
+
+    Where weights are rounded anyway, `auto` halves what decodes read, unless a slower kernel would have to turn it into
+    floats first. Raises `ConfigError` for a format that the device has no kernel for.
+    """
+    if placement.device.type != "cpu":
+        if config.kv_dtype not in ("auto", dtype_name(placement.dtype)):
+            raise ConfigError(
+                f"on {placement.device} keys and values are what is computed in; leave --kv-dtype at auto"
+            )
+        return placement.dtype
+    if config.kv_dtype != "auto":
+        return _KV_DTYPES[config.kv_dtype]
+    is_rounded = quantization is not None and placement.dtype == torch.float32
+    is_read_in_place = config.attention_backend in ("auto", "cpu") and is_rounded and can_read_halves(_kernel_dir())
+    return torch.float16 if is_read_in_place else placement.dtype
 
 
 def _kernel_dir() -> Path:

@@ -63,7 +63,7 @@ def test_it_says_what_it_found(tiny_path: Path) -> None:
     info = executor.start()
     executor.close()
     executor.close()
-    bytes_per_token = 2 * 3 * 2 * 32 * 4
+    bytes_per_token = 2 * 3 * 2 * 32 * 2
     assert (info.model, info.device, info.dtype, info.attention_backend) == ("tiny", "cpu", "float32", "cpu")
     assert (info.vocab_size, info.max_model_len, info.eos_token_ids) == (VOCAB_SIZE, MAX_POSITIONS, frozenset({2}))
     assert info.num_blocks == (1 << 20) // (16 * bytes_per_token)
@@ -117,8 +117,27 @@ def test_quantized_weights_take_less_and_say_so(tmp_path: Path, quantize: str) -
     assert any(f"are {quantize}" in note for note in quantized.notes)
 
 
+def test_keys_and_values_take_half_beside_quantized_weights(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, intermediate_size=160)
+    kinds = (("off", "auto"), ("int8", "auto"), ("int8", "float32"), ("off", "float16"))
+    found = [LocalExecutor(make_config(tmp_path, quantize=q, kv_dtype=kv)).start() for q, kv in kinds]
+    assert [info.num_blocks / found[0].num_blocks for info in found] == pytest.approx([1, 2, 1, 2], rel=0.02)
+    assert [any("kept in float16" in note for note in info.notes) for info in found] == [False, True, False, True]
+
+
+@pytest.mark.parametrize("attention_backend", ["reference", "torch"])
+def test_other_kernels_read_halves_too_where_they_are_asked_for(tmp_path: Path, attention_backend: str) -> None:
+    save_tiny_model(tmp_path, intermediate_size=160)
+    drawn = []
+    for kind in ({"kv_dtype": "float16"}, {}):
+        executor = LocalExecutor(make_config(tmp_path, attention_backend=attention_backend, quantize="int8", **kind))
+        assert any("kept in float16" in note for note in executor.start().notes) == bool(kind)
+        drawn.append(run_chunk(executor, tuple(range(20)), GREEDY))
+    assert drawn[0] == drawn[1]
+
+
 def test_a_small_cache_cuts_the_length_and_says_so(tiny_path: Path) -> None:
-    info = LocalExecutor(make_config(tiny_path, kv_memory_bytes=100_000)).start()
+    info = LocalExecutor(make_config(tiny_path, kv_memory_bytes=50_000)).start()
     assert info.max_model_len == 64
     assert any("64 of the model's 256" in note for note in info.notes)
 
@@ -126,7 +145,7 @@ def test_a_small_cache_cuts_the_length_and_says_so(tiny_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"kv_memory_bytes": 100_000, "max_model_len": 200}, ModelRefused, "a sequence of 200 tokens"),
+        ({"kv_memory_bytes": 50_000, "max_model_len": 200}, ModelRefused, "a sequence of 200 tokens"),
         ({"device": "cuda"}, ConfigError, "no CUDA device"),
         ({"device": "abacus"}, ConfigError, "not one of auto, cpu, cuda"),
         ({"dtype": "int4"}, ConfigError, "not one of auto, float32"),

@@ -33,7 +33,9 @@ def _check_backend(name: str, block_size: int, device: torch.device, dtype: torc
     what = f"attention by {name}, blocks of {block_size}"
     worst = 0.0
     for head_dim in HEAD_DIMS:
-        needs = KernelNeeds(device=device, dtype=dtype, head_dim=head_dim, block_size=block_size, directory=directory)
+        needs = KernelNeeds(
+            device=device, dtype=dtype, kv_dtype=dtype, head_dim=head_dim, block_size=block_size, directory=directory
+        )
         try:
             backend = select_kernels(name, needs).attention
         except KernelUnavailable as error:
@@ -47,9 +49,19 @@ def _check_backend(name: str, block_size: int, device: torch.device, dtype: torc
 def _problems(head_dim: int, block_size: int, device: torch.device, dtype: torch.dtype) -> Sequence[Problem]:
     """Return mixed batches with and without windows, unused slots poisoned, on `device`."""
     shapes = (*DECODES, *CHUNKS)
-    how = {"num_heads": 32, "num_kv_heads": 8, "head_dim": head_dim, "block_size": block_size}
-    made = (make_problem(shapes, **how, sliding_window=window, dtype=dtype) for window in WINDOWS)
-    return [_on(device, problem) for problem in made]
+
+    def made(window: int | None) -> Problem:
+        return make_problem(
+            shapes,
+            num_heads=32,
+            num_kv_heads=8,
+            head_dim=head_dim,
+            block_size=block_size,
+            sliding_window=window,
+            dtype=dtype,
+        )
+
+    return [_on(device, made(window)) for window in WINDOWS]
 
 
 def _on(device: torch.device, problem: Problem) -> Problem:
@@ -74,7 +86,7 @@ def _error(backend: AttentionBackend, problem: Problem) -> float:
 
 def check_layers_and_draw(device: torch.device, dtype: torch.dtype, directory: Path) -> Iterator[Row]:
     """Yield a row for what a device lacks, and one each for a layer's operations and for drawing."""
-    needs = KernelNeeds(device=device, dtype=dtype, head_dim=128, block_size=256, directory=directory)
+    needs = KernelNeeds(device=device, dtype=dtype, kv_dtype=dtype, head_dim=128, block_size=256, directory=directory)
     kernels = select_kernels("auto", needs)
     for note in kernels.notes:
         yield Row("what was chosen", Verdict.NOT_AVAILABLE, note)

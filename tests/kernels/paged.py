@@ -51,9 +51,10 @@ def make_problem(
     block_size: int = 16,
     sliding_window: int | None = None,
     dtype: torch.dtype = torch.float32,
+    kv_dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> Problem:
-    """Return a problem whose blocks are taken in random order."""
+    """Return a problem whose blocks are taken in random order; its cache is in `kv_dtype`, by default the same."""
     generator = torch.Generator().manual_seed(seed)
     num_blocks_each = [-(-shape.context_len // block_size) for shape in shapes]
     num_blocks = sum(num_blocks_each) + 3
@@ -69,6 +70,7 @@ def make_problem(
         caches.flatten(1, 2)[:, its_slots] = drawn
         slots.append(its_slots[shape.context_len - shape.num_queries :])
     lengths = torch.tensor([0, *(shape.num_queries for shape in shapes)])
+    caches = caches.to(kv_dtype or dtype)
     return Problem(
         q=torch.randn(int(lengths.sum()), num_heads, head_dim, generator=generator, dtype=dtype),
         cache=LayerCache(caches[0], caches[1]),

@@ -43,6 +43,12 @@ def backend(request: pytest.FixtureRequest, kernel_directory: Path) -> Attention
             return CPUAttention(kernel_directory)
 
 
+@pytest.fixture(params=[torch.float32, torch.float16], ids=["floats", "halves"])
+def kv_dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    dtype: torch.dtype = request.param
+    return dtype
+
+
 def solve(problem: Problem) -> Tensor:
     cache = LayerCache(problem.cache.k.double(), problem.cache.v.double())
     return ReferenceAttention().attend(problem.q.double(), cache, problem.metadata)
@@ -63,25 +69,25 @@ def worst_error(backend: AttentionBackend, problem: Problem, solution: Tensor) -
 @pytest.mark.parametrize("block_size", [1, 16, 17, 256])
 @pytest.mark.parametrize(("num_heads", "num_kv_heads"), [(2, 2), (9, 3), (8, 1), (9, 1)])
 def test_mixed_batch_matches_the_reference(
-    backend: AttentionBackend, block_size: int, num_heads: int, num_kv_heads: int
+    backend: AttentionBackend, kv_dtype: torch.dtype, block_size: int, num_heads: int, num_kv_heads: int
 ) -> None:
-    problem = solved(MIXED, num_heads=num_heads, num_kv_heads=num_kv_heads, block_size=block_size)
+    problem = solved(MIXED, num_heads=num_heads, num_kv_heads=num_kv_heads, block_size=block_size, kv_dtype=kv_dtype)
     assert worst_error(backend, *problem) < TOLERANCE
 
 
 @pytest.mark.parametrize("head_dim", [64, 80, 96, 128, 256])
-def test_head_sizes_match_the_reference(backend: AttentionBackend, head_dim: int) -> None:
-    assert worst_error(backend, *solved(MIXED, head_dim=head_dim)) < TOLERANCE
+def test_head_sizes_match_the_reference(backend: AttentionBackend, kv_dtype: torch.dtype, head_dim: int) -> None:
+    assert worst_error(backend, *solved(MIXED, head_dim=head_dim, kv_dtype=kv_dtype)) < TOLERANCE
 
 
 @pytest.mark.parametrize("window", [1, 16, 100, 512, 10_000])
-def test_sliding_window_matches_the_reference(backend: AttentionBackend, window: int) -> None:
-    assert worst_error(backend, *solved(MIXED, sliding_window=window)) < TOLERANCE
+def test_sliding_window_matches_the_reference(backend: AttentionBackend, kv_dtype: torch.dtype, window: int) -> None:
+    assert worst_error(backend, *solved(MIXED, sliding_window=window, kv_dtype=kv_dtype)) < TOLERANCE
 
 
 @pytest.mark.parametrize("window", [1, 16, 100])
-def test_positions_before_a_window_are_not_read(backend: AttentionBackend, window: int) -> None:
-    problem, solution = solved(MIXED, sliding_window=window)
+def test_positions_before_a_window_are_not_read(backend: AttentionBackend, kv_dtype: torch.dtype, window: int) -> None:
+    problem, solution = solved(MIXED, sliding_window=window, kv_dtype=kv_dtype)
     assert worst_error(backend, forget_before_windows(problem), solution) < TOLERANCE
 
 
@@ -96,8 +102,10 @@ def test_positions_before_a_window_are_not_read(backend: AttentionBackend, windo
     ],
     ids=["one token", "two whole spans", "ragged spans", "one past a tile", "several tiles"],
 )
-def test_edges_match_the_reference(backend: AttentionBackend, shapes: Sequence[SequenceShape]) -> None:
-    assert worst_error(backend, *solved(tuple(shapes))) < TOLERANCE
+def test_edges_match_the_reference(
+    backend: AttentionBackend, kv_dtype: torch.dtype, shapes: Sequence[SequenceShape]
+) -> None:
+    assert worst_error(backend, *solved(tuple(shapes), kv_dtype=kv_dtype)) < TOLERANCE
 
 
 def test_cache_with_heads_before_positions_gives_the_same(backend: AttentionBackend) -> None:
@@ -127,8 +135,10 @@ def test_nan_in_a_sequence_stays_in_that_sequence(backend: AttentionBackend) -> 
 
 
 @pytest.mark.parametrize("is_heads_first", [False, True])
-def test_store_fills_the_slots_and_no_other(backend: AttentionBackend, is_heads_first: bool) -> None:
-    problem = make_problem(MIXED)
+def test_store_fills_the_slots_and_no_other(
+    backend: AttentionBackend, kv_dtype: torch.dtype, is_heads_first: bool
+) -> None:
+    problem = make_problem(MIXED, kv_dtype=kv_dtype)
     problem = heads_first(problem) if is_heads_first else problem
     layer, slots = problem.cache, problem.metadata.slot_mapping
     before = layer.k.clone(), layer.v.clone()
@@ -137,14 +147,28 @@ def test_store_fills_the_slots_and_no_other(backend: AttentionBackend, is_heads_
     backend.store(k, v, layer, problem.metadata)
     for found, was, stored in zip((layer.k, layer.v), before, (k, v), strict=True):
         want = was.reshape(-1, *was.shape[2:])
-        want[slots] = stored
+        want[slots] = stored.to(kv_dtype)
         torch.testing.assert_close(found.reshape(want.shape), want, rtol=0, atol=0, equal_nan=True)
 
 
+def test_what_halves_can_not_hold_is_stored_as_the_largest(backend: AttentionBackend) -> None:
+    problem = make_problem([SequenceShape(2, 2)], num_kv_heads=2, kv_dtype=torch.float16)
+    numbers = torch.tensor([1e30, -1e30, 65_520.0, torch.inf, -torch.inf, 1e-30, 1.0, torch.nan]).repeat(32)
+    k = v = numbers.view(2, 2, 64)
+    backend.store(k, v, problem.cache, problem.metadata)
+    slots = problem.metadata.slot_mapping
+    want = torch.tensor([65_504.0, -65_504.0, 65_504.0, 65_504.0, -65_504.0, 0.0, 1.0, torch.nan]).repeat(32)
+    for stored in (problem.cache.k, problem.cache.v):
+        found = stored.flatten(0, 1)[slots].float()
+        torch.testing.assert_close(found, want.view(2, 2, 64), rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("num_threads", [1, 2])
-def test_cpu_rows_do_not_depend_on_batch_mates_or_threads(kernel_directory: Path, num_threads: int) -> None:
+def test_cpu_rows_do_not_depend_on_batch_mates_or_threads(
+    kernel_directory: Path, kv_dtype: torch.dtype, num_threads: int
+) -> None:
     backend = CPUAttention(kernel_directory)
-    problem = make_problem(MIXED)
+    problem = make_problem(MIXED, kv_dtype=kv_dtype)
     whole = backend.attend(problem.q, problem.cache, problem.metadata)
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
@@ -161,11 +185,13 @@ def test_cpu_rows_do_not_depend_on_batch_mates_or_threads(kernel_directory: Path
 @pytest.mark.parametrize("window", [None, 100])
 @pytest.mark.parametrize("num_cut", [1, 2, 33, 199, 230, 250, 289, 299])
 def test_cpu_rows_do_not_depend_on_where_a_sequence_is_cut(
-    kernel_directory: Path, num_cut: int, window: int | None
+    kernel_directory: Path, kv_dtype: torch.dtype, num_cut: int, window: int | None
 ) -> None:
     backend = CPUAttention(kernel_directory)
     num_prompt, num_tokens = 200, 300
-    problem = make_problem([SequenceShape(num_tokens, 800, num_tokens - num_prompt)], sliding_window=window)
+    problem = make_problem(
+        [SequenceShape(num_tokens, 800, num_tokens - num_prompt)], sliding_window=window, kv_dtype=kv_dtype
+    )
     whole = backend.attend(problem.q, problem.cache, problem.metadata)
     parts = []
     for first, end in ((0, num_cut), (num_cut, num_tokens)):

@@ -16,7 +16,12 @@ from tests.kernels.interpreter import HAS_TRITON
 @pytest.fixture
 def needs(kernel_directory: Path) -> KernelNeeds:
     return KernelNeeds(
-        device=torch.device("cpu"), dtype=torch.float32, head_dim=64, block_size=16, directory=kernel_directory
+        device=torch.device("cpu"),
+        dtype=torch.float32,
+        kv_dtype=torch.float32,
+        head_dim=64,
+        block_size=16,
+        directory=kernel_directory,
     )
 
 

@@ -44,12 +44,14 @@ class PagedModel:
         block_size: int = 16,
         attention: str = "auto",
         quantization: Quantization | None = None,
+        kv_dtype: torch.dtype = torch.float32,
     ) -> None:
         files = resolve(str(path))
         config = files.config
         needs = KernelNeeds(
             device=CPU,
             dtype=torch.float32,
+            kv_dtype=kv_dtype,
             head_dim=config.head_dim,
             block_size=block_size,
             directory=kernel_directory,
@@ -59,7 +61,7 @@ class PagedModel:
         self.model = build_model(share, max_len, LayerContext(CPU, torch.float32, kernels.layers, quantization))
         load_weights(self.model.checkpoint_tensors(), open_weights(files), 2)
         blocks_each = -(-max_len // block_size)
-        self._storage = KVStorage(share, num_sequences * blocks_each, block_size, CPU, torch.float32)
+        self._storage = KVStorage(share, num_sequences * blocks_each, block_size, CPU, kv_dtype)
         for layer in self._storage.layers:
             layer.k.fill_(torch.nan)
             layer.v.fill_(torch.nan)

@@ -52,16 +52,19 @@ def test_logits_are_those_of_the_rounded_weights(
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("kv_dtype", [torch.float32, torch.float16], ids=["floats", "halves"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_in_int8_have_the_same_bits_however_a_sequence_is_cut(
-    kind: str, tmp_path: Path, kernel_directory: Path
+    kind: str, kv_dtype: torch.dtype, tmp_path: Path, kernel_directory: Path
 ) -> None:
     name, changes = KINDS[kind]
     save_tiny_model(tmp_path, name, **changes)
     num_prompt, others = 60, tuple(TOKENS[:40])
     found = []
     for cuts in ((0, 60, *range(61, 91)), (0, 90), (0, 1, 2, 33, 59, 75, 90)):
-        paged = PagedModel(tmp_path, kernel_directory, num_sequences=2, quantization=Quantization.INT8)
+        paged = PagedModel(
+            tmp_path, kernel_directory, num_sequences=2, quantization=Quantization.INT8, kv_dtype=kv_dtype
+        )
         logits = []
         for first, end in pairwise(cuts):
             share = Share(0, tuple(TOKENS[first:end]), first, max(0, end - max(first, num_prompt)))
