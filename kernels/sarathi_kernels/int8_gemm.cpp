@@ -35,13 +35,11 @@ constexpr int kRows = 12;  // with their sums, the panel and a pair of x they fi
 struct Pairs {
   __m512i numbers;
   static Pairs widen(const int8_t* p) { return {_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)p))}; }
-  static Pairs load(const int16_t* p) { return {_mm512_loadu_si512(p)}; }
   static Pairs repeat(const int16_t* p) {
     int32_t pair;
     std::memcpy(&pair, p, sizeof pair);
     return {_mm512_set1_epi32(pair)};
   }
-  void store(int16_t* p) const { _mm512_storeu_si512(p, numbers); }
 };
 
 struct Sums {
@@ -58,7 +56,7 @@ struct Sums {
 
 #elif defined(__AVX2__)
 
-constexpr int kRows = 6;
+constexpr int kRows = 5;  // of sixteen registers six rows need one more, which then lies in memory
 
 struct Pairs {
   __m256i low, high;
@@ -66,18 +64,11 @@ struct Pairs {
     return {_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)p)),
             _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(p + kColumns)))};
   }
-  static Pairs load(const int16_t* p) {
-    return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + kColumns))};
-  }
   static Pairs repeat(const int16_t* p) {
     int32_t pair;
     std::memcpy(&pair, p, sizeof pair);
     const __m256i repeated = _mm256_set1_epi32(pair);
     return {repeated, repeated};
-  }
-  void store(int16_t* p) const {
-    _mm256_storeu_si256((__m256i*)p, low);
-    _mm256_storeu_si256((__m256i*)(p + kColumns), high);
   }
 };
 
@@ -104,17 +95,11 @@ struct Pairs {
     for (int i = 0; i < kPair; ++i) pairs.numbers[i] = p[i];
     return pairs;
   }
-  static Pairs load(const int16_t* p) {
-    Pairs pairs;
-    std::memcpy(pairs.numbers, p, sizeof pairs.numbers);
-    return pairs;
-  }
   static Pairs repeat(const int16_t* p) {
     Pairs pairs;
     for (int i = 0; i < kPair; ++i) pairs.numbers[i] = p[i % 2];
     return pairs;
   }
-  void store(int16_t* p) const { std::memcpy(p, numbers, sizeof numbers); }
 };
 
 struct Sums {
@@ -128,12 +113,11 @@ struct Sums {
 
 #endif
 
-// A panel comes from memory once, row by row of pairs, and then from a core's cache.
-inline Pairs read(const int8_t* p) {
-  __builtin_prefetch(p + kAhead);
-  return Pairs::widen(p);
-}
-inline Pairs read(const int16_t* p) { return Pairs::load(p); }
+// Memory that is asked for while others are computed with, a little at each step, so that all is asked for at an even pace.
+struct Fetch {
+  const int8_t* next;
+  int64_t step;  // bytes
+};
 
 struct Rows {
   const int16_t* numbers;  // [num_rows, depth]
@@ -149,12 +133,14 @@ struct Target {
 };
 
 // y[row] = (x[row] . panel) * scale of the row * scales of the columns, for the `rows` behind `first`.
-template <int rows, class Number>
-inline void multiply_rows(const Rows& x, int64_t first, const Number* panel, const Target& target) {
+template <int rows>
+inline void multiply_rows(const Rows& x, int64_t first, const int8_t* panel, Fetch fetch, const Target& target) {
   Sums sums[rows];
   const int16_t* numbers = x.numbers + first * x.depth;
   for (int64_t k = 0; k < x.depth; k += 2) {
-    const Pairs weights = read(panel + k * kColumns);
+    __builtin_prefetch(fetch.next);
+    fetch.next += fetch.step;
+    const Pairs weights = Pairs::widen(panel + k * kColumns);
 #pragma GCC unroll 12  // before GCC decides what stays in registers: sums that a loop picks would not
     for (int row = 0; row < rows; ++row) sums[row].add_products(weights, Pairs::repeat(numbers + row * x.depth + k));
   }
@@ -171,20 +157,27 @@ inline void multiply_rows(const Rows& x, int64_t first, const Number* panel, con
   }
 }
 
-// The last rows, fewer than kRows.
-template <int rows, class Number>
-inline void multiply_rest(const Rows& x, int64_t first, int64_t num_rows, const Number* panel, const Target& target) {
+// As many rows as are left, at most kRows of them.
+template <int rows>
+inline void multiply_some(const Rows& x, int64_t first, int64_t num_rows, const int8_t* panel, Fetch fetch,
+                          const Target& target) {
   if constexpr (rows > 0) {
-    if (num_rows == rows) return multiply_rows<rows>(x, first, panel, target);
-    multiply_rest<rows - 1>(x, first, num_rows, panel, target);
+    if (num_rows == rows) return multiply_rows<rows>(x, first, panel, fetch, target);
+    multiply_some<rows - 1>(x, first, num_rows, panel, fetch, target);
   }
 }
 
-template <class Number>
-inline void multiply_panel(const Rows& x, int64_t num_rows, const Number* panel, const Target& target) {
-  int64_t row = 0;
-  for (; row + kRows <= num_rows; row += kRows) multiply_rows<kRows>(x, row, panel, target);
-  multiply_rest<kRows - 1>(x, row, num_rows - row, panel, target);
+// All rows, in passes over the panel of nearly as many each. Several find it in a core's cache, where the passes over the
+// panel before have brought it.
+inline void multiply_panel(const Rows& x, int64_t num_rows, const int8_t* panel, const Target& target) {
+  const int64_t num_bytes = kColumns * x.depth, num_passes = (num_rows + kRows - 1) / kRows;
+  for (int64_t pass = 0; pass < num_passes; ++pass) {
+    const int64_t first = num_rows * pass / num_passes, end = num_rows * (pass + 1) / num_passes;
+    const Fetch fetch = num_passes == 1
+                            ? Fetch{panel + kAhead, kPair}
+                            : Fetch{panel + num_bytes + num_bytes * pass / num_passes, kPair / num_passes};
+    multiply_some<kRows>(x, first, end - first, panel, fetch, target);
+  }
 }
 
 // Numbers of x [depth] up to `most`, and the scale that makes floats of them again: NaN if x holds no numbers.
@@ -225,21 +218,10 @@ extern "C" void sarathi_int8_gemm(const float* x, int64_t x_stride, const int8_t
   for (int64_t row = 0; row < num_rows; ++row)
     quantize(x + row * x_stride, depth, most, row_numbers + row * depth, scales_of_rows + row);
   const int64_t num_panels = (num_columns + kColumns - 1) / kColumns;
-#pragma omp parallel if (is_worth_threads(num_rows * num_columns * depth, kProductsWorthWaking))
-  {
-    static thread_local std::vector<int16_t> widened;
-    widened.resize(kColumns * depth);
-#pragma omp for schedule(static)
-    for (int64_t index = 0; index < num_panels; ++index) {
-      const int64_t first = index * kColumns;
-      const int8_t* panel = panels + first * depth;
-      const Target target{y + first, num_columns, scales + first, std::min<int64_t>(kColumns, num_columns - first)};
-      if (num_rows <= kRows) {
-        multiply_panel(rows, num_rows, panel, target);
-      } else {
-        for (int64_t k = 0; k < depth; k += 2) read(panel + k * kColumns).store(&widened[k * kColumns]);
-        multiply_panel(rows, num_rows, widened.data(), target);
-      }
-    }
+#pragma omp parallel for schedule(static) if (is_worth_threads(num_rows * num_columns * depth, kProductsWorthWaking))
+  for (int64_t index = 0; index < num_panels; ++index) {
+    const int64_t first = index * kColumns;
+    const Target target{y + first, num_columns, scales + first, std::min<int64_t>(kColumns, num_columns - first)};
+    multiply_panel(rows, num_rows, panels + first * depth, target);
   }
 }

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
 from sarathid.protocol.control import RecorderStatus, Retuned, SetBudget
-from sarathid.protocol.stats import RequestStats
+from sarathid.protocol.stats import IterationStats, RequestStats
 from tests.end_to_end.running_daemon import RunningDaemon, first_of, launch, serving, wait_until, wait_until_ready
 from tests.models.tiny import save_speaking_model
 
@@ -31,6 +31,7 @@ FULL_DEV_SHM = (
     'mount -t tmpfs -o size=4k tmpfs /dev/shm && head -c 4096 /dev/zero >/dev/shm/full && exec "$@"',
     "sh",
 )
+MISCHIEF = Path(__file__).with_name("mischief")
 JUMPING = Path(__file__).with_name("jumping_clock")
 
 
@@ -157,6 +158,21 @@ def test_a_wall_clock_that_jumps_ends_no_request_and_moves_no_record(
         assert daemon.ask(SetBudget(budget=64), Retuned).new.token_budget == 64
         assert daemon.status().uptime_s < 300.0
         assert daemon.log.count("the clock jumped") == 4
+        assert daemon.stop() == 0
+        assert "Traceback" not in daemon.log
+
+
+def test_garbage_that_is_collected_all_the_time_costs_time_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((os.fspath(MISCHIEF), os.environ.get("PYTHONPATH", ""))))
+    monkeypatch.setenv("COLLECTS_AFTER", "20")
+    with serving(tmp_path / "run", *SIMULATED) as daemon, daemon.records() as records:
+        with ThreadPoolExecutor(8) as pool:
+            assert all(pool.map(is_served, [daemon] * 64))
+        iteration = first_of(records, IterationStats, lambda stats: stats.gc_s > 0.0)
+        assert iteration.gc_s < iteration.end_s - iteration.start_s
+        assert daemon.status().num_engine_restarts == 0
         assert daemon.stop() == 0
         assert "Traceback" not in daemon.log
 

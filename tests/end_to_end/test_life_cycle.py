@@ -186,13 +186,16 @@ def test_streams_go_on_identically_when_the_engine_is_stopped(daemon: RunningDae
         clients = start_clients(daemon, 2, max_tokens=40)
         engine.suspend()
         restarting = first_of(records, LifeCycle, lambda event: event.state == DaemonState.RESTARTING)
-        ready = http.get("/ready")
+        ready, health = http.get("/ready"), http.get("/health")
+        clients += start_clients(daemon, 1, max_tokens=40)
     for client in clients:
         client.join()
 
     assert "the engine said nothing for" in restarting.message
-    assert ready.status_code == 503
-    assert [text_of(client) for client in clients] == [text_of(undisturbed)] * 2
+    assert (ready.status_code, health.status_code) == (503, 200)
+    assert health.json()["state"] == DaemonState.RESTARTING
+    assert "the engine said nothing for" in health.json()["reason"]
+    assert [text_of(client) for client in clients] == [text_of(undisturbed)] * 3
     assert not engine.is_running()
 
 

@@ -1,7 +1,8 @@
 """Loaded by each interpreter that has this directory in its path: does mischief at a signal, and writes down when.
 
-SIGUSR1 collects garbage over and over, SIGUSR2 sleeps, each for `MISCHIEF_S` and in the main thread. `$MISCHIEF` names
-the file whose lines are `PID KIND BEGIN END`, in monotonic seconds.
+With `$COLLECTS_AFTER` garbage of every age is collected each time that so many objects were made. SIGUSR1 collects
+garbage over and over, SIGUSR2 sleeps, each for `MISCHIEF_S` and in the main thread. `$MISCHIEF` names the file whose
+lines are `PID KIND BEGIN END`, in monotonic seconds.
 """
 
 import gc
@@ -37,6 +38,8 @@ def noting(kind: str, mischief: Callable[[], None]) -> Callable[[int, FrameType 
     return act
 
 
+if "COLLECTS_AFTER" in os.environ:
+    gc.set_threshold(int(os.environ["COLLECTS_AFTER"]), 1, 1)
 if "MISCHIEF" in os.environ:
     signal.signal(signal.SIGUSR1, noting("garbage", collect_garbage))
     signal.signal(signal.SIGUSR2, noting("sleep", sleep))
