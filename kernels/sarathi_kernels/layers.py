@@ -9,13 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sarathi_kernels import native
+from sarathi_kernels.backend import AttentionBackend
+from sarathi_kernels.cpu import CPUAttention
 from sarathi_kernels.int8_panels import Int8Panels
+from sarathi_kernels.llama_block import LlamaBlockCall, LlamaWeights
 from sarathi_kernels.quantized import Allocate, Quantization, QuantizedMatrix
 
 _STEP = 16
 # The kernel reads its rows again for every four columns, so they must stay in a core's cache. With AVX2 it is
 # 2 to 3 times as fast as torch's product at 8 rows of 576, 1.3 times at 32, 1.1 times at 136.
 _MAX_SKINNY_BYTES = 320 << 10
+_MAX_KEPT_FLOATS = 4 << 20  # of scratch; more is taken anew for each block
 
 
 class LayerKernels(Protocol):
@@ -54,6 +58,10 @@ class LayerKernels(Protocol):
         """
         ...
 
+    def in_one_call(self, weights: LlamaWeights, attention: AttentionBackend) -> LlamaBlockCall | None:
+        """Return a block of Llama's kind that computes what its parts would; None where there is no such kernel."""
+        ...
+
 
 class TorchLayers(LayerKernels):
     """Torch's own operations, on any device and in any format."""
@@ -85,6 +93,9 @@ class TorchLayers(LayerKernels):
         cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
         heads.copy_(torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1))
 
+    def in_one_call(self, weights: LlamaWeights, attention: AttentionBackend) -> LlamaBlockCall | None:
+        return None
+
 
 class CPULayers(TorchLayers):
     """Float32 on CPU: compiled kernels where sizes suit them, torch where they do not.
@@ -107,8 +118,11 @@ class CPULayers(TorchLayers):
         gate.argtypes, gate.restype = (pointer, pointer, integer, integer), None
         rotate = elementwise.sarathi_rotate
         rotate.argtypes, rotate.restype = (pointer, pointer, pointer, integer, integer, integer, integer), None
-        self._skinny_gemm, self._int4_gemm, self._int8_gemm = gemm, int4, int8
+        block = native.load("llama_block.cpp", directory).sarathi_llama_block
+        block.argtypes, block.restype = LlamaBlockCall.ARGUMENTS, None
+        self._skinny_gemm, self._int4_gemm, self._int8_gemm, self._block = gemm, int4, int8, block
         self._rms_norm, self._gate, self._rotate = norm, gate, rotate
+        self._kept_scratch = torch.empty(0)
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
         num_rows, (num_columns, depth) = x.shape[0], weight.shape
@@ -192,3 +206,17 @@ class CPULayers(TorchLayers):
         self._rotate(
             heads.data_ptr(), cos.data_ptr(), sin.data_ptr(), num_tokens, heads.stride(0), num_heads, head_dim // 2
         )
+
+    def in_one_call(self, weights: LlamaWeights, attention: AttentionBackend) -> LlamaBlockCall | None:
+        if not isinstance(attention, CPUAttention):
+            return None
+        kernels = (self._int8_gemm, self._rms_norm, self._rotate, self._gate)
+        return LlamaBlockCall(self._block, kernels, weights, attention, self._scratch)
+
+    def _scratch(self, num_floats: int) -> Tensor:
+        """Return room for what a block computes in between; who asks next may get the same."""
+        if num_floats > _MAX_KEPT_FLOATS:
+            return torch.empty(num_floats)
+        if self._kept_scratch.numel() < num_floats:
+            self._kept_scratch = torch.empty(num_floats)
+        return self._kept_scratch

@@ -26,7 +26,7 @@ class Block(Protocol):
         metadata: AttentionMetadata,
         backend: AttentionBackend,
     ) -> Tensor:
-        """Return the residual stream [num_tokens, hidden_size] behind this block."""
+        """Return the residual stream [num_tokens, hidden_size] behind this block, for which `hidden` may be changed."""
         ...
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
@@ -83,7 +83,7 @@ class Decoder:
         """Run a mixed batch of chunks and decodes through the layers, storing its keys and values.
 
         `hidden` is the residual stream [num_tokens, hidden_size] in front of them, `positions` [num_tokens] int64.
-        Returns the residual stream behind them, of which `logits` wants the rows that sample.
+        Returns the residual stream behind them, of which `logits` wants the rows that sample; `hidden` may be changed.
         """
         rotation = self._rope.at(positions)
         for block, cache in zip(self._blocks, caches, strict=True):

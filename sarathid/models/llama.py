@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from sarathi_kernels.backend import AttentionBackend, AttentionMetadata, LayerCache
+from sarathi_kernels.llama_block import LlamaBlockCall, LlamaWeights
 from torch import Tensor
 
 from sarathid.models.decoder import CheckpointNames, Decoder
@@ -35,29 +36,36 @@ class SwiGLU:
     def __init__(self, share: ModelShare, context: LayerContext) -> None:
         config, inner, hidden = share.config, share.intermediate, Shard.whole(share.config.hidden_size)
         self._kernels = context.kernels
-        self._gate_up_proj = Linear(hidden, (inner, inner), config.has_mlp_bias, context)
-        self._down_proj = Linear(inner, (hidden,), config.has_mlp_bias and share.is_first_part, context)
+        self.gate_up_proj = Linear(hidden, (inner, inner), config.has_mlp_bias, context)
+        self.down_proj = Linear(inner, (hidden,), config.has_mlp_bias and share.is_first_part, context)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return this rank's part of the sum [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
-        return self._down_proj(self._kernels.gate(self._gate_up_proj(x)))
+        return self.down_proj(self._kernels.gate(self.gate_up_proj(x)))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this layer's tensors by the checkpoint's names."""
-        yield from self._gate_up_proj.checkpoint_tensors(f"{prefix}.gate_proj", f"{prefix}.up_proj")
-        yield from self._down_proj.checkpoint_tensors(f"{prefix}.down_proj")
+        yield from self.gate_up_proj.checkpoint_tensors(f"{prefix}.gate_proj", f"{prefix}.up_proj")
+        yield from self.down_proj.checkpoint_tensors(f"{prefix}.down_proj")
 
 
 class LlamaBlock:
-    """Attention and feed-forward, each behind a norm and added to the residual stream."""
+    """Attention and feed-forward, each behind a norm and added to the residual stream.
+
+    On a CPU that is one call of a kernel where it has one for such weights.
+    """
 
     def __init__(self, share: ModelShare, context: LayerContext) -> None:
         config = share.config
+        self._share = share
+        self._kernels = context.kernels
         self._attention_norm = RMSNorm(config.hidden_size, config.norm_eps, context)
         self._attention = Attention(share, context)
         self._mlp_norm = RMSNorm(config.hidden_size, config.norm_eps, context)
         self._mlp = SwiGLU(share, context)
         self._group = context.group
+        self._backend: AttentionBackend | None = None
+        self._in_one_call: LlamaBlockCall | None = None
 
     def __call__(
         self,
@@ -67,10 +75,36 @@ class LlamaBlock:
         metadata: AttentionMetadata,
         backend: AttentionBackend,
     ) -> Tensor:
-        """Return the residual stream [num_tokens, hidden_size] behind this block."""
+        """Return the residual stream [num_tokens, hidden_size] behind this block, for which `hidden` may be changed."""
+        if backend is not self._backend:
+            self._backend, self._in_one_call = backend, self._find_one_call(backend)
+        if self._in_one_call is not None:
+            self._in_one_call(hidden, rotation, cache, metadata)
+            return hidden
         attended = self._attention(self._attention_norm(hidden), rotation, cache, metadata, backend)
         hidden, normalized = self._mlp_norm.add(hidden, self._group.sum(attended))
         return hidden + self._group.sum(self._mlp(normalized))
+
+    def _find_one_call(self, backend: AttentionBackend) -> LlamaBlockCall | None:
+        projections = (self._attention.qkv_proj, self._attention.o_proj, self._mlp.gate_up_proj, self._mlp.down_proj)
+        qkv, o, gate_up, down = (projection.panels for projection in projections)
+        if qkv is None or o is None or gate_up is None or down is None:
+            return None
+        if not self._attention.is_plain or self._group.num_parts > 1:
+            return None
+        weights = LlamaWeights(
+            attention_norm=self._attention_norm.weight,
+            qkv=qkv,
+            o=o,
+            mlp_norm=self._mlp_norm.weight,
+            gate_up=gate_up,
+            down=down,
+            eps=self._mlp_norm.eps,
+            num_heads=self._share.heads.length,
+            num_kv_heads=self._share.kv_heads.length,
+            head_dim=self._share.config.head_dim,
+        )
+        return self._kernels.in_one_call(weights, backend)
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this block's tensors by the checkpoint's names."""

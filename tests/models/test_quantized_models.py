@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from sarathi_kernels.backend import AttentionBackend
+from sarathi_kernels.layers import CPULayers, TorchLayers
+from sarathi_kernels.llama_block import LlamaBlockCall, LlamaWeights
 from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
 from sarathid.errors import ModelRefused
@@ -15,6 +18,7 @@ from tests.models.tiny import VOCAB_SIZE, save_tiny_model
 
 TOKENS = torch.randint(VOCAB_SIZE, (90,), generator=torch.Generator().manual_seed(1)).tolist()
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "plain": ("Llama", {"intermediate_size": 160}),
     "llama": ("Llama", {"intermediate_size": 160, "attention_bias": True, "tie_word_embeddings": True}),
     "falcon": ("Falcon", {"ffn_hidden_size": 160, "new_decoder_architecture": True, "bias": True}),
 }
@@ -72,6 +76,32 @@ def test_logits_in_int8_have_the_same_bits_however_a_sequence_is_cut(
         found.append(torch.cat(logits))
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("name", ["Llama", "Qwen2", "Qwen3"])
+def test_a_block_in_one_call_computes_what_its_parts_do(
+    name: str, tmp_path: Path, kernel_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_model(tmp_path, name)
+    made: list[LlamaBlockCall | None] = []
+    in_one_call = CPULayers.in_one_call
+
+    def spy(layers: CPULayers, weights: LlamaWeights, attention: AttentionBackend) -> LlamaBlockCall | None:
+        made.append(in_one_call(layers, weights, attention))
+        return made[-1]
+
+    def logits() -> list[torch.Tensor]:
+        paged = PagedModel(
+            tmp_path, kernel_directory, num_sequences=3, quantization=Quantization.INT8, kv_dtype=torch.float16
+        )
+        return paged.run_chunked([TOKENS[:90], TOKENS[:41], TOKENS[:1]], 40)
+
+    monkeypatch.setattr(CPULayers, "in_one_call", spy)
+    whole = logits()
+    monkeypatch.setattr(CPULayers, "in_one_call", TorchLayers.in_one_call)
+    parts = logits()
+    assert len(made) == (3 if name == "Llama" else 0) and None not in made, "biases and norms of heads have no kernel"
+    assert all(torch.equal(found, expected) for found, expected in zip(whole, parts, strict=True))
 
 
 def test_rows_that_do_not_divide_into_groups_are_refused(tmp_path: Path, kernel_directory: Path) -> None:

@@ -31,6 +31,7 @@ class Attention:
         self.qkv_proj = Linear(hidden, (q, kv, kv), config.has_qkv_bias, context)
         self.o_proj = Linear(q, (hidden,), config.has_output_bias and share.is_first_part, context)
         self._qk_norm = _QKNorm(config, context) if config.has_qk_norm else None
+        self.is_plain = self._qk_norm is None  # projections, rotation and attention, and nothing more
 
     def __call__(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import torch
+from sarathi_kernels.int8_panels import Int8Panels
 from torch import Tensor
 
 from sarathid.models.layers.checkpoint import CheckpointTensor, Destination, Region
@@ -29,6 +30,11 @@ class Linear:
         """Return [num_tokens, sum of this rank's outputs] for `x` [num_tokens, this rank's inputs]."""
         product = self._weight.multiply(x)
         return product if self._bias is None else product.add_(self._bias)
+
+    @property
+    def panels(self) -> Int8Panels | None:
+        """All there is to it, where that is a matrix as the CPU's integer product reads it."""
+        return self._weight.panels if self._bias is None else None
 
     def weights(self) -> Sequence[Destination]:
         """Return each projection's rows, as views into the stacked ones."""

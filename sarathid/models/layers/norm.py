@@ -26,19 +26,19 @@ class RMSNorm(Norm):
     """`x / sqrt(mean(x^2) + eps) * weight` over the last dimension, in float32 (Zhang and Sennrich 2019)."""
 
     def __init__(self, size: int, eps: float, context: LayerContext) -> None:
-        self._weight = context.empty(size)
-        self._eps = eps
+        self.weight = context.empty(size)
+        self.eps = eps
         self._kernels = context.kernels
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self._kernels.normalize(x, self._weight, self._eps)
+        return self._kernels.normalize(x, self.weight, self.eps)
 
     def add(self, x: Tensor, update: Tensor) -> tuple[Tensor, Tensor]:
         """Return `x + update` and that, normalized, all [num_tokens, size]."""
-        return self._kernels.add_and_normalize(x, update, self._weight, self._eps)
+        return self._kernels.add_and_normalize(x, update, self.weight, self.eps)
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
-        yield CheckpointTensor(f"{prefix}.weight", self._weight)
+        yield CheckpointTensor(f"{prefix}.weight", self.weight)
 
 
 class LayerNorm(Norm):

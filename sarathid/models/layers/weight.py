@@ -25,6 +25,11 @@ class Weight(Protocol):
         """Return parts of so many rows each, to be filled."""
         ...
 
+    @property
+    def panels(self) -> Int8Panels | None:
+        """The matrix as the CPU's integer product reads it, where it is kept so."""
+        ...
+
 
 def make_weight(num_rows: int, depth: int, context: LayerContext) -> Weight:
     """Return an uninitialized matrix; raises `ModelRefused` where 4-bit numbers do not fit its depth."""
@@ -48,6 +53,10 @@ class DenseWeight(Weight):
     def split(self, num_rows: Sequence[int]) -> Sequence[Destination]:
         return torch.split(self._matrix, list(num_rows))
 
+    @property
+    def panels(self) -> Int8Panels | None:
+        return None
+
 
 class QuantizedWeight(Weight):
     """Numbers of 8 or 4 bits, quantized as they are loaded: the floats are never all in memory."""
@@ -62,6 +71,10 @@ class QuantizedWeight(Weight):
     def split(self, num_rows: Sequence[int]) -> Sequence[Destination]:
         starts = (0, *accumulate(num_rows))
         return [_Rows(self._matrix.rows(start, count)) for start, count in zip(starts, num_rows, strict=False)]
+
+    @property
+    def panels(self) -> Int8Panels | None:
+        return self._matrix if isinstance(self._matrix, Int8Panels) else None
 
 
 class _Rows:
