@@ -19,7 +19,7 @@ from sarathictl.selftest.random_retuning import POLICIES, RandomRetuning
 from sarathictl.selftest.witness import Witness
 from sarathid.errors import SarathiError
 from sarathid.histogram import LatencyHistogram
-from sarathid.protocol.control import DaemonState, Status
+from sarathid.protocol.control import MAX_HISTORY, DaemonState, Status
 from sarathid.protocol.stats import EngineInfo, LifeCycle
 
 PATIENCE_S = 600.0
@@ -116,7 +116,8 @@ class Chaos:
             status = await self._daemon.rest()
             if status.num_blocks_free != engine.num_blocks:
                 self._not_back.append(f"{engine.num_blocks - status.num_blocks_free} after round {num_rounds}")
-            self._samples.append(resident_bytes(before.pid))
+            if status.num_iterations >= MAX_HISTORY:  # until then the daemon's memory of the latest of them fills up
+                self._samples.append(resident_bytes(before.pid))
             self._say(f"round {num_rounds}: {moment}, {len(self._wrong)} answers wrong so far")
 
     async def _round(self, moment: Moment, daemon_pid: int) -> None:

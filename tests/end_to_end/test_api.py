@@ -80,7 +80,7 @@ def test_a_text_is_scored_as_its_own_continuation(daemon: RunningDaemon) -> None
     assert own is not None and again is not None and scored.logprobs.top_logprobs is not None
     assert scored.text == PROMPT + written.text
     assert again[0] is None
-    assert again[-6:] == pytest.approx(own, abs=1e-3)
+    assert again[-6:] == pytest.approx(own, abs=1e-2)  # a prompt's attention is summed in another order
     assert all(
         max(top.values()) == logprob for top, logprob in zip(scored.logprobs.top_logprobs[-6:], again[-6:], strict=True)
     )

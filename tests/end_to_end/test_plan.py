@@ -6,7 +6,7 @@ from pathlib import Path
 from sarathid.protocol.control import AuditTrail, GetAudit, Plan, Retuned, SetBudget
 from sarathid.protocol.plan import Candidate, Planned
 from sarathid.protocol.revisions import AuditEvent
-from tests.end_to_end.running_daemon import RunningDaemon, serving
+from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
 
 PROFILE = "a100/yi-34b-tp2"
 NUM_CLIENTS = 6
@@ -22,6 +22,7 @@ def test_a_daemon_replays_its_own_load_and_notes_a_forecast(tmp_path: Path) -> N
     with serving(tmp_path / "run", "--simulate", PROFILE, "--budget", "512", "--slo-tbt", "200ms") as daemon:
         with ThreadPoolExecutor(NUM_CLIENTS) as clients:
             list(clients.map(lambda i: complete(daemon, 200 + 300 * i), range(NUM_CLIENTS)))
+        wait_until(lambda: daemon.status().num_finished == NUM_CLIENTS, "has noted that all have ended")
         planned = daemon.ask(Plan(candidates=(Candidate(budget=4096), Candidate(budget=128))), Planned)
         large, small = (forecast.figures for forecast in planned.forecasts)
         daemon.ask(SetBudget(budget=128, predicted=small), Retuned)
