@@ -117,9 +117,8 @@ class StoreCall(ctypes.Structure):
 class CPUAttention(AttentionBackend):
     """Float32 attention over a cache of float32 or, where `has_halves`, float16, compiled for this processor.
 
-    What float16 can't hold becomes the largest number that it can.
-
-    Raises `NativeUnavailable` where that can't be done. The kernel's threads are torch's.
+    Raises `NativeUnavailable` where it can't be compiled. What is too large for float16 is stored as its largest.
+    The kernel's threads are torch's.
     """
 
     name = "cpu"

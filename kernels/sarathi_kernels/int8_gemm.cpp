@@ -113,7 +113,7 @@ struct Sums {
 
 #endif
 
-// Memory that is asked for while others are computed with, a little at each step, so that all is asked for at an even pace.
+// Memory that is asked for while other is computed with, a little at each step: so the loads keep an even pace.
 struct Fetch {
   const int8_t* next;
   int64_t step;  // bytes
@@ -167,8 +167,8 @@ inline void multiply_some(const Rows& x, int64_t first, int64_t num_rows, const 
   }
 }
 
-// All rows, in passes over the panel of nearly as many each. Several find it in a core's cache, where the passes over the
-// panel before have brought it.
+// All rows, in passes over the panel of nearly as many each. Where there are several, those over the panel before have
+// brought it into a core's cache.
 inline void multiply_panel(const Rows& x, int64_t num_rows, const int8_t* panel, const Target& target) {
   const int64_t num_bytes = kColumns * x.depth, num_passes = (num_rows + kRows - 1) / kRows;
   for (int64_t pass = 0; pass < num_passes; ++pass) {

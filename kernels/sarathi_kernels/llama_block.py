@@ -119,6 +119,7 @@ class LlamaBlockCall:
         """Change the residual stream `hidden` [num_tokens, hidden_size] float32, in place; store keys and values."""
         num_tokens = hidden.size(0)
         cos, sin = rotation
+        assert hidden.size(1) == self._weights.o.num_rows
         assert hidden.is_contiguous() and cos.is_contiguous() and sin.is_contiguous()
         if cache is not self._cache:
             self._cache = cache

@@ -61,7 +61,8 @@ constexpr int kKvTile = 64;  // positions at a time
 constexpr int kMaxHeadDim = 256;
 constexpr float kMasked = -1e30f;  // finite, so that (masked - masked) is no NaN
 
-alignas(float) const char kZeros[kMaxHeadDim * sizeof(float)] = {};  // for positions before the window and behind the context
+// Stands in for positions before the window and behind the context, in either format.
+alignas(float) const char kZeros[kMaxHeadDim * sizeof(float)] = {};
 
 // One KV head of one sequence: a tile of its prompt's queries, or one query of its output, against a span of positions.
 struct Task {
