@@ -111,7 +111,7 @@ inline void soften(int count, float* maximum, float* sum, float* rescale, float 
 }
 
 void open_tile(const AttentionCall& call, const Task& task, int num_panels, TileState& state) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call), head_dim = call.cache.head_dim;
   const int first_token = call.query_start[task.sequence] + task.first_query;
   const int num_queries = call.query_start[task.sequence + 1] - call.query_start[task.sequence];
   const int first_position = call.context_lens[task.sequence] - num_queries + task.first_query;
@@ -119,8 +119,8 @@ void open_tile(const AttentionCall& call, const Task& task, int num_panels, Tile
     const int panel = column / kPanel, lane = column % kPanel;
     const int query = std::min(column / group, task.num_queries - 1);  // columns left over repeat the last query
     const float* source =
-        call.q + (first_token + query) * call.q_token_stride + (task.kv_head * group + column % group) * call.head_dim;
-    for (int d = 0; d < call.head_dim; ++d) {
+        call.q + (first_token + query) * call.q_token_stride + (task.kv_head * group + column % group) * head_dim;
+    for (int d = 0; d < head_dim; ++d) {
       state.q[panel][d][lane] = source[d] * call.scale;
       state.out[panel][d][lane] = 0.0f;
     }
@@ -131,20 +131,20 @@ void open_tile(const AttentionCall& call, const Task& task, int num_panels, Tile
 }
 
 void close_tile(const AttentionCall& call, const Task& task, TileState& state) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call);
   const int first_token = call.query_start[task.sequence] + task.first_query;
   for (int column = 0; column < task.num_queries * group; ++column) {
     const int panel = column / kPanel, lane = column % kPanel;
     float* target = call.out + (first_token + column / group) * call.out_token_stride +
-                    (task.kv_head * group + column % group) * call.head_dim;
+                    (task.kv_head * group + column % group) * call.cache.head_dim;
     const float share = 1.0f / state.sum[panel][lane];
-    for (int d = 0; d < call.head_dim; ++d) target[d] = state.out[panel][d][lane] * share;
+    for (int d = 0; d < call.cache.head_dim; ++d) target[d] = state.out[panel][d][lane] * share;
   }
 }
 
 template <class Number>
 void attend_tile(const AttentionCall& call, const Task& task, TileState& state) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call), head_dim = call.cache.head_dim;
   const int num_panels = (task.num_queries * group + kPanel - 1) / kPanel;
   open_tile(call, task, num_panels, state);
   const int first_position = int(state.position[0][0]);
@@ -152,13 +152,13 @@ void attend_tile(const AttentionCall& call, const Task& task, TileState& state) 
   for (int begin = task.begin / kKvTile * kKvTile; begin < task.end; begin += kKvTile) {
     const int count = std::min(kKvTile, task.end - begin);
     find_rows(call, task, begin, count, found);
-    const Rows<float>& rows = as_floats(found, count, call.head_dim, state);
+    const Rows<float>& rows = as_floats(found, count, head_dim, state);
     const bool needs_mask = begin + count - 1 > first_position || call.sliding_window;
     for (int panel = 0; panel < num_panels; ++panel) {
-      for (int n = 0; n < count; n += 4) score_4_rows(rows.k + n, state.q[panel], call.head_dim, state.scores + n);
+      for (int n = 0; n < count; n += 4) score_4_rows(rows.k + n, state.q[panel], head_dim, state.scores + n);
       if (needs_mask) mask(call, begin, count, state.position[panel], state.scores);
       soften(count, state.maximum[panel], state.sum[panel], state.rescale, state.scores);
-      for (int d = 0; d < call.head_dim; d += 4)
+      for (int d = 0; d < head_dim; d += 4)
         mix_4_columns(rows.v, d, count, state.scores, state.rescale, state.out[panel]);
     }
   }

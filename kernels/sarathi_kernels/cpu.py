@@ -14,52 +14,49 @@ _HEAD_DIM_STEP = 16
 _MAX_HEAD_DIM = 256
 
 
+class _PagedCache(ctypes.Structure):
+    """`PagedCache` of the source, field by field."""
+
+    _fields_ = (
+        ("k", ctypes.c_void_p),
+        ("v", ctypes.c_void_p),
+        ("block_stride", ctypes.c_int64),
+        ("position_stride", ctypes.c_int64),
+        ("kv_head_stride", ctypes.c_int64),
+        ("block_size", ctypes.c_int32),
+        ("num_kv_heads", ctypes.c_int32),
+        ("head_dim", ctypes.c_int32),
+        ("is_half", ctypes.c_int32),
+    )
+
+    @classmethod
+    def of(cls, cache: LayerCache) -> "_PagedCache":
+        strides = cache.k.stride()
+        assert (strides, cache.k.dtype) == (cache.v.stride(), cache.v.dtype), "keys and values must lie alike"
+        assert strides[3] == 1, "a head's values must lie one behind the other"
+        is_half = cache.k.dtype == torch.float16
+        return cls(cache.k.data_ptr(), cache.v.data_ptr(), *strides[:3], *cache.k.shape[1:], is_half)
+
+
 class AttentionCall(ctypes.Structure):
     """`AttentionCall` of the source, field by field; queries and output are the caller's to fill in."""
 
     _fields_ = (
+        ("cache", _PagedCache),
         ("q", ctypes.c_void_p),
         ("out", ctypes.c_void_p),
-        ("k_cache", ctypes.c_void_p),
-        ("v_cache", ctypes.c_void_p),
         ("query_start", ctypes.c_void_p),
         ("context_lens", ctypes.c_void_p),
         ("block_tables", ctypes.c_void_p),
         ("num_output_queries", ctypes.c_void_p),
         ("q_token_stride", ctypes.c_int64),
         ("out_token_stride", ctypes.c_int64),
-        ("block_stride", ctypes.c_int64),
-        ("position_stride", ctypes.c_int64),
-        ("kv_head_stride", ctypes.c_int64),
         ("max_blocks", ctypes.c_int64),
         ("num_seqs", ctypes.c_int32),
         ("num_heads", ctypes.c_int32),
-        ("num_kv_heads", ctypes.c_int32),
-        ("head_dim", ctypes.c_int32),
-        ("block_size", ctypes.c_int32),
         ("sliding_window", ctypes.c_int32),
-        ("is_half", ctypes.c_int32),
         ("scale", ctypes.c_float),
     )
-
-    @classmethod
-    def over(cls, cache: LayerCache, num_heads: int) -> "AttentionCall":
-        """Return what calls over a cache have in common."""
-        block_stride, position_stride, kv_head_stride, _ = _strides(cache)
-        _, block_size, num_kv_heads, head_dim = cache.k.shape
-        return cls(
-            k_cache=cache.k.data_ptr(),
-            v_cache=cache.v.data_ptr(),
-            block_stride=block_stride,
-            position_stride=position_stride,
-            kv_head_stride=kv_head_stride,
-            num_heads=num_heads,
-            num_kv_heads=num_kv_heads,
-            head_dim=head_dim,
-            block_size=block_size,
-            is_half=cache.k.dtype == torch.float16,
-            scale=head_dim**-0.5,
-        )
 
     def fill_in(self, metadata: AttentionMetadata) -> None:
         """Take a batch, whose tensors must live until the call is over."""
@@ -75,39 +72,14 @@ class StoreCall(ctypes.Structure):
     """`StoreCall` of the source, field by field; keys and values are the caller's to fill in."""
 
     _fields_ = (
+        ("cache", _PagedCache),
         ("k", ctypes.c_void_p),
         ("v", ctypes.c_void_p),
-        ("k_cache", ctypes.c_void_p),
-        ("v_cache", ctypes.c_void_p),
         ("slot_mapping", ctypes.c_void_p),
         ("k_token_stride", ctypes.c_int64),
         ("v_token_stride", ctypes.c_int64),
-        ("block_stride", ctypes.c_int64),
-        ("position_stride", ctypes.c_int64),
-        ("kv_head_stride", ctypes.c_int64),
-        ("num_tokens", ctypes.c_int32),
-        ("num_kv_heads", ctypes.c_int32),
-        ("head_dim", ctypes.c_int32),
-        ("block_size", ctypes.c_int32),
-        ("is_half", ctypes.c_int32),
+        ("num_tokens", ctypes.c_int64),
     )
-
-    @classmethod
-    def over(cls, cache: LayerCache) -> "StoreCall":
-        """Return what calls over a cache have in common."""
-        block_stride, position_stride, kv_head_stride, _ = _strides(cache)
-        _, block_size, num_kv_heads, head_dim = cache.k.shape
-        return cls(
-            k_cache=cache.k.data_ptr(),
-            v_cache=cache.v.data_ptr(),
-            block_stride=block_stride,
-            position_stride=position_stride,
-            kv_head_stride=kv_head_stride,
-            num_kv_heads=num_kv_heads,
-            head_dim=head_dim,
-            block_size=block_size,
-            is_half=cache.k.dtype == torch.float16,
-        )
 
     def fill_in(self, metadata: AttentionMetadata) -> None:
         """Take a batch, whose tensors must live until the call is over."""
@@ -137,46 +109,37 @@ class CPUAttention(AttentionBackend):
         return dtype == torch.float32 and head_dim % _HEAD_DIM_STEP == 0 and head_dim <= _MAX_HEAD_DIM
 
     def store(self, k: Tensor, v: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> None:
-        _check_rows(k, v)
+        assert k.shape == v.shape == (metadata.slot_mapping.size(0), *cache.k.shape[2:])
         call = self.store_call(cache)
         call.fill_in(metadata)
-        call.k, call.v = k.data_ptr(), v.data_ptr()
-        call.k_token_stride, call.v_token_stride = k.stride(0), v.stride(0)
+        call.k, call.k_token_stride = _rows(k)
+        call.v, call.v_token_stride = _rows(v)
         self.entry_store(call)
 
     def attend(self, q: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> Tensor:
-        _check_rows(q)
         out = torch.empty(q.shape)
-        call = self.attention_call(cache, q.shape[1])
+        call = self.attention_call(cache, q.size(1))
         call.fill_in(metadata)
-        call.q, call.out = q.data_ptr(), out.data_ptr()
-        call.q_token_stride, call.out_token_stride = q.stride(0), out.stride(0)
+        call.q, call.q_token_stride = _rows(q)
+        call.out, call.out_token_stride = _rows(out)
         self.entry_attend(call)
         return out
 
     def store_call(self, cache: LayerCache) -> StoreCall:
-        """Return what `entry_store` is told of a cache."""
-        self._check_format(cache)
-        return StoreCall.over(cache)
+        """Return what `entry_store` is told of a cache, whatever the batch."""
+        return StoreCall(cache=self._paged(cache))
 
     def attention_call(self, cache: LayerCache, num_heads: int) -> AttentionCall:
-        """Return what `entry_attend` is told of a cache."""
-        self._check_format(cache)
-        return AttentionCall.over(cache, num_heads)
+        """Return what `entry_attend` is told of a cache, whatever the batch."""
+        return AttentionCall(cache=self._paged(cache), num_heads=num_heads, scale=cache.k.size(3) ** -0.5)
 
-    def _check_format(self, cache: LayerCache) -> None:
-        assert cache.k.dtype == cache.v.dtype
+    def _paged(self, cache: LayerCache) -> _PagedCache:
         assert cache.k.dtype == torch.float32 or (self.has_halves and cache.k.dtype == torch.float16)
+        return _PagedCache.of(cache)
 
 
-def _check_rows(*rows: Tensor) -> None:
-    for tensor in rows:
-        assert tensor.dtype == torch.float32, "queries, and keys and values to store, must be float32"
-        assert tensor.stride()[1:] == (tensor.shape[2], 1), "heads must lie one behind the other"
-
-
-def _strides(cache: LayerCache) -> tuple[int, ...]:
-    strides = cache.k.stride()
-    assert strides == cache.v.stride(), "keys and values must lie alike"
-    assert strides[3] == 1, "a head's values must lie one behind the other"
-    return strides
+def _rows(heads: Tensor) -> tuple[int, int]:
+    """Return where `heads` [num_tokens, num_heads, head_dim] lie, and how many floats one token is from the next."""
+    token_stride, *inner = heads.stride()
+    assert heads.dtype == torch.float32 and inner == [heads.size(2), 1], "a token's heads must be dense, in float32"
+    return heads.data_ptr(), token_stride

@@ -1,4 +1,5 @@
-// Attention of a mixed batch of chunks and decodes over a paged KV cache, read in place; float32, the cache also float16.
+// Attention of a mixed batch of chunks and decodes over a paged KV cache, read in place: float32, the cache also
+// float16.
 //
 // Each task is one KV head of one sequence: a tile of its prompt's queries against the whole context, or one
 // query of its output, a decode, against a span of it. Both keep a running maximum and sum (online softmax, Milakov and
@@ -32,7 +33,7 @@ int num_queries_of(const AttentionCall& call, int sequence) {
 }
 
 void plan_tiles(const AttentionCall& call, int sequence, Plan& plan) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call);
   const int tile = std::max(1, kPanelsPerTile * kPanel / group);
   const int before = call.context_lens[sequence] - num_queries_of(call, sequence);
   const int num_queries = num_queries_of(call, sequence) - call.num_output_queries[sequence];
@@ -40,7 +41,7 @@ void plan_tiles(const AttentionCall& call, int sequence, Plan& plan) {
   for (int first = (num_tiles - 1) * tile; first >= 0; first -= tile) {  // the costliest first
     const int count = std::min(tile, num_queries - first);
     const int begin = call.sliding_window ? std::max(0, before + first + 1 - call.sliding_window) : 0;
-    for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head)
+    for (int kv_head = 0; kv_head < call.cache.num_kv_heads; ++kv_head)
       plan.tasks.push_back({sequence, kv_head, first, count, begin, before + first + count, -1});
   }
 }
@@ -50,7 +51,7 @@ void plan_decode(const AttentionCall& call, int sequence, int query, Plan& plan)
   const int begin = call.sliding_window ? std::max(0, end - call.sliding_window) : 0;
   const int first_span = begin / kDecodeSpan;
   const int num_spans = (end - 1) / kDecodeSpan - first_span + 1;
-  for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head) {
+  for (int kv_head = 0; kv_head < call.cache.num_kv_heads; ++kv_head) {
     if (num_spans > 1) plan.joins.push_back({int(plan.tasks.size()), num_spans});
     for (int span = first_span; span < first_span + num_spans; ++span)
       plan.tasks.push_back({sequence, kv_head, query, 1, std::max(begin, span * kDecodeSpan),
@@ -62,7 +63,7 @@ void plan_decode(const AttentionCall& call, int sequence, int query, Plan& plan)
 int64_t num_products(const AttentionCall& call, const Plan& plan) {
   int64_t pairs = 0;  // of a query and a position, in one KV head
   for (const Task& task : plan.tasks) pairs += int64_t(task.num_queries) * (task.end - task.begin);
-  return pairs * (call.num_heads / call.num_kv_heads) * call.head_dim;
+  return pairs * group_of(call) * call.cache.head_dim;
 }
 
 template <class Number>
@@ -76,7 +77,7 @@ void attend(const AttentionCall& call) {
       plan_decode(call, sequence, query, plan);
   }
   Partials partials;
-  partials.resize(plan.num_partials, call.num_heads / call.num_kv_heads, call.head_dim);
+  partials.resize(plan.num_partials, group_of(call), call.cache.head_dim);
 #pragma omp parallel if (is_worth_threads(num_products(call, plan), kProductsWorthWaking))
   {
     static thread_local TileState state;
@@ -94,14 +95,15 @@ void attend(const AttentionCall& call) {
 
 template <class Number>
 void store(const StoreCall& call) {
-  Number *k_cache = static_cast<Number*>(call.k_cache), *v_cache = static_cast<Number*>(call.v_cache);
+  const PagedCache& cache = call.cache;
 #pragma omp parallel for if (call.num_tokens >= 256)
-  for (int token = 0; token < call.num_tokens; ++token) {
+  for (int64_t token = 0; token < call.num_tokens; ++token) {
     const int64_t slot = call.slot_mapping[token];
-    for (int kv_head = 0; kv_head < call.num_kv_heads; ++kv_head) {
-      const int64_t target = row_offset(call, slot / call.block_size, slot % call.block_size, kv_head);
-      convert(call.k + token * call.k_token_stride + kv_head * call.head_dim, call.head_dim, k_cache + target);
-      convert(call.v + token * call.v_token_stride + kv_head * call.head_dim, call.head_dim, v_cache + target);
+    for (int kv_head = 0; kv_head < cache.num_kv_heads; ++kv_head) {
+      const int64_t source = kv_head * cache.head_dim;
+      const int64_t target = row_offset(cache, slot / cache.block_size, slot % cache.block_size, kv_head);
+      convert(call.k + token * call.k_token_stride + source, cache.head_dim, static_cast<Number*>(cache.k) + target);
+      convert(call.v + token * call.v_token_stride + source, cache.head_dim, static_cast<Number*>(cache.v) + target);
     }
   }
 }
@@ -112,8 +114,8 @@ extern "C" {
 
 int sarathi_has_halves() { return kHasHalves; }
 
-void sarathi_attend(const AttentionCall* call) { call->is_half ? attend<Half>(*call) : attend<float>(*call); }
+void sarathi_attend(const AttentionCall* call) { call->cache.is_half ? attend<Half>(*call) : attend<float>(*call); }
 
-void sarathi_store(const StoreCall* call) { call->is_half ? store<Half>(*call) : store<float>(*call); }
+void sarathi_store(const StoreCall* call) { call->cache.is_half ? store<Half>(*call) : store<float>(*call); }
 
 }  // extern "C"

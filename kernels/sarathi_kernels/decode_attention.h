@@ -1,7 +1,8 @@
 // One query against its context: head_dim lies across the lanes, and up to 4 heads share each key that is read.
 //
 // A long context is read in spans, by several threads, and the spans' parts are joined. It comes from memory, a block
-// here and a block there: values are fetched while scores are made of the keys, and the next keys while values are mixed.
+// here and a block there: values are fetched while scores are made of the keys, and the next keys while values are
+// mixed.
 
 #pragma once
 
@@ -50,7 +51,7 @@ template <int kHeads, class Number>
 void decode_scores(const float* q, const Rows<Number>& rows, int count, int head_dim, float scale, DecodeState& state) {
   constexpr int kKeys = kHeads < 4 ? 4 : 2;
   for (int n = 0; n < count; n += kKeys) {
-    Vec sums[kHeads * kKeys + 3] = {};  // by head, then by key, made up to fours
+    Vec sums[kHeads * kKeys] = {};  // by head, then by key: a multiple of four
     for (int d = 0; d < head_dim; d += kLanes) {
       Vec query[kHeads];
       for (int head = 0; head < kHeads; ++head) {
@@ -129,15 +130,15 @@ void decode_mix(const Rows<Number>& rows, const Rows<Number>& next, int count, i
 
 template <int kHeads, class Number>
 void attend_decode_heads(const AttentionCall& call, const Task& task, int first_head, Partials& partials) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call);
   const int token = call.query_start[task.sequence] + task.first_query;
-  const int64_t head_offset = int64_t(task.kv_head * group + first_head) * call.head_dim;
+  const int64_t head_offset = int64_t(task.kv_head * group + first_head) * call.cache.head_dim;
   const float* q = call.q + token * call.q_token_stride + head_offset;
   DecodeState state;
   for (int head = 0; head < kHeads; ++head) {
     state.maximum[head] = kMasked;
     state.sum[head] = 0.0f;
-    std::fill_n(state.out[head], call.head_dim, 0.0f);
+    std::fill_n(state.out[head], call.cache.head_dim, 0.0f);
   }
   Rows<Number> both[2];
   find_rows(call, task, task.begin, std::min(kKvTile, task.end - task.begin), both[0]);
@@ -147,18 +148,18 @@ void attend_decode_heads(const AttentionCall& call, const Task& task, int first_
     const Rows<Number>& rows = both[turn];
     Rows<Number>& next = both[turn ^ 1];
     find_rows(call, task, begin + count, std::min(kKvTile, num_left), next);
-    decode_scores<kHeads>(q, rows, count, call.head_dim, call.scale, state);
+    decode_scores<kHeads>(q, rows, count, call.cache.head_dim, call.scale, state);
     float rescale[kHeads];
     for (int head = 0; head < kHeads; ++head)
       rescale[head] = decode_soften(state.scores[head], state.maximum[head], state.sum[head]);
-    decode_mix<kHeads>(rows, next, count, call.head_dim, rescale, state);
+    decode_mix<kHeads>(rows, next, count, call.cache.head_dim, rescale, state);
   }
   for (int head = 0; head < kHeads; ++head) {
     const bool is_whole = task.partial < 0;
-    float* target = is_whole ? call.out + token * call.out_token_stride + head_offset + head * call.head_dim
+    float* target = is_whole ? call.out + token * call.out_token_stride + head_offset + head * call.cache.head_dim
                              : partials.output(task.partial, first_head + head);
     const float share = is_whole ? 1.0f / state.sum[head] : 1.0f;
-    for (int d = 0; d < call.head_dim; ++d) target[d] = state.out[head][d] * share;
+    for (int d = 0; d < call.cache.head_dim; ++d) target[d] = state.out[head][d] * share;
     if (is_whole) continue;
     partials.maxima[task.partial * group + first_head + head] = state.maximum[head];
     partials.sums[task.partial * group + first_head + head] = state.sum[head];
@@ -167,7 +168,7 @@ void attend_decode_heads(const AttentionCall& call, const Task& task, int first_
 
 template <class Number>
 void attend_decode(const AttentionCall& call, const Task& task, Partials& partials) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call);
   int head = 0;
   for (; head + 4 <= group; head += 4) attend_decode_heads<4, Number>(call, task, head, partials);
   switch (group - head) {
@@ -179,22 +180,22 @@ void attend_decode(const AttentionCall& call, const Task& task, Partials& partia
 
 // Joins the spans of one decode and KV head; `first` is the task of the first of `count` spans.
 void join_spans(const AttentionCall& call, const Task& first, int count, Partials& partials) {
-  const int group = call.num_heads / call.num_kv_heads;
+  const int group = group_of(call);
   for (int head = 0; head < group; ++head) {
     const float* maxima = &partials.maxima[first.partial * group + head];
     const float* sums = &partials.sums[first.partial * group + head];
     float maximum = kMasked, total = 0.0f;
     for (int i = 0; i < count; ++i) maximum = std::max(maximum, maxima[i * group]);
     float* target = call.out + (call.query_start[first.sequence] + first.first_query) * call.out_token_stride +
-                    (first.kv_head * group + head) * call.head_dim;
-    std::fill_n(target, call.head_dim, 0.0f);
+                    (first.kv_head * group + head) * call.cache.head_dim;
+    std::fill_n(target, call.cache.head_dim, 0.0f);
     for (int i = 0; i < count; ++i) {
       const float weight = exp_of(splat(maxima[i * group] - maximum))[0];
       const float* part = partials.output(first.partial + i, head);
       total += sums[i * group] * weight;
-      for (int d = 0; d < call.head_dim; ++d) target[d] += part[d] * weight;
+      for (int d = 0; d < call.cache.head_dim; ++d) target[d] += part[d] * weight;
     }
-    for (int d = 0; d < call.head_dim; ++d) target[d] /= total;
+    for (int d = 0; d < call.cache.head_dim; ++d) target[d] /= total;
   }
 }
 

@@ -74,10 +74,11 @@ void sarathi_llama_block(const LlamaBlock* pointer, const BlockCall* call) {
   kernels.normalize(hidden, block.attention_norm, normalized, num_tokens, size, block.eps);
   multiply(kernels, block.qkv, normalized, num_tokens, wide);
   AttentionCall attention = call->attention;
-  const int64_t q_size = int64_t(attention.num_heads) * attention.head_dim;
-  const int64_t kv_size = int64_t(attention.num_kv_heads) * attention.head_dim;
+  const PagedCache& cache = attention.cache;
+  const int64_t q_size = int64_t(attention.num_heads) * cache.head_dim;
+  const int64_t kv_size = int64_t(cache.num_kv_heads) * cache.head_dim;
   kernels.rotate(wide, call->cos, call->sin, num_tokens, block.qkv.num_columns,
-                 attention.num_heads + attention.num_kv_heads, attention.head_dim / 2);
+                 attention.num_heads + cache.num_kv_heads, cache.head_dim / 2);
   StoreCall store = call->store;
   store.k = wide + q_size;
   store.v = wide + q_size + kv_size;

@@ -24,8 +24,6 @@ class LlamaWeights:
     down: Int8Panels
     eps: float
     num_heads: int
-    num_kv_heads: int
-    head_dim: int
 
 
 class _Matrix(ctypes.Structure):

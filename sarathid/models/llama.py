@@ -57,7 +57,7 @@ class LlamaBlock:
 
     def __init__(self, share: ModelShare, context: LayerContext) -> None:
         config = share.config
-        self._share = share
+        self._num_heads = share.heads.length
         self._kernels = context.kernels
         self._attention_norm = RMSNorm(config.hidden_size, config.norm_eps, context)
         self._attention = Attention(share, context)
@@ -100,9 +100,7 @@ class LlamaBlock:
             gate_up=gate_up,
             down=down,
             eps=self._mlp_norm.eps,
-            num_heads=self._share.heads.length,
-            num_kv_heads=self._share.kv_heads.length,
-            head_dim=self._share.config.head_dim,
+            num_heads=self._num_heads,
         )
         return self._kernels.in_one_call(weights, backend)
 

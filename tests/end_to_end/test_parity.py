@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -122,6 +123,17 @@ def test_greedy_text_is_that_of_transformers_without_batch_mates_and_under_anoth
     in_floats.ask(SetPolicy(policy="prefill-first"), Retuned)
     judge.check({prompt: complete(in_floats, prompt) for prompt in make_prompts()[::4]})
     in_floats.ask(SetPolicy(policy="stall-free"), Retuned)
+
+
+def test_a_text_is_scored_as_its_own_continuation(in_floats: RunningDaemon) -> None:
+    with in_floats.openai() as client:
+        asked: dict[str, Any] = {"model": client.models.list().data[0].id, "temperature": 0, "logprobs": 1}
+        written = client.completions.create(prompt=SENTENCES[0], max_tokens=6, **asked).choices[0]
+        scored = client.completions.create(prompt=SENTENCES[0] + written.text, max_tokens=0, echo=True, **asked)
+
+    own, again = written.logprobs, scored.choices[0].logprobs
+    assert own is not None and again is not None and own.token_logprobs and again.token_logprobs
+    assert again.token_logprobs[-6:] == pytest.approx(own.token_logprobs, abs=1e-3)
 
 
 def test_greedy_text_is_that_of_transformers_through_preemption_and_odd_blocks(judge: Judge, tmp_path: Path) -> None:
