@@ -46,7 +46,12 @@ class AttentionMetadata:
 
 
 class AttentionBackend(Protocol):
-    """One way of computing attention; `name` is what an operator reads."""
+    """One way of computing attention; `name` is what an operator reads.
+
+    A CUDA graph can hold what `can_be_captured`: it never waits on the host for what lies on the device.
+    """
+
+    can_be_captured: bool = False
 
     @property
     def name(self) -> str: ...

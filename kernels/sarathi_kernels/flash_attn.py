@@ -19,6 +19,7 @@ class FlashAttention(AttentionBackend):
     """
 
     name = "flash-attn"
+    can_be_captured = True
 
     def __init__(self, varlen_func: Callable[..., Any]) -> None:
         self._varlen_func = varlen_func

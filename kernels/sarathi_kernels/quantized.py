@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 GROUP = 32  # 4-bit numbers that share a scale and a minimum
+# On a GPU, above so many rows, torch multiplies with floats that are unpacked once; where to draw the line was not
+# measured yet.
+MAX_SKINNY_ROWS = 64
 
 Allocate: TypeAlias = Callable[[tuple[int, ...], torch.dtype], Tensor]  # memory for a shape of numbers
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CalledProcessError
 from types import MappingProxyType
 
 import torch
@@ -154,6 +155,8 @@ def triton_or_unavailable() -> Iterator[None]:
     except TritonError as error:
         reason = str(error).strip().partition("\n")[0]
         raise BackendUnavailable(f"a Triton kernel does not run: {reason}") from error
+    except CalledProcessError as error:
+        raise BackendUnavailable(f"Triton's launcher can't be compiled; it takes Python's headers: {error}") from error
 
 
 def _build_triton(needs: KernelNeeds) -> AttentionBackend:

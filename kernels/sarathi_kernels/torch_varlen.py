@@ -21,6 +21,7 @@ class VarlenAttention(AttentionBackend):
     """
 
     name = "torch-varlen"
+    can_be_captured = True
 
     def __init__(self) -> None:
         self._varlen_attn = _find_kernel()

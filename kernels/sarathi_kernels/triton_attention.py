@@ -25,6 +25,7 @@ class TritonAttention(AttentionBackend):
     """
 
     name = "triton"
+    can_be_captured = True
 
     def store(self, k: Tensor, v: Tensor, cache: LayerCache, metadata: AttentionMetadata) -> None:
         triton_store.store(k, v, cache, metadata.slot_mapping)
@@ -77,7 +78,8 @@ def _attend_decodes(q: Tensor, out: Tensor, cache: LayerCache, metadata: Attenti
     num_spans = triton.cdiv(metadata.max_context_len, _SPAN)
     window = metadata.sliding_window or 0
     partial_out = torch.empty(num_decodes, num_heads, num_spans, head_dim, device=q.device)
-    partial_max, partial_sum = torch.empty(2, num_decodes, num_heads, num_spans, device=q.device)
+    # Two tensors, each as aligned as kernels were compiled for: the second half of one may lie anywhere.
+    partial_max, partial_sum = (torch.empty(num_decodes, num_heads, num_spans, device=q.device) for _ in range(2))
     attend_spans[(num_spans, num_kv_heads, num_decodes)](
         q,
         partial_out,

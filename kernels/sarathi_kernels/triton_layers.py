@@ -8,18 +8,16 @@ from torch import Tensor
 from sarathi_kernels import triton_quantized
 from sarathi_kernels.int8_panels import Int8Panels
 from sarathi_kernels.layers import TorchLayers
-from sarathi_kernels.quantized import QuantizedMatrix
+from sarathi_kernels.quantized import MAX_SKINNY_ROWS, QuantizedMatrix
 
 _GATE_COLUMNS = 1024
-# Above, torch multiplies with floats that are unpacked once; where to draw the line was not measured yet.
-_MAX_SKINNY_ROWS = 64
 
 
 class TritonLayers(TorchLayers):
     """Norms, gates and rotations by our kernels, products of floats by torch."""
 
     def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
-        if isinstance(weight, QuantizedMatrix) and len(x) <= _MAX_SKINNY_ROWS:
+        if isinstance(weight, QuantizedMatrix) and len(x) <= MAX_SKINNY_ROWS:
             return triton_quantized.multiply(x, weight)
         return super().multiply_quantized(x, weight)
 

@@ -65,6 +65,9 @@ def serve(
         str | None,
         _option("DTYPE", "auto, float32 or float16: keys and values, on a CPU [auto: float16 if quantized]."),
     ] = None,
+    cuda_graphs: Annotated[
+        str | None, _option("MODE", "auto, on or off: launch the decodes of an iteration as one, on CUDA [auto].")
+    ] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,
     pp: Annotated[str | None, _option("N", "Stages that the layers are dealt to, --tp ranks each [1].")] = None,
@@ -137,6 +140,7 @@ def serve(
         "load_format": load_format,
         "quantize": quantize,
         "kv_dtype": kv_dtype,
+        "cuda_graphs": cuda_graphs,
         "attention_backend": attention_backend,
         "tp": tp,
         "pp": pp,

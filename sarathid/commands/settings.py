@@ -106,6 +106,7 @@ SETTINGS = (
     Setting("engine", "load_format", "load_format", one_of("auto", "dummy")),
     Setting("engine", "quantize", "quantize", one_of("auto", "off", "int8", "int4")),
     Setting("engine", "kv_dtype", "kv_dtype", one_of("auto", "float32", "float16")),
+    Setting("engine", "cuda_graphs", "cuda_graphs", one_of("auto", "on", "off")),
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "tp", "tensor_parallel", read_count),
     Setting("engine", "pp", "pipeline_parallel", read_count),

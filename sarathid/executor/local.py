@@ -9,6 +9,7 @@ from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.executor.cpu_threads import thread_note, usable_cores
+from sarathid.executor.decode_graphs import Capture
 from sarathid.executor.kept_memory import KeptCache, KeptMemory
 from sarathid.executor.layout import Layout
 from sarathid.executor.memory import KVPlan
@@ -22,13 +23,15 @@ from sarathid.scheduler.batch import ScheduledBatch
 class LocalExecutor:
     """Runs the model in this process, each batch when it is collected: one stage.
 
-    On CPU the KV cache lies in `kept`, if that is given, with what an engine before has left there.
+    On CPU the KV cache lies in `kept`, if that is given, with what an engine before has left there. Decodes are
+    captured by `capture`, by default as CUDA graphs on a GPU and not at all elsewhere.
     """
 
     max_batches_in_flight = 1
 
-    def __init__(self, config: EngineConfig, kept: KeptMemory | None = None) -> None:
+    def __init__(self, config: EngineConfig, kept: KeptMemory | None = None, capture: Capture | None = None) -> None:
         self._config = config
+        self._capture = capture
         self._kept = kept
         self._clock = MonotonicClock()
         self._submitted: deque[ScheduledBatch] = deque()
@@ -44,7 +47,7 @@ class LocalExecutor:
         num_threads = self._config.num_threads or usable_cores()
         torch.set_num_threads(num_threads)
         files = resolve(self._config.model)
-        rank = Rank(self._config, files)
+        rank = Rank(self._config, files, capture=self._capture)
         kept = self._kept if rank.placement.device.type == "cpu" else None
         left = None if kept is None else kept.find(rank.mark)
         plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
@@ -65,7 +68,7 @@ class LocalExecutor:
             attention_backend=rank.kernels.attention.name,
             num_blocks=plan.num_blocks,
             block_size=rank.block_size,
-            kv_cache_bytes=self._runner.num_cache_bytes,
+            kv_cache_bytes=self._runner.storage.num_bytes,
             weight_bytes=rank.placement.num_weight_bytes,
             vocab_size=files.config.vocab_size,
             max_model_len=plan.max_model_len,
@@ -100,3 +103,5 @@ class LocalExecutor:
     def close(self) -> None:
         self._submitted.clear()
         self._runner = None
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            torch.cuda.empty_cache()  # what the model took is free again, for whoever comes next in this process

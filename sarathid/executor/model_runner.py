@@ -1,44 +1,53 @@
 """Runs one scheduled batch through a model, or a rank's share of it: tensors in, sampled tokens out."""
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 import torch
-from sarathi_kernels.select import Kernels
+from sarathi_kernels.sampling import DrawKernel
 from torch import Tensor
 
+from sarathid.executor.decode_graphs import Capture, DecodeGraphs, DecodeSize
 from sarathid.executor.grammar_masks import GrammarMasks
-from sarathid.executor.input_batch import InputBatch, build_input_batch
+from sarathid.executor.input_batch import InputBatch
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.logprobs import draw, score_prompts
+from sarathid.executor.model_pass import ModelPass
 from sarathid.executor.part_draw import draw_of_parts
-from sarathid.models.decoder import Decoder
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
 
 
 class ModelRunner:
-    """A share of a model with its KV cache and its kernels."""
+    """A share of a model with its KV cache and its kernels; decodes alone run as they were captured, if they were."""
 
     def __init__(
-        self,
-        model: Decoder,
-        storage: KVStorage,
-        kernels: Kernels,
-        device: torch.device,
-        grammars: GrammarMasks | None = None,
+        self, forward: ModelPass, draw_kernel: DrawKernel | None, grammars: GrammarMasks | None = None
     ) -> None:
-        self._model = model
-        self._storage = storage
-        self._kernels = kernels
-        self._device = device
+        self._pass = forward
+        self._model = forward.model
+        self._draw_kernel = draw_kernel
         self._grammars = grammars
+        self._graphs: DecodeGraphs | None = None
 
     @property
-    def num_cache_bytes(self) -> int:
-        return self._storage.num_bytes
+    def storage(self) -> KVStorage:
+        return self._pass.storage
 
     @torch.inference_mode()
-    def logits(self, batch: ScheduledBatch) -> Tensor:
+    def capture_decodes(
+        self, sizes: Sequence[DecodeSize], capture: Capture, on_captured: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Capture the passes of decode-only batches of these sizes, before the KV cache holds anything.
+
+        `on_captured` hears 1 after each. Raises `GraphsUnavailable` where that can't be.
+        """
+        self._pass.storage.clear()
+        self._graphs = DecodeGraphs(self._pass, sizes, capture, on_captured)
+
+    @torch.inference_mode()
+    def logits(self, batch: ScheduledBatch, *, eagerly: bool = False) -> Tensor:
         """Return the logits [num_tokens, vocab_size] float32 of every token that runs through a whole model."""
-        logits = self._model.logits(self.forward(self.inputs(batch), None))
+        logits = self._model.logits(self.forward(self.inputs(batch, eagerly=eagerly), None))
         assert logits is not None, "who has the whole head has the logits"
         return logits
 
@@ -47,9 +56,11 @@ class ModelRunner:
         inputs = self.inputs(batch)
         return self.draw(inputs, self.forward(inputs, None))
 
-    def inputs(self, batch: ScheduledBatch) -> InputBatch:
-        """Return the tensors of a batch on the device."""
-        return build_input_batch(batch, self._storage.block_size, self._model.share.config.sliding_window, self._device)
+    @torch.inference_mode()
+    def inputs(self, batch: ScheduledBatch, *, eagerly: bool = False) -> InputBatch:
+        """Return the tensors of a batch on the device, padded where a captured pass is for it, if not `eagerly`."""
+        graphs = None if eagerly else self._graphs
+        return self._pass.inputs(batch, None if graphs is None else graphs.padding_for(batch))
 
     @torch.inference_mode()
     def forward(self, inputs: InputBatch, received: Tensor | None) -> Tensor:
@@ -57,10 +68,9 @@ class ModelRunner:
 
         `received` is the one in front of its first layer, from the stage before; None in the first stage.
         """
-        hidden = self._model.embed(inputs.token_ids) if received is None else received
-        return self._model.forward(
-            hidden, inputs.positions, self._storage.layers, inputs.metadata, self._kernels.attention
-        )
+        if self._graphs is not None and inputs.packed is not None:
+            return self._graphs.replay(inputs, inputs.packed, received)
+        return self._pass(inputs, received)
 
     @torch.inference_mode()
     def draw(self, inputs: InputBatch, hidden: Tensor) -> Drawn:
@@ -76,5 +86,5 @@ class ModelRunner:
     def _draw(self, logits: Tensor, inputs: InputBatch) -> Drawn:
         """Return a token for each row of logits [num_rows, words of this rank]."""
         if self._model.share.num_parts == 1:
-            return draw(logits, inputs.sampling, self._kernels.draw, self._grammars)
-        return draw_of_parts(self._model, logits, inputs.sampling, self._kernels.draw, self._grammars)
+            return draw(logits, inputs.sampling, self._draw_kernel, self._grammars)
+        return draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernel, self._grammars)

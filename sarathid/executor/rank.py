@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from sarathi_kernels.quantized import Quantization
+from sarathi_kernels.quantized import MAX_SKINNY_ROWS, Quantization
 from sarathi_kernels.select import (
     KernelNeeds,
     Kernels,
@@ -16,13 +16,18 @@ from sarathi_kernels.select import (
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError, ModelRefused
+from sarathid.executor.cuda_graphs import CudaCapture
+from sarathid.executor.decode_graphs import Capture, DecodeSize, GraphsUnavailable, decode_sizes
 from sarathid.executor.grammar_masks import GrammarMasks
+from sarathid.executor.graph_memory import graph_bytes
 from sarathid.executor.kept_memory import mark_of
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.layout import Layout
 from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_kv_cache
+from sarathid.executor.model_pass import ModelPass
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.placement import Placement, device_type, place
+from sarathid.executor.progress import Progress
 from sarathid.executor.share_loader import LoadedShare, ShareLoader
 from sarathid.models.decoder import Decoder
 from sarathid.models.layers.context import LayerContext, WeightMemory
@@ -42,11 +47,17 @@ LEAST_KEPT_BYTES = 16 << 20  # of converted weights: fewer are converted in no t
 class Rank:
     """Rank `index` of a layout, and all that it decides before it reads a weight.
 
-    Raises `ConfigError` or `ModelRefused`, with the numbers, for what can't be.
+    Decodes are captured by `capture`, by default as CUDA graphs on a GPU and not at all elsewhere. Raises
+    `ConfigError` or `ModelRefused`, with the numbers, for what can't be.
     """
 
     def __init__(
-        self, config: EngineConfig, files: DirectoryFiles | GGUFFiles, layout: Layout | None = None, index: int = 0
+        self,
+        config: EngineConfig,
+        files: DirectoryFiles | GGUFFiles,
+        layout: Layout | None = None,
+        index: int = 0,
+        capture: Capture | None = None,
     ) -> None:
         self._config = config
         self._files = files
@@ -60,6 +71,8 @@ class Rank:
         self.block_size = config.block_size or _DEFAULT_BLOCK_SIZES[self.placement.device.type]
         self.weights_origin = WeightsOrigin.READ
         self.weights_fault = ""
+        self._capture = capture
+        self._graphs_note: str | None = None
 
     @cached_property
     def kernels(self) -> Kernels:
@@ -83,11 +96,11 @@ class Rank:
         num_free_bytes = free_bytes(self.placement.device)
         if self.placement.device.type == "cpu":
             num_free_bytes //= self._layout.num_local_ranks
-        block_bytes = self.block_size * self.share.kv_bytes_per_token(self.kv_dtype.itemsize)
+        block_bytes = self._block_bytes
         asked_bytes = self._config.kv_memory_bytes
         if asked_bytes is not None:
             asked_bytes = asked_bytes // (self.block_size * self._all_ranks_bytes_per_token) * block_bytes
-        num_left_bytes = num_free_bytes - self.placement.num_weight_bytes
+        num_left_bytes = num_free_bytes - self.placement.num_weight_bytes - self._graph_bytes
         return kv_budget_bytes(asked_bytes, num_left_bytes, self.placement.device) // block_bytes
 
     def plan_kv_cache(self, num_affordable_blocks: int) -> KVPlan:
@@ -113,7 +126,7 @@ class Rank:
 
     def num_cache_bytes(self, plan: KVPlan) -> int:
         """Return what the share's KV cache takes."""
-        return plan.num_blocks * self.block_size * self.share.kv_bytes_per_token(self.kv_dtype.itemsize)
+        return plan.num_blocks * self._block_bytes
 
     def load(
         self, plan: KVPlan, num_threads: int, group: TensorGroup = ALONE, room: memoryview | None = None
@@ -128,8 +141,69 @@ class Rank:
 
         loaded = self._load(ShareLoader(self._files, self.share, placement.device, build, num_threads))
         self.weights_origin, self.weights_fault = loaded.origin, loaded.fault
-        storage = KVStorage(self.share, plan.num_blocks, self.block_size, placement.device, self.kv_dtype, room)
-        return ModelRunner(loaded.model, storage, kernels, placement.device, self._grammars())
+        storage = KVStorage(
+            self.share,
+            plan.num_blocks,
+            self.block_size,
+            placement.device,
+            self.kv_dtype,
+            room,
+            has_scratch_block=bool(self.graph_sizes),
+        )
+        forward = ModelPass(loaded.model, storage, kernels.attention, placement.device, placement.dtype)
+        runner = ModelRunner(forward, kernels.draw, self._grammars())
+        self._capture_decodes(runner)
+        return runner
+
+    @cached_property
+    def graph_sizes(self) -> tuple[DecodeSize, ...]:
+        """The sizes of decode-only batches that are to be captured; none where that is not wanted, or can't be.
+
+        Raises `ConfigError` where it was asked for and can't be.
+        """
+        if self._config.cuda_graphs == "off" or not self._may_capture():
+            return ()
+        max_model_len = self._config.max_model_len or self.share.config.max_position_embeddings
+        most_rows = None if self.quantization is None else MAX_SKINNY_ROWS  # floats unpacked in a graph stay with it
+        return decode_sizes(self._config.max_num_seqs, max_model_len, most_rows)
+
+    def _may_capture(self) -> bool:
+        if self._capture is not None:
+            return True
+        device = self.placement.device
+        if device.type != "cuda":
+            return self._without_graphs(f"{device} has none", is_told=False)
+        if self._layout.num_parts > 1:
+            return self._without_graphs("ranks that sum up the parts of a layer are not captured")
+        if not self.kernels.attention.can_be_captured:
+            return self._without_graphs(f"{self.kernels.attention.name} attention looks at the device from the host")
+        return True
+
+    def _without_graphs(self, reason: str, *, is_told: bool = True) -> bool:
+        """Take note that nothing is captured; raises `ConfigError` where that was asked for."""
+        if self._config.cuda_graphs == "on":
+            raise ConfigError(f"--cuda-graphs on can't be: {reason}; leave it at auto")
+        if is_told:
+            self._graphs_note = f"decodes are launched one by one, not as CUDA graphs: {reason}"
+        return False
+
+    def _capture_decodes(self, runner: ModelRunner) -> None:
+        """Capture what is to be captured, and say what that took; without it everything runs as well, but slower."""
+        num_graphs, device = len(self.graph_sizes), self.placement.device
+        if not num_graphs:
+            return
+        num_free_bytes = _settled_free_bytes(device)
+        progress = Progress(lambda num_done: f"capturing decodes: {num_done} of {num_graphs} CUDA graphs")
+        try:
+            runner.capture_decodes(self.graph_sizes, self._capture or CudaCapture(device), progress)
+        except GraphsUnavailable as error:
+            self._without_graphs(str(error))
+            return
+        largest, taken_bytes = self.graph_sizes[-1], max(0, num_free_bytes - _settled_free_bytes(device))
+        self._graphs_note = (
+            f"up to {largest.num_rows} decodes of up to {largest.context_len} positions run as one of {num_graphs} "
+            f"CUDA graphs, which take {taken_bytes / 2**20:.0f} MiB of {self._graph_bytes / 2**20:.0f} set aside"
+        )
 
     def _load(self, loader: ShareLoader) -> LoadedShare:
         """Load the share, by way of the cache directory where converting it takes longer than reading it."""
@@ -154,7 +228,7 @@ class Rank:
 
     def notes(self, plan: KVPlan) -> tuple[str, ...]:
         """Return what an operator should know of what was decided."""
-        found = [self.placement.note, plan.note, *self.kernels.notes]
+        found = [self.placement.note, plan.note, *self.kernels.notes, self._graphs_note]
         if self._config.load_format == "dummy":
             found.append("the weights are random numbers")
         if self.quantization is not None:
@@ -164,6 +238,17 @@ class Rank:
         return tuple(note for note in found if note is not None)
 
     @property
+    def _block_bytes(self) -> int:
+        return self.block_size * self.share.kv_bytes_per_token(self.kv_dtype.itemsize)
+
+    @property
+    def _graph_bytes(self) -> int:
+        """What captured decodes take, their scratch block with them."""
+        if not self.graph_sizes:
+            return 0
+        return self._block_bytes + graph_bytes(self.share, self.placement.dtype.itemsize, self.graph_sizes)
+
+    @property
     def _all_ranks_bytes_per_token(self) -> int:
         return self._layout.kv_bytes_per_token(self.share.config, self.kv_dtype.itemsize)
 
@@ -171,6 +256,13 @@ class Rank:
         num_local_ranks = self._layout.num_local_ranks
         local_index = None if num_local_ranks == 1 else index % num_local_ranks
         return place(self._config.device, self._config.dtype, self.quantization, self.share, local_index)
+
+
+def _settled_free_bytes(device: torch.device) -> int:
+    """Return what is free once torch has given back what it holds and nothing uses."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    return free_bytes(device)
 
 
 def _choose_quantization(config: EngineConfig) -> Quantization | None:

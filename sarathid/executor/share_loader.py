@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from sarathid.errors import ConfigError
-from sarathid.executor.load_progress import LoadProgress
 from sarathid.executor.placement import checkpoint_names
+from sarathid.executor.progress import loading
 from sarathid.models.decoder import Decoder
 from sarathid.models.kept_weights import KeptWeights, RememberedMemory, WeightsDamaged
 from sarathid.models.layers.context import WeightMemory
@@ -86,7 +86,6 @@ class ShareLoader:
 
     def _read(self, memory: RememberedMemory, num_bytes: int) -> Decoder:
         model = self._build(memory)
-        progress = LoadProgress(self._files.name, num_bytes)
         source, names = open_weights(self._files), checkpoint_names(self._share.config)
-        load_weights(model.checkpoint_tensors(), source, self._num_threads, progress, names)
+        load_weights(model.checkpoint_tensors(), source, self._num_threads, loading(self._files.name, num_bytes), names)
         return model

@@ -18,8 +18,15 @@ def send(arrays: Mapping[str, IntegerArray], device: torch.device) -> dict[str, 
     if device.type == "cpu":
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
     values = tuple(arrays.values())
-    packed = pack(values, is_pinned=True).to(device, non_blocking=True)
-    return dict(zip(arrays, unpack(packed, values), strict=True))
+    return dict(zip(arrays, unpack(send_packed(values, device), values), strict=True))
+
+
+def send_packed(arrays: Sequence[IntegerArray], device: torch.device) -> Tensor:
+    """Return the bytes of all arrays [num_bytes] uint8 on `device`, each at an aligned place.
+
+    Torch keeps the pinned memory from others until the device has read it.
+    """
+    return pack(arrays, is_pinned=device.type == "cuda").to(device, non_blocking=True)
 
 
 def pack(arrays: Sequence[IntegerArray], is_pinned: bool) -> Tensor:

@@ -88,7 +88,7 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
             num_blocks=plan.num_blocks,
             block_size=rank.block_size,
             max_model_len=plan.max_model_len,
-            kv_cache_bytes=runner.num_cache_bytes,
+            kv_cache_bytes=runner.storage.num_bytes,
             weight_bytes=rank.placement.num_weight_bytes,
             num_threads=config.num_threads,
             weights_origin=rank.weights_origin,

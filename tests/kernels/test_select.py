@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 import torch
@@ -67,6 +68,12 @@ def test_a_kernel_that_asks_too_much_of_a_device_is_unavailable() -> None:
         triton_or_unavailable(),
     ):
         raise errors.OutOfResources(115456, 101376, "shared memory")
+
+
+@pytest.mark.skipif(not HAS_TRITON, reason="Triton is not installed")
+def test_without_what_compiles_its_launchers_triton_is_unavailable() -> None:
+    with pytest.raises(BackendUnavailable, match="takes Python's headers"), triton_or_unavailable():
+        raise CalledProcessError(1, ["gcc"])
 
 
 def test_without_triton_it_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
