@@ -78,7 +78,7 @@ def _source(config: EngineConfig, info: ExecutorInfo) -> str:
     threads = f"{info.num_threads} threads"
     if config.tensor_parallel * config.pipeline_parallel > 1:
         threads += f" over the ranks of {info.layout}"
-    return f"measured by sarathid profile on {_machine()}, {threads}"
+    return f"measured by sarathid profile on {_machine(info.device)}, {threads}"
 
 
 def _derivation(config: EngineConfig, info: ExecutorInfo, num_samples: int) -> tuple[str, ...]:
@@ -92,7 +92,13 @@ def _derivation(config: EngineConfig, info: ExecutorInfo, num_samples: int) -> t
     return (f"fitted to {num_samples} kinds of iterations", *layout, f"attention by {info.attention_backend}", *notes)
 
 
-def _machine() -> str:
+def _machine(device: str) -> str:
+    """Return the name of the GPU that was measured, or of the processor."""
+    if device.startswith("cuda"):
+        # Deferred: torch is loaded by now, but need not be to read about profiles.
+        import torch
+
+        return torch.cuda.get_device_name(device)
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -103,7 +103,7 @@ def measure(
     As many runs as there are stages fill the pipeline before them, and keep it full behind them; these do not count.
     What stands in the KV cache does not matter and is overwritten in part.
     """
-    batch, depth = _batch(shape, info.block_size), executor.max_batches_in_flight
+    batch, depth = made_up_batch(shape, info.block_size), executor.max_batches_in_flight
     num_left = depth + _NUM_RUNS + depth - 1
     submitted_s, runs = deque[float](), list[_Run]()
     while num_left or submitted_s:
@@ -124,7 +124,7 @@ def measure_sends(executor: Executor, info: ExecutorInfo, max_num_tokens: int) -
     most = min(max_num_tokens, info.max_model_len, info.num_blocks * info.block_size)
     found = []
     for num_tokens in sorted({most, *(length for length in _SENT_CHUNKS if length < most)}):
-        batch = _batch(BatchShape(chunks=(ChunkShape(num_tokens, 0),)), info.block_size)
+        batch = made_up_batch(BatchShape(chunks=(ChunkShape(num_tokens, 0),)), info.block_size)
         runs_s = []
         for _ in range(1 + _NUM_RUNS):
             executor.submit(batch)
@@ -134,7 +134,8 @@ def measure_sends(executor: Executor, info: ExecutorInfo, max_num_tokens: int) -
     return tuple(found)
 
 
-def _batch(shape: BatchShape, block_size: int) -> ScheduledBatch:
+def made_up_batch(shape: BatchShape, block_size: int) -> ScheduledBatch:
+    """Return a batch of that shape, each sequence in blocks of its own."""
     num_decodes = shape.num_decodes
     num_tokens = (1,) * num_decodes + tuple(chunk.num_tokens for chunk in shape.chunks)
     sequences = []

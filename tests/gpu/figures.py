@@ -1,33 +1,17 @@
 """How near iterations of a model with dummy weights come to what the device can read and multiply."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
 
 from sarathid.clock import MonotonicClock
-from sarathid.config import EngineConfig
 from sarathid.costmodel.features import ChunkShape
-from sarathid.executor.base import ExecutorInfo
-from sarathid.executor.local import LocalExecutor
 from sarathid.executor.profiler import BatchShape, measure
+from tests.gpu.mistral import Loaded
 from tests.gpu.report import Row, Verdict
 
-MISTRAL_7B: dict[str, Any] = {
-    "architectures": ["MistralForCausalLM"],
-    "vocab_size": 32000,
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "max_position_embeddings": 32768,
-    "rms_norm_eps": 1e-5,
-}
 NUM_DECODES = (1, 8, 32, 64, 128)
 CONTEXTS = (512, 4096)
 CHUNKS = (128, 256, 512, 1024, 2048, 4096)
@@ -64,39 +48,43 @@ def _seconds(device: torch.device, run: Callable[[], object]) -> float:
     return median(runs_s[1:])
 
 
-def measure_iterations(
-    device: torch.device, dtype: str, fields: dict[str, Any], contexts: tuple[int, ...], speed: Device, directory: Path
-) -> Iterator[Row]:
-    """Yield a row for decodes of each number and context, and for chunks of each length, all of dummy weights."""
-    (directory / "config.json").write_text(json.dumps(fields), encoding="utf-8")
-    executor = LocalExecutor(
-        EngineConfig(model=str(directory), device=str(device), dtype=dtype, load_format="dummy", max_model_len=8192)
-    )
-    info = executor.start()
-    yield Row("isolated decode iteration", Verdict.MEASURED, f"{info.isolated_decode_s * 1e3:.2f} ms")
+def measure_iterations(model: Loaded, contexts: tuple[int, ...], speed: Device) -> Iterator[Row]:
+    """Yield a row for decodes of each number and context, and for chunks of each length."""
+    yield Row("isolated decode iteration", Verdict.MEASURED, f"{model.info.isolated_decode_s * 1e3:.2f} ms")
     for context in contexts:
         for num_decodes in NUM_DECODES:
-            yield _decode_row(executor, info, BatchShape(num_decodes, context), speed)
+            yield _decode_row(model, BatchShape(num_decodes, context), speed)
     for length in CHUNKS:
-        yield _chunk_row(executor, info, length, speed)
-    executor.close()
+        yield _chunk_row(model, length, speed)
 
 
-def _decode_row(executor: LocalExecutor, info: ExecutorInfo, shape: BatchShape, speed: Device) -> Row:
+def lack_of_blocks(model: Loaded, shape: BatchShape) -> str | None:
+    """Return why the KV cache does not hold a batch of that shape, None if it does."""
+    info = model.info
+    num_blocks = sum(-(-context // info.block_size) for context in shape.contexts)
+    if num_blocks <= info.num_blocks and max(shape.contexts) <= info.max_model_len:
+        return None
+    return f"it takes {num_blocks} blocks, and there are {info.num_blocks}"
+
+
+def _decode_row(model: Loaded, shape: BatchShape, speed: Device) -> Row:
     what = f"{shape.num_decodes} decodes of context {shape.context_len}"
-    if shape.num_decodes * -(-shape.context_len // info.block_size) > info.num_blocks:
-        return Row(what, Verdict.NOT_AVAILABLE, f"{info.num_blocks} blocks hold fewer")
-    seconds = measure(executor, info, shape, MonotonicClock()).seconds
+    if (lack := lack_of_blocks(model, shape)) is not None:
+        return Row(what, Verdict.NOT_AVAILABLE, lack)
+    info = model.info
+    seconds = measure(model.executor, info, shape, MonotonicClock()).seconds
     kv_bytes = info.kv_cache_bytes / (info.num_blocks * info.block_size) * shape.num_decodes * shape.context_len
     share = (info.weight_bytes + kv_bytes) / speed.bytes_per_s / seconds
     return Row(what, Verdict.MEASURED, f"{seconds * 1e3:.2f} ms, {share:.0%} of the measured bandwidth")
 
 
-def _chunk_row(executor: LocalExecutor, info: ExecutorInfo, length: int, speed: Device) -> Row:
+def _chunk_row(model: Loaded, length: int, speed: Device) -> Row:
     what = f"a chunk of {length} tokens"
-    if -(-length // info.block_size) > info.num_blocks or length > info.max_model_len:
-        return Row(what, Verdict.NOT_AVAILABLE, f"the KV cache holds {info.num_blocks * info.block_size} positions")
-    seconds = measure(executor, info, BatchShape(chunks=(ChunkShape(length, 0),)), MonotonicClock()).seconds
+    shape = BatchShape(chunks=(ChunkShape(length, 0),))
+    if (lack := lack_of_blocks(model, shape)) is not None:
+        return Row(what, Verdict.NOT_AVAILABLE, lack)
+    info = model.info
+    seconds = measure(model.executor, info, shape, MonotonicClock()).seconds
     num_weights = info.weight_bytes / (4 if info.dtype == "float32" else 2)
     share = 2 * num_weights * length / speed.flops_per_s / seconds  # attention's own products not counted
     return Row(what, Verdict.MEASURED, f"{seconds * 1e3:.2f} ms, {share:.0%} of the measured matrix rate")

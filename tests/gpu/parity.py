@@ -1,29 +1,53 @@
-"""Greedy tokens of the default model, by the engine's executor and by transformers on the same device."""
+"""Greedy tokens of a model, by the engine's executor and by transformers on the same device."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import torch
 import transformers
 
 from sarathid.config import EngineConfig
 from sarathid.executor.local import LocalExecutor
+from sarathid.models.catalog import CATALOG
 from sarathid.models.export import export
+from sarathid.models.fetch import is_fetched
 from sarathid.models.model_files import resolve
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
 from tests.gpu.report import Row, Verdict
+from tests.models.tiny import VOCAB_SIZE, save_tiny_model
 
 PROMPTS = ("The capital of France is", "1 + 2 = 3, 10 + 20 = ", "def fibonacci(n):\n    if n <")
 MAX_LEN = 256
 GREEDY = SamplingInput(params=SamplingParams(temperature=0.0), num_output_tokens=0)
 
 
+def check_random_parity(device: torch.device, num_tokens: int, directory: Path) -> Row:
+    """Return whether a random model gives the tokens that transformers gives, which takes no file that is not here."""
+    oracle = save_tiny_model(directory, head_dim=64).to(device)
+    random = Random(0)
+    prompts = [random.choices(range(VOCAB_SIZE), k=length) for length in (3, 40, 17)]
+    return _compare("greedy tokens of a random model", device, num_tokens, str(directory), prompts, oracle)
+
+
 def check_parity(device: torch.device, num_tokens: int, model: str, directory: Path) -> Row:
-    """Return whether float32 gives the tokens that transformers gives, over all prompts side by side."""
+    """Return whether a model gives the tokens that transformers gives; the default one only where it was fetched."""
+    what = f"greedy tokens of {model}"
+    if any(found.name == model and not is_fetched(found) for found in CATALOG):
+        return Row(what, Verdict.NOT_AVAILABLE, f"it is not in the cache; `sarathid models fetch {model}` gets it")
     files = resolve(model)
     export(files, directory)
+    oracle = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).to(device)
     prompts = [files.tokenizer.encode(prompt).ids for prompt in PROMPTS]
+    return _compare(what, device, num_tokens, model, prompts, oracle)
+
+
+def _compare(
+    what: str, device: torch.device, num_tokens: int, model: str, prompts: Sequence[Sequence[int]], oracle: Any
+) -> Row:
+    """Return whether float32 gives the tokens that `oracle` finds best, over all prompts side by side."""
     config = EngineConfig(
         model=model, device=str(device), dtype="float32", max_model_len=MAX_LEN, max_num_seqs=len(prompts)
     )
@@ -31,14 +55,13 @@ def check_parity(device: torch.device, num_tokens: int, model: str, directory: P
     info = executor.start()
     sequences = _generate(executor, prompts, num_tokens, info.block_size)
     executor.close()
-    oracle = transformers.AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).to(device)
     num_wrong = 0
     for prompt, tokens in zip(prompts, sequences, strict=True):
         with torch.inference_mode():
             best = oracle(torch.tensor([tokens], device=device)).logits[0].argmax(-1)[len(prompt) - 1 : -1]
         num_wrong += sum(found != wanted for found, wanted in zip(tokens[len(prompt) :], best.tolist(), strict=True))
     words = f"{len(prompts) * num_tokens - num_wrong} of {len(prompts) * num_tokens} tokens, {info.attention_backend}"
-    return Row("greedy tokens of transformers", Verdict.FAILED if num_wrong else Verdict.PASSED, words)
+    return Row(what, Verdict.FAILED if num_wrong else Verdict.PASSED, words)
 
 
 def _generate(

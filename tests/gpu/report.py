@@ -1,8 +1,10 @@
 """What a check found, as rows of a table; what could not be checked is never among what passed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+_WIDTH = 52  # of what was looked at; longer ones push the rest to the right
 
 
 class Verdict(StrEnum):
@@ -20,13 +22,19 @@ class Row:
     verdict: Verdict
     words: str
 
+    def __str__(self) -> str:
+        return f"{self.what:<{_WIDTH}}  {self.verdict:<13}  {self.words}".rstrip()
 
-def table(rows: Sequence[Row]) -> str:
-    """Return the rows, aligned, with a last line that counts them."""
-    width = max(len(row.what) for row in rows)
-    lines = [f"{row.what:<{width}}  {row.verdict:<13}  {row.words}" for row in rows]
-    counts = [f"{sum(row.verdict is verdict for row in rows)} {verdict}" for verdict in Verdict]
-    return "\n".join([*lines, ", ".join(counts)])
+
+def counts(rows: Sequence[Row]) -> str:
+    """Return how many rows have each verdict."""
+    return ", ".join(f"{sum(row.verdict is verdict for row in rows)} {verdict}" for verdict in Verdict)
+
+
+def worst_code(codes: Iterable[int]) -> int:
+    """Return the exit code of several checks together; any other than ours is that of one that broke off."""
+    known = {code if code in (0, 1, 2) else 1 for code in codes}
+    return next(code for code in (1, 2, 0) if code in known)
 
 
 def exit_code(rows: Sequence[Row]) -> int:

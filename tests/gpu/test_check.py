@@ -12,10 +12,10 @@ from torch import Tensor
 from sarathid.config import DEFAULT_MODEL
 from sarathid.executor.layout import Layout
 from tests.gpu import kernels
-from tests.gpu.check import check, without_gpu
+from tests.gpu.check import LIMITS_S, check, without_gpu
 from tests.gpu.kernels import check_attention
 from tests.gpu.layouts import LAYOUTS, check_layout
-from tests.gpu.report import Row, Verdict, exit_code, table
+from tests.gpu.report import Row, Verdict, counts, exit_code, worst_code
 
 CPU = torch.device("cpu")
 PASSED = Row("a", Verdict.PASSED, "")
@@ -46,16 +46,22 @@ def test_the_exit_code_is_that_of_the_worst_row(rows: Sequence[Row], code: int) 
     assert exit_code(rows) == code
 
 
-def test_the_table_counts_each_verdict() -> None:
-    assert table([PASSED, MISSING]).splitlines() == [
-        "a       passed         ",
-        "longer  not available  no such thing",
-        "1 passed, 0 FAILED, 0 measured, 1 not available",
+def test_a_row_is_one_line_and_verdicts_are_counted() -> None:
+    assert [" ".join(str(row).split()) for row in (PASSED, MISSING)] == [
+        "a passed",
+        "longer not available no such thing",
     ]
+    assert counts([PASSED, MISSING]) == "1 passed, 0 FAILED, 0 measured, 1 not available"
+
+
+@pytest.mark.parametrize(("codes", "worst"), [((0, 2), 2), ((1, 2), 1), ((0, 0), 0), ((2, -11), 1)])
+def test_a_process_that_went_on_counts_too(codes: tuple[int, int], worst: int) -> None:
+    assert worst_code(codes) == worst
 
 
 def test_without_a_gpu_nothing_passes() -> None:
     rows = without_gpu()
+    assert [row.what for row in rows] == list(LIMITS_S)
     assert {row.verdict for row in rows} == {Verdict.NOT_AVAILABLE}
     assert exit_code(rows) == 2
 
@@ -80,7 +86,7 @@ def test_a_backend_that_is_wrong_fails(
     monkeypatch.setattr(TorchAttention, "attend", attend_wrongly)
     small = {
         "BACKENDS": {"cpu": ("torch",)},
-        "HEAD_DIMS": (64,),
+        "HEAD_DIMS": {torch.float32: (64,)},
         "BLOCK_SIZES": (16,),
         "DECODES": kernels.DECODES[:2],
         "CHUNKS": kernels.CHUNKS[:1],
@@ -98,7 +104,12 @@ def test_a_layout_of_more_ranks_than_gpus_is_not_available(tmp_path: Path) -> No
 
 
 @pytest.mark.long
-def test_all_of_it_runs_small_on_cpu() -> None:
-    rows = list(check(CPU, DEFAULT_MODEL))
-    assert Verdict.FAILED not in {row.verdict for row in rows}
-    assert sum(row.verdict is Verdict.PASSED for row in rows) == 8 + len(LAYOUTS)
+@pytest.mark.timeout(1800)
+def test_all_of_it_runs_small_on_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OUT", str(tmp_path))
+    rows = {row.what: row.verdict for row in check(CPU, DEFAULT_MODEL, 1500.0).rows}
+    assert Verdict.FAILED not in rows.values()
+    assert sum(verdict is Verdict.PASSED for verdict in rows.values()) == 12 + len(LAYOUTS)
+    measured = {what for what, verdict in rows.items() if verdict is Verdict.MEASURED}
+    assert {"all at once by sarathid", "all at once by transformers", "capacity under stall-free"} <= measured
+    assert (tmp_path / "cpu" / "mistral-7b-float32-tp1.toml").is_file()
