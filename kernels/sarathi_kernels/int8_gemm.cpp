@@ -120,23 +120,53 @@ struct Fetch {
 };
 
 struct Rows {
-  const int16_t* numbers;  // [num_rows, depth]
-  const float* scales;     // [num_rows]
-  int64_t depth;
+  std::vector<int16_t> numbers;  // [num_rows, depth]
+  int64_t num_rows, depth;
 };
 
-struct Target {
-  float* y;  // of the panel's first column
+// Where sums go as the floats that they stand for.
+struct Floats {
+  float* y;
   int64_t stride;
-  const float* scales;  // [kColumns] of the panel
-  int64_t num_columns;  // that are there, of the panel's
+  const float* row_scales;
+  const float* scales;  // of the columns
+  void store(int64_t row, int64_t first, int64_t num_columns, const int32_t* sums) const {
+    const float* of_columns = scales + first;
+    float* target = y + row * stride + first;
+    const float of_row = row_scales[row];
+    for (int64_t i = 0; i < num_columns; ++i) target[i] = float(sums[i]) * (of_row * of_columns[i]);
+  }
 };
 
-// y[row] = (x[row] . panel) * scale of the row * scales of the columns, for the `rows` behind `first`.
-template <int rows>
-inline void multiply_rows(const Rows& x, int64_t first, const int8_t* panel, Fetch fetch, const Target& target) {
+// Where sums go as they are.
+struct Integers {
+  int32_t* y;
+  int64_t stride;
+  void store(int64_t row, int64_t first, int64_t num_columns, const int32_t* sums) const {
+    int32_t* target = y + row * stride + first;
+    for (int64_t i = 0; i < num_columns; ++i) target[i] = sums[i];
+  }
+};
+
+// The columns of a panel, and where their sums go.
+template <class Place>
+struct Target {
+  Place place;
+  int64_t first;        // column
+  int64_t num_columns;  // that are there, of the panel's
+  void store(int64_t row, const int32_t* sums) const {
+    if (num_columns == kColumns)
+      place.store(row, first, kColumns, sums);
+    else
+      place.store(row, first, num_columns, sums);
+  }
+};
+
+// The sums of x[row] . panel, for the `rows` behind `first`.
+template <int rows, class Place>
+inline void multiply_rows(const Rows& x, int64_t first, const int8_t* panel, Fetch fetch, const Target<Place>& target) {
   Sums sums[rows];
-  const int16_t* numbers = x.numbers + first * x.depth;
+  const int16_t* numbers = x.numbers.data() + first * x.depth;
   for (int64_t k = 0; k < x.depth; k += 2) {
     __builtin_prefetch(fetch.next);
     fetch.next += fetch.step;
@@ -148,19 +178,14 @@ inline void multiply_rows(const Rows& x, int64_t first, const int8_t* panel, Fet
   for (int row = 0; row < rows; ++row) {
     int32_t totals[kColumns];
     sums[row].store(totals);
-    float* y = target.y + (first + row) * target.stride;
-    const float scale = x.scales[first + row];
-    if (target.num_columns == kColumns)
-      for (int i = 0; i < kColumns; ++i) y[i] = float(totals[i]) * (scale * target.scales[i]);
-    else
-      for (int i = 0; i < target.num_columns; ++i) y[i] = float(totals[i]) * (scale * target.scales[i]);
+    target.store(first + row, totals);
   }
 }
 
 // As many rows as are left, at most kRows of them.
-template <int rows>
+template <int rows, class Place>
 inline void multiply_some(const Rows& x, int64_t first, int64_t num_rows, const int8_t* panel, Fetch fetch,
-                          const Target& target) {
+                          const Target<Place>& target) {
   if constexpr (rows > 0) {
     if (num_rows == rows) return multiply_rows<rows>(x, first, panel, fetch, target);
     multiply_some<rows - 1>(x, first, num_rows, panel, fetch, target);
@@ -169,8 +194,9 @@ inline void multiply_some(const Rows& x, int64_t first, int64_t num_rows, const 
 
 // All rows, in passes over the panel of nearly as many each. Where there are several, those over the panel before have
 // brought it into a core's cache.
-inline void multiply_panel(const Rows& x, int64_t num_rows, const int8_t* panel, const Target& target) {
-  const int64_t num_bytes = kColumns * x.depth, num_passes = (num_rows + kRows - 1) / kRows;
+template <class Place>
+inline void multiply_panel(const Rows& x, const int8_t* panel, const Target<Place>& target) {
+  const int64_t num_rows = x.num_rows, num_bytes = kColumns * x.depth, num_passes = (num_rows + kRows - 1) / kRows;
   for (int64_t pass = 0; pass < num_passes; ++pass) {
     const int64_t first = num_rows * pass / num_passes, end = num_rows * (pass + 1) / num_passes;
     const Fetch fetch = num_passes == 1
@@ -180,8 +206,24 @@ inline void multiply_panel(const Rows& x, int64_t num_rows, const int8_t* panel,
   }
 }
 
-// Numbers of x [depth] up to `most`, and the scale that makes floats of them again: NaN if x holds no numbers.
-inline void quantize(const float* x, int64_t depth, float most, int16_t* numbers, float* scale) {
+template <class Place>
+void multiply(const Rows& x, const int8_t* panels, int64_t num_columns, const Place& place) {
+  const int64_t num_panels = (num_columns + kColumns - 1) / kColumns;
+#pragma omp parallel for schedule(static) if (is_worth_threads(x.num_rows * num_columns * x.depth, kProductsWorthWaking))
+  for (int64_t index = 0; index < num_panels; ++index) {
+    const int64_t first = index * kColumns;
+    const Target<Place> target{place, first, std::min<int64_t>(kColumns, num_columns - first)};
+    multiply_panel(x, panels + first * x.depth, target);
+  }
+}
+
+// The largest number that products of such a depth may be made of.
+inline float most_at(int64_t depth) {
+  return float(std::min<int64_t>(INT16_MAX, INT32_MAX / (kMostWeight * depth)));
+}
+
+// The largest absolute number of x [depth]: infinity if not all are numbers.
+inline float peak_of(const float* x, int64_t depth) {
   Vec largest = {}, nothing = {};
   for (int64_t k = 0; k < depth; k += kLanes) {
     const Vec values = load(x + k);
@@ -190,8 +232,15 @@ inline void quantize(const float* x, int64_t depth, float most, int16_t* numbers
   }
   float peak = 0.0f;
   for (int i = 0; i < kLanes; ++i) peak = std::max(peak, largest[i]);
-  *scale = peak / most + sum_of(nothing);
-  if (!(*scale > 0.0f)) {
+  return sum_of(nothing) == 0.0f ? peak : INFINITY;
+}
+
+// What makes floats again of numbers up to `most`; NaN where there is none.
+inline float scale_of(float peak, float most) { return peak < INFINITY ? peak / most : NAN; }
+
+// Numbers up to `most` that stand for x [depth], of which none is beyond `peak`.
+inline void round_to(float most, float peak, const float* x, int64_t depth, int16_t* numbers) {
+  if (!(scale_of(peak, most) > 0.0f)) {
     std::fill(numbers, numbers + depth, int16_t(0));
     return;
   }
@@ -199,29 +248,62 @@ inline void quantize(const float* x, int64_t depth, float most, int16_t* numbers
   for (int64_t k = 0; k < depth; ++k) numbers[k] = int16_t(int32_t(x[k] * steps + std::copysign(0.5f, x[k])));
 }
 
+// Numbers for rows of x that are kept until the next call on this thread.
+template <class Peak>
+const Rows& round_rows(const float* x, int64_t x_stride, int64_t num_rows, int64_t depth, float most, Peak peak_of_row) {
+  static thread_local Rows rows;
+  rows.numbers.resize(num_rows * depth);
+  rows.num_rows = num_rows, rows.depth = depth;
+  int16_t* numbers = rows.numbers.data();
+#pragma omp parallel for schedule(static) if (num_rows * depth >= kNumbersWorthThreads)
+  for (int64_t row = 0; row < num_rows; ++row)
+    round_to(most, peak_of_row(row), x + row * x_stride, depth, numbers + row * depth);
+  return rows;
+}
+
 }  // namespace
+
+extern "C" {
 
 // y [num_rows, num_columns] dense = x [num_rows, depth], `x_stride` floats between rows, times the matrix whose
 // `panels` are [ceil(num_columns / 16), depth / 2, 16, 2] and whose `scales` are [num_columns, padded to 16]; depth is
 // a multiple of 16.
-extern "C" void sarathi_int8_gemm(const float* x, int64_t x_stride, const int8_t* panels, const float* scales,
-                                  float* y, int64_t num_rows, int64_t num_columns, int64_t depth) {
-  static thread_local std::vector<int16_t> numbers;
+void sarathi_int8_gemm(const float* x, int64_t x_stride, const int8_t* panels, const float* scales, float* y,
+                       int64_t num_rows, int64_t num_columns, int64_t depth) {
   static thread_local std::vector<float> row_scales;
-  numbers.resize(num_rows * depth);
   row_scales.resize(num_rows);
-  const Rows rows{numbers.data(), row_scales.data(), depth};
-  const float most = float(std::min<int64_t>(INT16_MAX, INT32_MAX / (kMostWeight * depth)));
-  int16_t* row_numbers = numbers.data();
   float* scales_of_rows = row_scales.data();
-#pragma omp parallel for schedule(static) if (num_rows * depth >= kNumbersWorthThreads)
-  for (int64_t row = 0; row < num_rows; ++row)
-    quantize(x + row * x_stride, depth, most, row_numbers + row * depth, scales_of_rows + row);
-  const int64_t num_panels = (num_columns + kColumns - 1) / kColumns;
-#pragma omp parallel for schedule(static) if (is_worth_threads(num_rows * num_columns * depth, kProductsWorthWaking))
-  for (int64_t index = 0; index < num_panels; ++index) {
-    const int64_t first = index * kColumns;
-    const Target target{y + first, num_columns, scales + first, std::min<int64_t>(kColumns, num_columns - first)};
-    multiply_panel(rows, num_rows, panels + first * depth, target);
+  const float most = most_at(depth);
+  const Rows& rows = round_rows(x, x_stride, num_rows, depth, most, [=](int64_t row) {
+    const float peak = peak_of(x + row * x_stride, depth);
+    scales_of_rows[row] = scale_of(peak, most);
+    return peak;
+  });
+  multiply(rows, panels, num_columns, Floats{y, num_columns, scales_of_rows, scales});
+}
+
+// A product whose depth is cut into parts takes three steps, with a maximum and a sum over the parts between them; its
+// bits are those of the whole one. First, the peak of each row of a part: peaks [num_rows].
+void sarathi_int8_peaks(const float* x, int64_t x_stride, float* peaks, int64_t num_rows, int64_t depth) {
+  for (int64_t row = 0; row < num_rows; ++row) peaks[row] = peak_of(x + row * x_stride, depth);
+}
+
+// Second, with the peaks of whole rows of `whole_depth`: sums [num_rows, num_columns] dense of a part's products.
+void sarathi_int8_sums(const float* x, int64_t x_stride, const float* peaks, const int8_t* panels, int32_t* sums,
+                       int64_t num_rows, int64_t num_columns, int64_t depth, int64_t whole_depth) {
+  const Rows& rows =
+      round_rows(x, x_stride, num_rows, depth, most_at(whole_depth), [=](int64_t row) { return peaks[row]; });
+  multiply(rows, panels, num_columns, Integers{sums, num_columns});
+}
+
+// Third, the floats y [num_rows, num_columns] dense that sums over all parts stand for.
+void sarathi_int8_floats(const int32_t* sums, const float* peaks, const float* scales, float* y, int64_t num_rows,
+                         int64_t num_columns, int64_t whole_depth) {
+  const float most = most_at(whole_depth);
+  for (int64_t row = 0; row < num_rows; ++row) {
+    const float scale = scale_of(peaks[row], most);
+    const int32_t* of_row = sums + row * num_columns;
+    for (int64_t i = 0; i < num_columns; ++i) y[row * num_columns + i] = float(of_row[i]) * (scale * scales[i]);
   }
+}
 }

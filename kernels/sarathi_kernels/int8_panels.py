@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sarathi_kernels.quantized import Allocate, not_zero
+from sarathi_kernels.quantized import Allocate, not_zero, peaks_of
 
 PANEL_ROWS = 16
 _LARGEST = 127
@@ -47,10 +47,13 @@ class Int8Panels:
         """Return some of the rows, as a view."""
         return Int8Panels(self.panels, self.scales, self.first + first, num_rows)
 
-    def take(self, weight: Tensor) -> None:
-        """Become `weight` [num_rows, depth], each number rounded to the nearest that there is."""
+    def take(self, weight: Tensor, peaks: Tensor | None = None) -> None:
+        """Become `weight` [num_rows, depth], each number rounded to the nearest that there is.
+
+        `peaks` [num_rows, 1] are the largest numbers of the rows that these are parts of, where they are parts.
+        """
         weight = weight.to(torch.float32)
-        scales = weight.abs().amax(dim=1, keepdim=True) / _LARGEST
+        scales = (peaks_of(weight) if peaks is None else peaks) / _LARGEST
         numbers = (weight / not_zero(scales)).round().to(torch.int8)
         pairs, panels = numbers.view(torch.int16), self.panels.view(torch.int16).squeeze(-1)
         if self.first % PANEL_ROWS or self.num_rows % PANEL_ROWS:

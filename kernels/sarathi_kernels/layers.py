@@ -22,6 +22,18 @@ _MAX_SKINNY_BYTES = 320 << 10
 _MAX_KEPT_FLOATS = 4 << 20  # of scratch; more is taken anew for each block
 
 
+class Parts(Protocol):
+    """Those who have the parts of a matrix; all of them call the same in the same order."""
+
+    def sum(self, part: Tensor) -> Tensor:
+        """Return the sum of every one's `part`, all of one shape, to each of them; `part` may become it."""
+        ...
+
+    def largest(self, part: Tensor) -> Tensor:
+        """Return the largest of every one's `part`, place by place, as `sum` does."""
+        ...
+
+
 class LayerKernels(Protocol):
     """The operations of a layer, each on rows of tokens."""
 
@@ -37,6 +49,12 @@ class LayerKernels(Protocol):
 
     def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
         """Return `multiply` with the floats that `weight` stands for."""
+        ...
+
+    def multiply_quantized_parts(
+        self, x: Tensor, weight: QuantizedMatrix | Int8Panels, whole_depth: int, parts: Parts
+    ) -> Tensor:
+        """Return `multiply_quantized`, summed over the parts of `whole_depth` columns, of which these are one."""
         ...
 
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -77,6 +95,11 @@ class TorchLayers(LayerKernels):
     def multiply_quantized(self, x: Tensor, weight: QuantizedMatrix | Int8Panels) -> Tensor:
         return F.linear(x, weight.to_floats(x.dtype))
 
+    def multiply_quantized_parts(
+        self, x: Tensor, weight: QuantizedMatrix | Int8Panels, whole_depth: int, parts: Parts
+    ) -> Tensor:
+        return parts.sum(self.multiply_quantized(x, weight))
+
     def normalize(self, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         return F.rms_norm(x, weight.shape, weight, eps)
 
@@ -110,8 +133,13 @@ class CPULayers(TorchLayers):
         gemm.argtypes, gemm.restype = (pointer, integer, pointer, pointer, integer, integer, integer), None
         int4 = native.load("int4_gemm.cpp", directory).sarathi_int4_gemm
         int4.argtypes, int4.restype = (pointer, integer, *(pointer,) * 4, integer, integer, integer), None
-        int8 = native.load("int8_gemm.cpp", directory).sarathi_int8_gemm
+        int8_gemm = native.load("int8_gemm.cpp", directory)
+        int8, peaks = int8_gemm.sarathi_int8_gemm, int8_gemm.sarathi_int8_peaks
+        sums, floats = int8_gemm.sarathi_int8_sums, int8_gemm.sarathi_int8_floats
         int8.argtypes, int8.restype = (pointer, integer, *(pointer,) * 3, integer, integer, integer), None
+        peaks.argtypes, peaks.restype = (pointer, integer, pointer, integer, integer), None
+        sums.argtypes, sums.restype = (pointer, integer, *(pointer,) * 3, *(integer,) * 4), None
+        floats.argtypes, floats.restype = (*(pointer,) * 4, integer, integer, integer), None
         norm = elementwise.sarathi_rms_norm
         norm.argtypes, norm.restype = (pointer, pointer, pointer, integer, integer, ctypes.c_float), None
         gate = elementwise.sarathi_gate
@@ -121,6 +149,7 @@ class CPULayers(TorchLayers):
         block = native.load("llama_block.cpp", directory).sarathi_llama_block
         block.argtypes, block.restype = LlamaBlockCall.ARGUMENTS, None
         self._skinny_gemm, self._int4_gemm, self._int8_gemm, self._block = gemm, int4, int8, block
+        self._int8_peaks, self._int8_sums, self._int8_floats = peaks, sums, floats
         self._rms_norm, self._gate, self._rotate = norm, gate, rotate
         self._kept_scratch = torch.empty(0)
 
@@ -161,6 +190,45 @@ class CPULayers(TorchLayers):
             num_rows,
             num_columns,
             depth,
+        )
+        return y
+
+    def multiply_quantized_parts(
+        self, x: Tensor, weight: QuantizedMatrix | Int8Panels, whole_depth: int, parts: Parts
+    ) -> Tensor:
+        if not isinstance(weight, Int8Panels):
+            return super().multiply_quantized_parts(x, weight, whole_depth, parts)
+        return self._multiply_int8_parts(x, weight, whole_depth, parts)
+
+    def _multiply_int8_parts(self, x: Tensor, weight: Int8Panels, whole_depth: int, parts: Parts) -> Tensor:
+        """Return the product of whole rows, to the bit: their parts share a scale, and integers are what is summed."""
+        num_rows, num_columns, depth, (stride, step) = x.shape[0], weight.num_rows, weight.depth, x.stride()
+        assert step == 1 and weight.first == 0 and depth % _STEP == 0
+        peaks = torch.empty(num_rows)
+        self._int8_peaks(x.data_ptr(), stride, peaks.data_ptr(), num_rows, depth)
+        peaks = parts.largest(peaks)
+        sums = torch.empty(num_rows, num_columns, dtype=torch.int32)
+        self._int8_sums(
+            x.data_ptr(),
+            stride,
+            peaks.data_ptr(),
+            weight.panels.data_ptr(),
+            sums.data_ptr(),
+            num_rows,
+            num_columns,
+            depth,
+            whole_depth,
+        )
+        sums = parts.sum(sums)
+        y = torch.empty(num_rows, num_columns)
+        self._int8_floats(
+            sums.data_ptr(),
+            peaks.data_ptr(),
+            weight.scales.data_ptr(),
+            y.data_ptr(),
+            num_rows,
+            num_columns,
+            whole_depth,
         )
         return y
 

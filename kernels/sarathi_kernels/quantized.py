@@ -62,11 +62,15 @@ class QuantizedMatrix:
         minima = None if self.minima is None else self.minima[chosen]
         return QuantizedMatrix(self.values[chosen], self.scales[chosen], minima)
 
-    def take(self, weight: Tensor) -> None:
-        """Become `weight` [num_rows, depth], each number rounded to the nearest that there is."""
+    def take(self, weight: Tensor, peaks: Tensor | None = None) -> None:
+        """Become `weight` [num_rows, depth], each number rounded to the nearest that there is.
+
+        `peaks` [num_rows, 1] are the largest numbers of the rows that these are parts of, where they are parts: 8-bit
+        numbers take their scales from them.
+        """
         weight = weight.to(self.scales.device, torch.float32)
         if self.minima is None:
-            scales = weight.abs().amax(dim=1, keepdim=True) / 127
+            scales = (peaks_of(weight) if peaks is None else peaks.to(weight.device)) / 127
             self.scales.copy_(scales)
             self.values.copy_((weight / not_zero(scales)).round().to(torch.int8))
             return
@@ -86,6 +90,11 @@ class QuantizedMatrix:
         packed = self.values.view(self.num_rows, -1, GROUP // 2)
         numbers = torch.cat((packed & 15, packed >> 4), dim=2)
         return (numbers * self.scales.unsqueeze(2) + self.minima.unsqueeze(2)).flatten(1).to(dtype)
+
+
+def peaks_of(weight: Tensor) -> Tensor:
+    """Return the largest absolute number of each row of `weight` [num_rows, depth], [num_rows, 1]."""
+    return weight.abs().amax(dim=1, keepdim=True)
 
 
 def not_zero(scales: Tensor) -> Tensor:

@@ -61,6 +61,10 @@ class StageGroup(TensorGroup):
         dist.all_reduce(part, group=self._group)
         return part
 
+    def largest(self, part: Tensor) -> Tensor:
+        dist.all_reduce(part, dist.ReduceOp.MAX, group=self._group)
+        return part
+
     def gather(self, part: Tensor, num_columns: int) -> Tensor | None:
         width = -(-num_columns // self._num_parts)
         if part.shape[1] < width:

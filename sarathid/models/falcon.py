@@ -43,22 +43,22 @@ class GeluMLP:
     def __init__(self, share: ModelShare, context: LayerContext) -> None:
         config, inner, hidden = share.config, share.intermediate, Shard.whole(share.config.hidden_size)
         self._up_proj = Linear(hidden, (inner,), config.has_mlp_bias, context)
-        self._down_proj = Linear(inner, (hidden,), config.has_mlp_bias and share.is_first_part, context)
+        self.down_proj = Linear(inner, (hidden,), config.has_mlp_bias, context)
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return this rank's part of the sum [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
-        return self._down_proj(F.gelu(self._up_proj(x)))
+    def inner(self, x: Tensor) -> Tensor:
+        """Return this rank's columns of `gelu(up(x))` for `x` [num_tokens, hidden_size]."""
+        return F.gelu(self._up_proj(x))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this layer's tensors by the checkpoint's names."""
         yield from self._up_proj.checkpoint_tensors(f"{prefix}.dense_h_to_4h")
-        yield from self._down_proj.checkpoint_tensors(f"{prefix}.dense_4h_to_h")
+        yield from self.down_proj.checkpoint_tensors(f"{prefix}.dense_4h_to_h")
 
 
 class FalconBlock:
     """Attention and feed-forward of the same residual stream, behind one norm or a norm each, both added to it.
 
-    Since they stand side by side, one sum over the ranks is enough for both.
+    Since they stand side by side, one sum over the ranks is enough for both, where it is one of floats.
     """
 
     def __init__(self, share: ModelShare, num_norms: int, context: LayerContext) -> None:
@@ -80,8 +80,16 @@ class FalconBlock:
     ) -> Tensor:
         """Return the residual stream [num_tokens, hidden_size] behind this block."""
         normalized = [norm(hidden) for norm in self._norms]
-        attended = self._attention(normalized[0], rotation, cache, metadata, backend)
-        return hidden + self._group.sum(attended + self._mlp(normalized[-1]))
+        attended = self._attention.attend(normalized[0], rotation, cache, metadata, backend)
+        return hidden + self._project(attended, self._mlp.inner(normalized[-1]))
+
+    def _project(self, attended: Tensor, inner: Tensor) -> Tensor:
+        """Return what is added to the residual stream [num_tokens, hidden_size]."""
+        o_proj, down_proj = self._attention.o_proj, self._mlp.down_proj
+        if self._group.num_parts == 1 or o_proj.sums_integers or down_proj.sums_integers:
+            return o_proj(attended) + down_proj(inner)
+        both = self._group.sum(o_proj.part(attended) + down_proj.part(inner))
+        return down_proj.add_bias(o_proj.add_bias(both))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this block's tensors by the checkpoint's names."""

@@ -37,10 +37,10 @@ class SwiGLU:
         config, inner, hidden = share.config, share.intermediate, Shard.whole(share.config.hidden_size)
         self._kernels = context.kernels
         self.gate_up_proj = Linear(hidden, (inner, inner), config.has_mlp_bias, context)
-        self.down_proj = Linear(inner, (hidden,), config.has_mlp_bias and share.is_first_part, context)
+        self.down_proj = Linear(inner, (hidden,), config.has_mlp_bias, context)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return this rank's part of the sum [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
+        """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
         return self.down_proj(self._kernels.gate(self.gate_up_proj(x)))
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
@@ -63,7 +63,7 @@ class LlamaBlock:
         self._attention = Attention(share, context)
         self._mlp_norm = RMSNorm(config.hidden_size, config.norm_eps, context)
         self._mlp = SwiGLU(share, context)
-        self._group = context.group
+        self._num_parts = context.group.num_parts
         self._backend: AttentionBackend | None = None
         self._in_one_call: LlamaBlockCall | None = None
 
@@ -82,15 +82,15 @@ class LlamaBlock:
             self._in_one_call(hidden, rotation, cache, metadata)
             return hidden
         attended = self._attention(self._attention_norm(hidden), rotation, cache, metadata, backend)
-        hidden, normalized = self._mlp_norm.add(hidden, self._group.sum(attended))
-        return hidden + self._group.sum(self._mlp(normalized))
+        hidden, normalized = self._mlp_norm.add(hidden, attended)
+        return hidden + self._mlp(normalized)
 
     def _find_one_call(self, backend: AttentionBackend) -> LlamaBlockCall | None:
         projections = (self._attention.qkv_proj, self._attention.o_proj, self._mlp.gate_up_proj, self._mlp.down_proj)
         qkv, o, gate_up, down = (projection.panels for projection in projections)
         if qkv is None or o is None or gate_up is None or down is None:
             return None
-        if not self._attention.is_plain or self._group.num_parts > 1:
+        if not self._attention.is_plain or self._num_parts > 1:
             return None
         weights = LlamaWeights(
             attention_norm=self._attention_norm.weight,

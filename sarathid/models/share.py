@@ -48,7 +48,7 @@ class ModelShare:
 
     @property
     def is_first_part(self) -> bool:
-        """Whether this part adds the biases of what the parts sum up."""
+        """Whether this part speaks for all: it draws, and tells of what the parts did together."""
         return self.part == 0
 
     @property

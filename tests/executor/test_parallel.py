@@ -89,6 +89,14 @@ def test_two_stages_of_two_ranks_say_what_one_process_says(llama_path: Path) -> 
     check_layouts(llama_path, 40, (2, 2))
 
 
+def test_two_ranks_say_to_the_word_what_one_process_says_in_8_bits(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path, intermediate_size=96)
+    requests, config = make_requests(20), make_config(tmp_path, quantize="int8", tensor_parallel=2)
+    judge = GreedyJudge(make_config(tmp_path, quantize="int8"), requests)
+    run = run_greedy(ParallelExecutor(config), config, requests)
+    assert run.outputs == judge.expected.outputs
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("family", FAMILIES)

@@ -1,14 +1,16 @@
 """8-bit numbers in panels: the same as by rows, multiplied in integers, where no row knows of another."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from sarathi_kernels.int8_panels import Int8Panels
-from sarathi_kernels.layers import CPULayers
+from sarathi_kernels.layers import CPULayers, Parts
 from sarathi_kernels.quantized import Quantization, QuantizedMatrix
 
 from tests.kernels.host_memory import host_memory
+from tests.models.sharded_model import thread_groups
 
 SHAPES = [(1, 32), (7, 48), (16, 64), (37, 576), (160, 1536)]
 
@@ -79,6 +81,25 @@ def test_a_row_that_is_no_numbers_gives_none_and_spoils_no_other(layers: CPULaye
     spoiled = layers.multiply_quantized(x, matrix)
     assert spoiled[4].isnan().all()
     assert torch.equal(spoiled[[0, 1, 2, 3, 5, 6, 7, 8]], clean[[0, 1, 2, 3, 5, 6, 7, 8]])
+
+
+@pytest.mark.parametrize("num_parts", [2, 3])
+def test_a_product_in_parts_has_the_bits_of_the_whole_one(layers: CPULayers, num_parts: int) -> None:
+    x, weight = torch.randn(9, 96), torch.randn(20, 96)
+    x[2], x[4, 70], x[5, 1] = 0.0, float("nan"), float("inf")
+    width, peaks = 96 // num_parts, weight.abs().amax(dim=1, keepdim=True)
+
+    def multiply(part: int, group: Parts) -> torch.Tensor:
+        columns = slice(part * width, (part + 1) * width)
+        matrix = Int8Panels.empty(20, width, host_memory)
+        matrix.take(weight[:, columns], peaks)
+        return layers.multiply_quantized_parts(x[:, columns], matrix, 96, group)
+
+    with ThreadPoolExecutor(num_parts) as pool:
+        products = list(pool.map(multiply, range(num_parts), thread_groups(num_parts)))
+    whole = layers.multiply_quantized(x, in_panels(weight))
+    for product in products:
+        torch.testing.assert_close(product, whole, rtol=0.0, atol=0.0, equal_nan=True)
 
 
 def test_a_row_of_zeros_gives_zeros(layers: CPULayers) -> None:

@@ -8,7 +8,7 @@ from threading import Barrier
 from typing import TypeVar
 
 import torch
-from sarathi_kernels.layers import TorchLayers
+from sarathi_kernels.layers import LayerKernels, TorchLayers
 from sarathi_kernels.quantized import Quantization
 from sarathi_kernels.reference import ReferenceAttention
 from torch import Tensor
@@ -27,6 +27,7 @@ from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 
 CPU = torch.device("cpu")
 BLOCK_SIZE = 16
+TORCH_LAYERS = TorchLayers()
 
 T = TypeVar("T")
 
@@ -44,7 +45,10 @@ class ThreadGroup(TensorGroup):
         return len(self._table)
 
     def sum(self, part: Tensor) -> Tensor:
-        return torch.stack(self._exchange(part)).sum(0)
+        return torch.stack(self._exchange(part)).sum(0, dtype=part.dtype)
+
+    def largest(self, part: Tensor) -> Tensor:
+        return torch.stack(self._exchange(part)).amax(0)
 
     def gather(self, part: Tensor, num_columns: int) -> Tensor | None:
         whole = torch.cat(self._exchange(part), dim=1)
@@ -58,22 +62,32 @@ class ThreadGroup(TensorGroup):
         return parts
 
 
+def thread_groups(num_parts: int) -> list[ThreadGroup]:
+    """Return what the threads of so many parts meet by, one each."""
+    meeting, table = Barrier(num_parts), [torch.empty(0)] * num_parts
+    return [ThreadGroup(part, meeting, table) for part in range(num_parts)]
+
+
 class ShardedModel:
     """A model's shares on CPU, with blocks for one sequence."""
 
-    def __init__(self, path: Path, layout: Layout, quantization: Quantization | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        layout: Layout,
+        quantization: Quantization | None = None,
+        kernels: LayerKernels = TORCH_LAYERS,
+    ) -> None:
         files = resolve(str(path))
         self._layout = layout
         self._pool = ThreadPoolExecutor(layout.num_parts)
         self._blocks = tuple(reversed(range(-(-files.config.max_position_embeddings // BLOCK_SIZE))))
         self._window = files.config.sliding_window
-        tables = [[torch.empty(0)] * layout.num_parts for _ in range(layout.num_stages)]
-        meetings = [Barrier(layout.num_parts) for _ in range(layout.num_stages)]
+        groups = [thread_groups(layout.num_parts) for _ in range(layout.num_stages)]
         self.models: list[Decoder] = []
         for rank in range(layout.num_ranks):
             stage, share = layout.stage_of(rank), layout.share(files.config, rank)
-            group = ThreadGroup(share.part, meetings[stage], tables[stage])
-            context = LayerContext(CPU, torch.float32, TorchLayers(), quantization, group)
+            context = LayerContext(CPU, torch.float32, kernels, quantization, groups[stage][share.part])
             model = build_model(share, files.config.max_position_embeddings, context)
             load_weights(model.checkpoint_tensors(), open_weights(files), 1, elsewhere=checkpoint_names(files.config))
             self.models.append(model)

@@ -17,7 +17,7 @@ from sarathid.models.share import ModelShare
 class Attention:
     """Projects to q, k and v, turns q and k, stores k and v in their slots, attends, projects back.
 
-    That is done with this rank's heads; what it returns are theirs alone, to be summed over the ranks.
+    That is done with this rank's heads; only the projection back is of all ranks' together.
     """
 
     def __init__(self, share: ModelShare, context: LayerContext) -> None:
@@ -29,7 +29,7 @@ class Attention:
         hidden = Shard.whole(config.hidden_size)
         q, kv = share.heads.times(config.head_dim), share.kv_heads.times(config.head_dim)
         self.qkv_proj = Linear(hidden, (q, kv, kv), config.has_qkv_bias, context)
-        self.o_proj = Linear(q, (hidden,), config.has_output_bias and share.is_first_part, context)
+        self.o_proj = Linear(q, (hidden,), config.has_output_bias, context)
         self._qk_norm = _QKNorm(config, context) if config.has_qk_norm else None
         self.is_plain = self._qk_norm is None  # projections, rotation and attention, and nothing more
 
@@ -42,13 +42,24 @@ class Attention:
         backend: AttentionBackend,
     ) -> Tensor:
         """Return [num_tokens, hidden_size] for `x` [num_tokens, hidden_size]."""
+        return self.o_proj(self.attend(x, rotation, cache, metadata, backend))
+
+    def attend(
+        self,
+        x: Tensor,
+        rotation: tuple[Tensor, Tensor],
+        cache: LayerCache,
+        metadata: AttentionMetadata,
+        backend: AttentionBackend,
+    ) -> Tensor:
+        """Return what is projected back, [num_tokens, this rank's heads * head_dim]."""
         heads = self.qkv_proj(x).view(x.shape[0], -1, self._head_dim)
         q, k, v = heads.split_with_sizes((self._num_heads, self._num_kv_heads, self._num_kv_heads), dim=1)
         if self._qk_norm is not None:
             self._qk_norm(q, k)
         self._kernels.rotate(heads.narrow(1, 0, self._num_heads + self._num_kv_heads), *rotation)
         backend.store(k, v, cache, metadata)
-        return self.o_proj(backend.attend(q, cache, metadata).flatten(1))
+        return backend.attend(q, cache, metadata).flatten(1)
 
     def checkpoint_tensors(self, prefix: str) -> Iterator[CheckpointTensor]:
         """Yield this layer's tensors by the names of Llama's checkpoints."""

@@ -54,10 +54,10 @@ class OutputHead:
         self._group = context.group
         self._is_embedding = embedding is not None and context.quantization is None
         if embedding is not None and self._is_embedding:
-            self._weight: Weight = DenseWeight(embedding.weight, context)
+            self._weight: Weight = DenseWeight(embedding.weight, Shard.whole(hidden_size), context)
         else:
             int8 = None if context.quantization is None else Quantization.INT8
-            self._weight = make_weight(words.length, hidden_size, replace(context, quantization=int8))
+            self._weight = make_weight(words.length, Shard.whole(hidden_size), replace(context, quantization=int8))
 
     def __call__(self, hidden: Tensor) -> Tensor:
         """Return logits [num_rows, words of this rank] float32 for `hidden` [num_rows, hidden_size]."""

@@ -2,18 +2,15 @@
 
 from typing import Final, Protocol
 
+from sarathi_kernels.layers import Parts
 from torch import Tensor
 
 
-class TensorGroup(Protocol):
+class TensorGroup(Parts, Protocol):
     """The ranks of one pipeline stage; all of them call the same in the same order."""
 
     @property
     def num_parts(self) -> int: ...
-
-    def sum(self, part: Tensor) -> Tensor:
-        """Return the sum of every rank's `part`, all of one shape, on each of them; `part` may become it."""
-        ...
 
     def gather(self, part: Tensor, num_columns: int) -> Tensor | None:
         """Return the parts [num_rows, part of num_columns] side by side on the first rank, None on the others.
@@ -29,6 +26,9 @@ class _Alone(TensorGroup):
     num_parts = 1
 
     def sum(self, part: Tensor) -> Tensor:
+        return part
+
+    def largest(self, part: Tensor) -> Tensor:
         return part
 
     def gather(self, part: Tensor, num_columns: int) -> Tensor | None:
