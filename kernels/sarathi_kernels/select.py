@@ -12,6 +12,7 @@ import torch
 from sarathi_kernels.backend import AttentionBackend
 from sarathi_kernels.cpu import CPUAttention
 from sarathi_kernels.flash_attn import FlashAttention, find_flash_attn
+from sarathi_kernels.flash_attn_4 import FlashAttention4, find_flash_attn_4
 from sarathi_kernels.layers import CPULayers, LayerKernels, TorchLayers
 from sarathi_kernels.native import NativeUnavailable
 from sarathi_kernels.probe import BackendUnavailable, check, check_draw, check_layers, make_probe
@@ -189,6 +190,11 @@ def _build_flash_attn(needs: KernelNeeds) -> AttentionBackend:
     return _checked(FlashAttention(find_flash_attn()), needs)
 
 
+def _build_flash_attn_4(needs: KernelNeeds) -> AttentionBackend:
+    _check_cuda("flash-attn-4", needs)
+    return _checked(FlashAttention4(find_flash_attn_4()), needs)
+
+
 def _build_varlen(needs: KernelNeeds) -> AttentionBackend:
     _check_cuda("torch-varlen", needs)
     return _checked(VarlenAttention(), needs)
@@ -204,12 +210,13 @@ def _checked(backend: AttentionBackend, needs: KernelNeeds) -> AttentionBackend:
     return backend
 
 
-_CUDA_BACKENDS = ("triton", "flash-attn", "torch-varlen")
+_CUDA_BACKENDS = ("triton", "flash-attn-4", "flash-attn", "torch-varlen")
 _BUILDERS: Mapping[str, Callable[[KernelNeeds], AttentionBackend]] = MappingProxyType(
     {
         "cpu": _build_cpu,
         "triton": _build_triton,
         "flash-attn": _build_flash_attn,
+        "flash-attn-4": _build_flash_attn_4,
         "torch-varlen": _build_varlen,
         "torch": lambda _: TorchAttention(),
         "reference": lambda _: ReferenceAttention(),

@@ -136,7 +136,7 @@ class Check:
     def _capacity(self, limit_s: float) -> Iterable[Row]:
         from tests.gpu.capacity import measure_capacities
 
-        return measure_capacities(self._loaded, limit_s)
+        return measure_capacities(self._loaded, limit_s if self._is_gpu else 20.0)
 
     def _transformers(self, limit_s: float) -> Iterable[Row]:
         from tests.gpu.at_once import measure_transformers

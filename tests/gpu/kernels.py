@@ -13,7 +13,7 @@ from sarathi_kernels.select import KernelNeeds, Kernels, KernelUnavailable, sele
 from tests.gpu.report import Row, Verdict
 from tests.kernels.paged import Problem, SequenceShape, make_problem
 
-BACKENDS = {"cuda": ("triton", "flash-attn", "torch-varlen"), "cpu": ("cpu", "torch")}
+BACKENDS = {"cuda": ("triton", "flash-attn-4", "flash-attn", "torch-varlen"), "cpu": ("cpu", "torch")}
 DECODES = (SequenceShape(1, 1), SequenceShape(1, 65), SequenceShape(1, 513), SequenceShape(1, 4000))
 CHUNKS = (SequenceShape(5, 5), SequenceShape(130, 130), SequenceShape(2, 9), SequenceShape(200, 700))
 HEAD_DIMS = {torch.bfloat16: (64, 80, 96, 128), torch.float32: (64, 128)}  # each is compiled anew

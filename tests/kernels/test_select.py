@@ -50,11 +50,12 @@ def test_a_named_backend_is_taken(needs: KernelNeeds, name: str) -> None:
 
 
 def test_an_unknown_backend_is_refused_with_the_names_there_are(needs: KernelNeeds) -> None:
-    with pytest.raises(KernelUnavailable, match="auto, cpu, triton, flash-attn, torch-varlen, torch, reference"):
+    names = "auto, cpu, triton, flash-attn, flash-attn-4, torch-varlen, torch, reference"
+    with pytest.raises(KernelUnavailable, match=names):
         select_kernels("quick", needs)
 
 
-@pytest.mark.parametrize("name", ["triton", "flash-attn", "torch-varlen"])
+@pytest.mark.parametrize("name", ["triton", "flash-attn", "flash-attn-4", "torch-varlen"])
 def test_cuda_kernels_on_cpu_are_refused(needs: KernelNeeds, name: str) -> None:
     with pytest.raises(KernelUnavailable, match=f"{name} runs on CUDA"):
         select_kernels(name, needs)
