@@ -154,7 +154,7 @@ class ConsoleApp(App[None]):
         self._followed: frozenset[int] = frozenset()
         self._current = make_screen(self._opening.view)
         self._rate_hz = self._opening.rate_hz
-        self._shown: tuple[int | None, LinkState, bool] | None = None
+        self._shown: tuple[int | None, LinkState, bool, tuple[str, ...]] | None = None
         self._ascii_filters = (AsciiFilter(),) if is_ascii else ()
         for theme in THEMES:
             self.register_theme(theme)
@@ -274,7 +274,7 @@ class ConsoleApp(App[None]):
                 self._end_file(self._saving)
         except (ConfigError, OSError) as error:
             self.notify(f"not recorded: {error}", severity="error", markup=False)
-        self._show()
+        self._show(is_urgent=True)
 
     def action_compare(self) -> None:
         """Change to the screen that shows a recording beside its twin."""
@@ -381,7 +381,7 @@ class ConsoleApp(App[None]):
         self._rate_hz = next_rate_hz(self._rate_hz, step)
         self._ticker.stop()
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
-        self._show()
+        self._show(is_urgent=True)
 
     def _begin_file(self) -> TapeFile:
         self._records.seal()
@@ -479,7 +479,8 @@ class ConsoleApp(App[None]):
             alerts=self._look_for_alerts(view, now_s),
             daemon=self._daemon,
         )
-        news = (self._records.state.revision, link.state, self._playhead.is_live)
+        alarms = tuple(alert.name for alert in watch.alerts)
+        news = (self._records.state.revision, link.state, self._playhead.is_live, alarms)
         self._current.show(view, watch, self.look, is_urgent=is_urgent or news != self._shown)
         self._shown = news
         if self._twin is not None and (other := self._twin.view(view.now_s)) is not None:

@@ -78,7 +78,7 @@ def _alert(watch: Watch, look: Look) -> Text:
     if not watch.alerts:
         return Text()
     newest = max(watch.alerts, key=lambda alert: alert.time_s)
-    is_lit = watch.now_s - newest.time_s > FLASH_S or int(watch.now_s * 2.0) % 2 == 0
+    is_lit = watch.now_s - newest.time_s > FLASH_S or int(watch.now_s + watch.wall_offset_s) % 2 == 0
     others = f" +{len(watch.alerts) - 1}" if len(watch.alerts) > 1 else ""
     return line([(f" ! {newest.words}{others} ", look.alarm if is_lit else look.over)])
 

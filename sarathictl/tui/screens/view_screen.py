@@ -20,8 +20,6 @@ from sarathictl.tui.widgets.transport import TransportBar
 from sarathid.protocol.revisions import AuditEntry, Revision
 from sarathid.tape.request_table import RequestRow
 
-FIGURES_EVERY_S = 1.0
-
 
 class ViewScreen(Screen[None]):
     """Shows views as they come: what moves at every one, figures once a second so that digits can be read.
@@ -40,9 +38,9 @@ class ViewScreen(Screen[None]):
         self.change = ChangeBar(id="change")
         self._keys = KeyBar()
         self._transport = TransportBar(id="transport")
-        self._moving = (self._header, self.change, self._transport, *moving)
-        self._figures = (self._big_words, *figures)
-        self._figures_s: float | None = None
+        self._moving = (self._transport, *moving)
+        self._figures = (self._header, self._big_words, self.change, *figures)
+        self._second: int | None = None
         self.latest: tuple[EngineView, Watch, Look] | None = None
 
     def compose(self) -> ComposeResult:
@@ -65,6 +63,7 @@ class ViewScreen(Screen[None]):
     def see_history(self, history: Sequence[Revision]) -> None:
         """Show how the newest revision stands, once anything was changed."""
         self.change.history = history
+        self.change.repaint()
         self.set_class(len(history) > 1, "-changed")
 
     def see_followed(self, request_ids: frozenset[int]) -> None:
@@ -80,13 +79,14 @@ class ViewScreen(Screen[None]):
         """Take note of what would have been under other settings; most screens show nothing of it."""
 
     def show(self, view: EngineView, watch: Watch, look: Look, *, is_urgent: bool = False) -> None:
-        """Show a view; figures wait for their second unless the change `is_urgent`."""
+        """Show a view; figures wait for the next second of the clock unless the change `is_urgent`."""
         self.latest = (view, watch, look)
         self._keys.look = look
         self.set_class(watch.transport is not None, "-elsewhere")
         self._show_in(self._moving)
-        if is_urgent or self._figures_s is None or abs(watch.now_s - self._figures_s) >= FIGURES_EVERY_S:
-            self._figures_s = watch.now_s
+        second = int(watch.now_s + watch.wall_offset_s)
+        if is_urgent or second != self._second:
+            self._second = second
             self.set_class(watch.link.state not in (LinkState.LIVE, LinkState.RECORDED), "-cut-off")
             self.show_figures()
 
