@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from sarathictl.tui.app import ConsoleApp, Source
 
 GATHER_S = 0.1  # pictures come ten times a second at most
+COLLECT_AFTER = (
+    20_000  # objects: a picture makes thousands, few of them in circles, and 700 cost a twentieth of the time
+)
 
 
 def can_watch() -> bool:
@@ -60,6 +63,7 @@ def _nothing_collected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(COLLECT_AFTER)
         gc.enable()
 
 
