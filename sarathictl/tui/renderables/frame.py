@@ -20,7 +20,8 @@ _STALL_LINES = 5
 
 def draw_frame(view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
     """Return header, tape, stalls, engine and as many requests as `height` leaves room for."""
-    tape = draw_tape(view, Axis.TIME, DEFAULT_ZOOM_S, width, 16 if height >= 36 else 8, look)
+    num_tape_rows = 16 if height >= 36 else 8
+    tape = draw_tape(view, Axis.TIME, DEFAULT_ZOOM_S, width, num_tape_rows, look, watch.wall_offset_s)
     stalls = draw_stalls(view, None, width, _STALL_LINES, look, watch.wall_offset_s)
     engine = draw_engine(view, width, _ENGINE_LINES, look, watch.wall_offset_s)
     lines = [

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from math import ceil
 from operator import attrgetter
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from rich.style import Style
 from rich.text import Text
@@ -13,7 +14,7 @@ from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.line import Piece, column_of, fit, line
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.tape_columns import Axis, Column, tape_columns
+from sarathictl.tui.renderables.tape_columns import Axis, Column, first_column, tape_columns
 
 ZOOMS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEFAULT_ZOOM_S = 0.1
@@ -31,36 +32,48 @@ FLAT_LANE = (1.0,)
 _Run: TypeAlias = tuple[Column, int]  # a column, and how many of its kind stand side by side from it on
 
 
-def draw_tape(view: EngineView, axis: Axis, zoom_s: float, width: int, height: int, look: Look) -> list[Text]:
+class _Row(NamedTuple):
+    """One row: what stands at its left, its cells as far as there are any, and what stands at its right."""
+
+    label: str
+    cells: Iterable[Piece]
+    note: Piece | None = None
+
+
+def draw_tape(
+    view: EngineView, axis: Axis, zoom_s: float, width: int, height: int, look: Look, wall_offset_s: float
+) -> list[Text]:
     """Return `height` lines of `width` cells: chart, stall row, gap lane and, with room for it, ticks."""
     num_columns = max(1, width - LABEL_WIDTH - MARGIN_WIDTH)
     columns = tape_columns(view, axis, num_columns, zoom_s)
     lane = TALL_LANE if height >= MIN_ROWS_FOR_TALL_GAPS else FLAT_LANE
     num_ticks = 1 if height >= MIN_ROWS_FOR_TICKS else 0
     has_stages = height >= MIN_ROWS_FOR_STAGES and bool(view.samples) and view.samples[-1].bubble_share is not None
-    lines = [
+    rows = [
         *_chart(columns, max(1, height - 1 - len(lane) - num_ticks - has_stages), look),
         _stall_row(columns, view.slo.tbt_s, look),
         *_gap_lane(columns, view.slo.tbt_s, lane, look),
     ]
     if has_stages:
-        lines.append(_bubble_lane(columns, look))
+        rows.append(_bubble_lane(columns, look))
+    lines = [_line(row, num_columns - len(columns), look) for row in rows]
     if num_ticks:
-        lines.append(_ticks(view, axis, zoom_s, num_columns, look))
+        names = _ticks_over_time(view.now_s, zoom_s, num_columns, wall_offset_s)
+        if axis is Axis.ITERATION:
+            names = _ticks_by_iteration(view, num_columns)
+        lines.append(_line(_Row("", [(_placed(names, num_columns), look.faint)]), 0, look))
     return [fit(text, width) for text in lines[:height]]
 
 
-def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> list[Text]:
+def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> Iterator[_Row]:
     runs = _runs(columns, attrgetter("num_decode_tokens", "num_prefill_tokens", "token_budget", "is_running"))
     present = [run for run in runs if run[0].num_tokens]
     top = _top([column for column, _ in present])
     notes = _chart_notes(present, look)
-    lines = []
     for row in reversed(range(num_rows)):
         label = _chart_label(row, num_rows, top)
         draw = partial(_chart_cell, row=row, rows_per_token=num_rows / top if top else 0.0, look=look)
-        lines.append(_row(label, _cells(runs, draw), notes.get(num_rows - 1 - row), look))
-    return lines
+        yield _Row(label, _cells(runs, draw), notes.get(num_rows - 1 - row))
 
 
 def _top(columns: Sequence[Column]) -> int:
@@ -124,17 +137,17 @@ def _edge_cell(decode: float, total: float, row: int, look: Look) -> Piece:
     return ("█", look.decode_fill) if decode >= 0.5 or row == 0 else ("▒", look.prefill_fill)
 
 
-def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) -> Text:
+def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) -> _Row:
     def cell(column: Column) -> Piece:
         return ("!", look.over) if _is_over(column, target_s) else (" ", look.plain)
 
     num_over = sum(_is_over(column, target_s) for column in columns)
     note = (f"{units.share(num_over / len(columns))} stalled", look.over) if num_over else None
     runs = _runs(columns, partial(_is_over, target_s=target_s))
-    return _row("stall", _cells(runs, cell), note, look)
+    return _Row("stall", _cells(runs, cell), note)
 
 
-def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[float], look: Look) -> Iterator[Text]:
+def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[float], look: Look) -> Iterator[_Row]:
     worst_s = max(column.gap_s for column in columns)
     unit_s = target_s or worst_s / lane[-1] or 1.0
     runs = _runs(columns, attrgetter("gap_s"))
@@ -144,7 +157,7 @@ def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[
         draw = _gap_cell(low_s, high_s, target_s, is_target, look)
         name = "SLO " if is_target else "gap " if lane[row] == lane[-1] else ""
         note = (f"worst {units.short_duration(worst_s)}", look.plain) if row == len(lane) - 1 and worst_s else None
-        yield _row(f"{name}{units.short_duration(high_s)}", _cells(runs, draw), note, look)
+        yield _Row(f"{name}{units.short_duration(high_s)}", _cells(runs, draw), note)
 
 
 def _gap_cell(
@@ -163,7 +176,7 @@ def _gap_cell(
     return draw
 
 
-def _bubble_lane(columns: Sequence[Column], look: Look) -> Text:
+def _bubble_lane(columns: Sequence[Column], look: Look) -> _Row:
     """Return how much of each iteration the pipeline stage that idled most was idle."""
 
     def cell(column: Column) -> Piece:
@@ -172,35 +185,46 @@ def _bubble_lane(columns: Sequence[Column], look: Look) -> Text:
     shares = [column.bubble_share for column in columns if column.num_tokens]
     note = (f"bubble {units.share(sum(shares) / len(shares))}", look.plain) if shares else None
     runs = _runs(columns, attrgetter("bubble_share", "num_tokens"))
-    return _row("pipeline", _cells(runs, cell), note, look)
+    return _Row("pipeline", _cells(runs, cell), note)
 
 
-def _ticks(view: EngineView, axis: Axis, zoom_s: float, num_columns: int, look: Look) -> Text:
-    """Return the names of every twentieth column, counted from the newest."""
+def _ticks_over_time(now_s: float, zoom_s: float, num_columns: int, wall_offset_s: float) -> Iterator[tuple[int, str]]:
+    """Yield the times of day that are whole multiples of `TICK_EVERY` columns, each with its column."""
+    first = first_column(now_s, num_columns, zoom_s)
+    every_s = TICK_EVERY * zoom_s
+    number = ceil((first * zoom_s + wall_offset_s) / every_s)
+    while (column := round((number * every_s - wall_offset_s) / zoom_s) - first) < num_columns:
+        yield column, f"┴{units.clock_time(number * every_s, has_tenths=every_s < 1.0)}"
+        number += 1
+
+
+def _ticks_by_iteration(view: EngineView, num_columns: int) -> Iterator[tuple[int, str]]:
+    """Yield the number of every twentieth iteration, counted from the newest, with its column."""
+    yield num_columns - len("now"), "now"
+    for back in range(TICK_EVERY, min(num_columns, len(view.samples)), TICK_EVERY):
+        yield num_columns - 1 - back, f"┴{view.samples[-1 - back].sequence_number}"
+
+
+def _placed(names: Iterable[tuple[int, str]], num_columns: int) -> str:
+    """Return names at their columns, those alone that are whole there."""
     cells = [" "] * num_columns
-    for back in range(TICK_EVERY, num_columns, TICK_EVERY):
-        name = _tick_name(view, axis, zoom_s, back)
-        start = num_columns - 1 - back
-        cells[start : start + len(name)] = name
-    return _row("", [("".join(cells)[: num_columns - 3] + "now", look.faint)], None, look)
-
-
-def _tick_name(view: EngineView, axis: Axis, zoom_s: float, back: int) -> str:
-    if axis is Axis.TIME:
-        return f"┴−{units.duration(back * zoom_s)}"
-    return f"┴{view.samples[-1 - back].sequence_number}" if back < len(view.samples) else ""
+    for column, name in names:
+        if 0 <= column <= num_columns - len(name):
+            cells[column : column + len(name)] = name
+    return "".join(cells)
 
 
 def _is_over(column: Column, target_s: float | None) -> bool:
     return target_s is not None and column.gap_s > target_s
 
 
-def _row(label: str, cells: Iterable[Piece], note: Piece | None, look: Look) -> Text:
-    """Return label, cells and margin in their widths; the label of an axis ends in its tick."""
-    ends_in_axis = label.endswith(("┤", "│"))
-    head = label.rjust(LABEL_WIDTH) if ends_in_axis else f"{label.rjust(LABEL_WIDTH - 1)}│"
-    words, style = note or ("", look.plain)
-    return line([(head, look.faint), *cells, (f" {words}".ljust(MARGIN_WIDTH), style)])
+def _line(row: _Row, num_ahead: int, look: Look) -> Text:
+    """Return label, cells, room for what is to come and margin in their widths; an axis' label ends in its tick."""
+    ends_in_axis = row.label.endswith(("┤", "│"))
+    head = row.label.rjust(LABEL_WIDTH) if ends_in_axis else f"{row.label.rjust(LABEL_WIDTH - 1)}│"
+    words, style = row.note or ("", look.plain)
+    ahead = (" " * num_ahead, look.plain)
+    return line([(head, look.faint), *row.cells, ahead, (f" {words}".ljust(MARGIN_WIDTH), style)])
 
 
 def _runs(columns: Sequence[Column], looks: Callable[[Column], object]) -> list[_Run]:

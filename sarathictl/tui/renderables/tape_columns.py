@@ -35,13 +35,25 @@ class Column(NamedTuple):
 
 
 IDLE = Column()
+STEP_S = 1.0
+MAX_STEP_SHARE = 0.125  # of the width: so much of it waits to be drawn at most
 
 
 def tape_columns(view: EngineView, axis: Axis, num_columns: int, zoom_s: float) -> list[Column]:
-    """Return `num_columns` columns, the newest last."""
+    """Return at most `num_columns` columns, the newest last; over time, what is ahead of `view.now_s` is missing."""
     if axis is Axis.ITERATION:
         return _columns_by_iteration(view, num_columns)
     return _columns_by_time(view, num_columns, zoom_s)
+
+
+def first_column(now_s: float, num_columns: int, zoom_s: float) -> int:
+    """Return the number of the column at the left edge: one begins every `zoom_s` of the monotonic clock.
+
+    The edge stands still for a step, in which what is new is drawn where there was nothing yet: a tape can be read
+    then, and takes less than half of the bytes of one that moves at every picture.
+    """
+    step = max(1, min(round(STEP_S / zoom_s), int(num_columns * MAX_STEP_SHARE)))
+    return -(-round(now_s / zoom_s) // step) * step - num_columns
 
 
 def _columns_by_iteration(view: EngineView, num_columns: int) -> list[Column]:
@@ -54,11 +66,11 @@ def _columns_by_iteration(view: EngineView, num_columns: int) -> list[Column]:
 def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[Column]:
     """Lay iterations and gaps over the time that they took.
 
-    The right edge moves by whole columns, so that what was drawn only ever shifts. An iteration is drawn from where the
-    one before ended if less than a column lies between.
+    Columns are those of the clock, so that what was drawn only ever shifts. An iteration is drawn from where the one
+    before ended if less than a column lies between.
     """
-    last = round(view.now_s / zoom_s) - 1
-    first = last - num_columns + 1
+    first = first_column(view.now_s, num_columns, zoom_s)
+    num_columns = round(view.now_s / zoom_s) - first
     tallest: list[IterationSample | None] = [None] * num_columns
     num_tokens = [0] * num_columns
     gaps_s = [0.0] * num_columns

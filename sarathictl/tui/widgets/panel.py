@@ -1,6 +1,7 @@
 """A box that shows lines of styled text, drawn anew when what it shows changes."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from rich.style import Style
 from rich.text import Text
@@ -11,7 +12,7 @@ from textual.widget import Widget
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.widgets.strips import changed_spans, strip_of
+from sarathictl.tui.widgets.strips import changed_span, strip_of
 
 
 class Panel(Widget):
@@ -20,6 +21,7 @@ class Panel(Widget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._shown: tuple[EngineView, Watch, Look] | None = None
+        self._lines: list[Text] = []
         self._strips: list[Strip] = []
         self._title = Text()
         self._ground: Style | None = None
@@ -41,9 +43,7 @@ class Panel(Widget):
             return
         view, watch, look = self._shown
         self._put_title(self.title_of(view, look))
-        lines = self.draw(view, watch, width, height, look)
-        console = self.app.console
-        self._put([strip_of(text, width, self.ground, console) for text in lines])
+        self._put(self.draw(view, watch, width, height, look), width)
 
     @property
     def ground(self) -> Style:
@@ -54,6 +54,7 @@ class Panel(Widget):
 
     def notify_style_update(self) -> None:
         self._ground = None
+        self._lines = []
         super().notify_style_update()
 
     def title_of(self, view: EngineView, look: Look) -> Text:
@@ -66,10 +67,15 @@ class Panel(Widget):
         """Return at most `height` lines of `width` cells."""
 
     def on_resize(self) -> None:
+        self._lines = []
         self.repaint()
 
     def render_line(self, y: int) -> Strip:
         return self._strips[y] if y < len(self._strips) else Strip.blank(self.size.width, self.ground)
+
+    def refresh_parts(self, regions: Sequence[Region]) -> None:
+        """Paint these regions of its lines again."""
+        self.refresh(*regions)
 
     def _put_title(self, title: Text) -> None:
         written = title
@@ -79,16 +85,24 @@ class Panel(Widget):
             self._title = written
             self.border_title = written
 
-    def _put(self, strips: list[Strip]) -> None:
+    def _put(self, lines: list[Text], width: int) -> None:
         """Refresh only the parts that differ: an idle engine sends nothing to the terminal."""
-        before, self._strips = self._strips, strips
-        if len(before) != len(strips):
-            self.refresh()
+        known, before = self._lines, self._strips
+        console = self.app.console
+        self._lines = lines
+        self._strips = [
+            before[y]
+            if y < len(known) and (text is known[y] or text == known[y])
+            else strip_of(text, width, self.ground, console)
+            for y, text in enumerate(lines)
+        ]
+        if len(before) != len(self._strips):
+            self.refresh_parts([Region(0, 0, *self.size)])
             return
         changed = [
-            Region(x, y, num_cells, 1)
-            for y, (old, new) in enumerate(zip(before, strips, strict=True))
-            for x, num_cells in changed_spans(old, new)
+            Region(span[0], y, span[1], 1)
+            for y, (old, new) in enumerate(zip(before, self._strips, strict=True))
+            if new is not old and (span := changed_span(old, new)) is not None
         ]
         if changed:
-            self.refresh(*changed)
+            self.refresh_parts(changed)

@@ -1,8 +1,9 @@
 """Lines of text as Textual paints them, and what of one has to be painted again."""
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
+from collections.abc import Iterable
+from itertools import takewhile
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
@@ -21,24 +22,40 @@ def strip_of(text: Text, width: int, ground: Style, console: Console) -> Strip:
     return Strip(_joined(segments), text.cell_len).adjust_cell_length(width, ground)
 
 
-def changed_spans(old: Strip, new: Strip) -> Iterator[tuple[int, int]]:
-    """Yield the first cell of each part of a strip that is not as it was, and how many cells it has."""
-    if old == new:
-        return
-    known = set(_placed(old))
-    for is_known, parts in groupby(_placed(new), known.__contains__):
-        if not is_known:
-            first, *others = parts
-            x, segment = others[-1] if others else first
-            yield first[0], x + segment.cell_length - first[0]
+def changed_span(old: Strip, new: Strip) -> tuple[int, int] | None:
+    """Return the first cell that is not as it was and how many follow up to the last such, None where all are.
+
+    One span whatever lies in it: Textual sends a line from the left edge of its widget for each.
+    """
+    before, after = list(old), list(new)
+    num_alike = sum(1 for _ in takewhile(_are_same, zip(before, after, strict=False)))
+    start = _num_cells(after[:num_alike])
+    del before[:num_alike], after[:num_alike]
+    while before and after and before[-1] == after[-1]:
+        del before[-1], after[-1]
+    if not after:
+        return None
+    num_cells = _num_cells(after)
+    if before and before[0].style == after[0].style:
+        num_first = _num_alike(before[0].text, after[0].text)
+        start, num_cells = start + num_first, num_cells - num_first
+    if before and before[-1].style == after[-1].style:
+        num_cells -= min(num_cells - 1, _num_alike(before[-1].text[::-1], after[-1].text[::-1]))
+    return start, num_cells
 
 
-def _placed(strip: Strip) -> Iterator[tuple[int, Segment]]:
-    """Yield each segment with the cell that it begins at."""
-    x = 0
-    for segment in strip:
-        yield x, segment
-        x += segment.cell_length
+def _are_same(pair: tuple[Segment, Segment]) -> bool:
+    return pair[0] == pair[1]
+
+
+def _num_cells(segments: Iterable[Segment]) -> int:
+    return sum(segment.cell_length for segment in segments)
+
+
+def _num_alike(old: str, new: str) -> int:
+    """Return how many cells two texts have in common at their beginning."""
+    pairs = takewhile(lambda pair: pair[0] == pair[1], zip(old, new, strict=False))
+    return cell_len("".join(one for one, _ in pairs))
 
 
 def _parts(text: Text) -> list[tuple[str, Style]] | None:

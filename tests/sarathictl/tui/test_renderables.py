@@ -121,6 +121,28 @@ def test_a_slow_iteration_is_as_wide_as_it_was_long() -> None:
     assert widest == pytest.approx(slowest.duration_s / 0.1, abs=1.0)
 
 
+def test_the_tape_stands_still_for_a_second_and_then_moves_by_one() -> None:
+    engine = PaperEngine(make_settings(256))
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    for record in engine.run(START_S + 6.0):
+        state.fold(record)
+    before, later, moved = (
+        tape_columns(state.view(START_S + seconds), Axis.TIME, 100, 0.1) for seconds in (6.2, 6.9, 7.1)
+    )
+    assert [len(before), len(later), len(moved)] == [92, 99, 91]
+    assert later[:85] == before[:85]
+    assert moved[:75] == before[10:85]
+
+
+def test_the_tape_says_the_time_of_day_below_the_columns_of_that_time() -> None:
+    engine = PaperEngine(make_settings(256))
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    for record in engine.run(START_S + 6.0):
+        state.fold(record)
+    *_, ticks = draw_tape(state.view(START_S + 6.0), Axis.TIME, 0.1, 124, 16, PLAIN_LOOK, 0.5)
+    assert ticks.plain.index(f"┴{units.clock_time(START_S + 4.0)}") == 10 + 100 - 25
+
+
 def test_one_column_an_iteration_on_the_other_axis() -> None:
     view = make_view()
     columns = tape_columns(view, Axis.ITERATION, 10, 0.1)
@@ -155,7 +177,7 @@ def test_a_stall_that_lasts_still_is_said_before_it_is_over() -> None:
 
 @pytest.mark.parametrize(("width", "height"), [(30, 4), (80, 8), (120, 16), (200, 40)])
 def test_the_tape_fills_exactly_what_it_is_given(width: int, height: int) -> None:
-    lines = draw_tape(make_view(), Axis.TIME, 0.1, width, height, PLAIN_LOOK)
+    lines = draw_tape(make_view(), Axis.TIME, 0.1, width, height, PLAIN_LOOK, 0.0)
     assert [line.cell_len for line in lines] == [width] * height
 
 

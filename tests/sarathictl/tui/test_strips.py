@@ -5,7 +5,7 @@ from rich.text import Text
 from textual.strip import Strip
 
 from sarathictl.tui.renderables.line import line
-from sarathictl.tui.widgets.strips import changed_spans, strip_of
+from sarathictl.tui.widgets.strips import changed_span, strip_of
 
 GROUND = Style(color="white", bgcolor="black")
 RED, BLUE = Style(color="red"), Style(color="blue", bgcolor="cyan")
@@ -40,8 +40,15 @@ def test_neighbours_that_look_alike_are_sent_to_the_terminal_as_one() -> None:
     assert [segment.text for segment in strip_of(text, 8, GROUND, Console())] == ["run  44", " "]
 
 
-def test_only_the_parts_that_changed_are_painted_again() -> None:
+def test_only_what_changed_of_a_line_is_painted_again() -> None:
     old = Strip([Segment("label "), Segment("1234", RED), Segment(" ms")])
     new = Strip([Segment("label "), Segment("1235", RED), Segment(" ms")])
-    assert list(changed_spans(old, new)) == [(6, 4)]
-    assert list(changed_spans(old, old)) == []
+    assert changed_span(old, new) == (9, 1)
+    assert changed_span(old, old) is None
+    assert changed_span(old, Strip([Segment("label "), Segment("1235", BLUE), Segment(" ms")])) == (6, 4)
+
+
+def test_what_is_added_to_a_run_is_all_that_is_painted_of_it() -> None:
+    old = Strip([Segment("▂▂▂▂    ", RED), Segment(" fill 7 %")])
+    new = Strip([Segment("▂▂▂▂▂▂  ", RED), Segment(" fill 7 %")])
+    assert changed_span(old, new) == (4, 2)
