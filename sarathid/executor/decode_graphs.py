@@ -36,6 +36,10 @@ class DecodeSize:
     num_rows: int
     context_len: int
 
+    def within(self, max_model_len: int) -> "DecodeSize":
+        """Return the same for contexts that are never longer than that."""
+        return DecodeSize(self.num_rows, min(self.context_len, max_model_len))
+
 
 def decode_sizes(max_num_seqs: int, max_model_len: int, most_rows: int | None = None) -> tuple[DecodeSize, ...]:
     """Return the sizes that are captured for a scheduler within these limits, the smallest first."""

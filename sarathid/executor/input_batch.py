@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sarathi_kernels.backend import AttentionMetadata
 from torch import Tensor
 
-from sarathid.executor.staging import IntegerArray, send, send_packed, unpack
+from sarathid.executor.staging import NumberArray, send, send_packed, unpack
 from sarathid.scheduler.batch import SamplingInput, ScheduledBatch, ScheduledSequence
 
 
@@ -118,7 +118,7 @@ def _input_batch(
     )
 
 
-def _arrays(sequences: Sequence[ScheduledSequence], block_size: int) -> dict[str, IntegerArray]:
+def _arrays(sequences: Sequence[ScheduledSequence], block_size: int) -> dict[str, NumberArray]:
     """Return the arrays behind the tensors of some sequences' tokens."""
     num_sequences = len(sequences)
     first_positions = np.fromiter((s.first_position for s in sequences), np.int64, num_sequences)
@@ -144,7 +144,7 @@ def _arrays(sequences: Sequence[ScheduledSequence], block_size: int) -> dict[str
     }
 
 
-def _blank_arrays(padding: Padding, block_size: int) -> dict[str, IntegerArray]:
+def _blank_arrays(padding: Padding, block_size: int) -> dict[str, NumberArray]:
     """Return the same arrays of rows that are all padding."""
     num_rows, num_blocks = padding.num_rows, -(-padding.context_len // block_size)
     return {
@@ -159,7 +159,7 @@ def _blank_arrays(padding: Padding, block_size: int) -> dict[str, IntegerArray]:
     }
 
 
-def _write_rows(blank: Mapping[str, IntegerArray], arrays: Mapping[str, IntegerArray]) -> None:
+def _write_rows(blank: Mapping[str, NumberArray], arrays: Mapping[str, NumberArray]) -> None:
     """Write each array into the beginning of its blank; blocks behind every context that the padding holds are left."""
     for name, array in arrays.items():
         if array.ndim == 2:

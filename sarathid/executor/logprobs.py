@@ -27,10 +27,10 @@ def draw(
     """
     asking = [row for row, request in enumerate(inputs) if request.params.logprobs is not None]
     logprobs = logits[asking].log_softmax(dim=1) if asking else None  # before anything edits the logits
-    for row, request in zip(logits, inputs, strict=True):
+    for row, request in enumerate(inputs):
         if request.params.grammar is not None:
             assert grammars is not None, "a grammar comes from the tokenizer that it is followed with"
-            grammars.forbid(row, request)
+            grammars.forbid(logits[row], request)
     token_ids = sample(logits, inputs, draw_kernel)
     if logprobs is None:
         return Drawn(token_ids)

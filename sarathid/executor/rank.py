@@ -152,7 +152,7 @@ class Rank:
         )
         forward = ModelPass(loaded.model, storage, kernels.attention, placement.device, placement.dtype)
         runner = ModelRunner(forward, kernels.draw, self._grammars())
-        self._capture_decodes(runner)
+        self._capture_decodes(runner, plan)
         return runner
 
     @cached_property
@@ -187,19 +187,20 @@ class Rank:
             self._graphs_note = f"decodes are launched one by one, not as CUDA graphs: {reason}"
         return False
 
-    def _capture_decodes(self, runner: ModelRunner) -> None:
+    def _capture_decodes(self, runner: ModelRunner, plan: KVPlan) -> None:
         """Capture what is to be captured, and say what that took; without it everything runs as well, but slower."""
-        num_graphs, device = len(self.graph_sizes), self.placement.device
+        sizes = tuple(dict.fromkeys(size.within(plan.max_model_len) for size in self.graph_sizes))
+        num_graphs, device = len(sizes), self.placement.device
         if not num_graphs:
             return
         num_free_bytes = _settled_free_bytes(device)
         progress = Progress(lambda num_done: f"capturing decodes: {num_done} of {num_graphs} CUDA graphs")
         try:
-            runner.capture_decodes(self.graph_sizes, self._capture or CudaCapture(device), progress)
+            runner.capture_decodes(sizes, self._capture or CudaCapture(device), progress)
         except GraphsUnavailable as error:
             self._without_graphs(str(error))
             return
-        largest, taken_bytes = self.graph_sizes[-1], max(0, num_free_bytes - _settled_free_bytes(device))
+        largest, taken_bytes = sizes[-1], max(0, num_free_bytes - _settled_free_bytes(device))
         self._graphs_note = (
             f"up to {largest.num_rows} decodes of up to {largest.context_len} positions run as one of {num_graphs} "
             f"CUDA graphs, which take {taken_bytes / 2**20:.0f} MiB of {self._graph_bytes / 2**20:.0f} set aside"

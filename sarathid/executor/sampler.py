@@ -11,6 +11,7 @@ from sarathi_kernels.largest import IndexRow, argmax, first_largest
 from sarathi_kernels.sampling import DrawKernel, DrawParameters
 from torch import Tensor
 
+from sarathid.executor.staging import send
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput
 
@@ -29,9 +30,9 @@ def sample(
     on nothing but the row, its parameters and the count of tokens before it. `draw_kernel` draws where
     the logits lie; without it they come to the host, and the same seed may draw another token.
     """
-    for row, request in zip(logits, inputs, strict=True):
+    for row, request in enumerate(inputs):
         if edits_logits(request):
-            _edit_logits(row, request)
+            _edit_logits(logits[row], request)
     return _sample_on_host(logits, inputs) if draw_kernel is None else _sample_by_kernel(logits, inputs, draw_kernel)
 
 
@@ -41,20 +42,17 @@ def _sample_by_kernel(
     """Draw all rows at once; what comes back to the host is two numbers a row."""
     params = [request.params for request in inputs]
     vocab_size = logits.shape[1]
-
-    def tensor(values: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.tensor(values, dtype=dtype).to(logits.device, non_blocking=True)
-
-    token_ids, is_number = draw_kernel(
-        logits,
-        DrawParameters(
-            temperature=tensor([p.temperature for p in params]),
-            top_k=tensor([vocab_size if p.top_k is None else p.top_k for p in params], torch.int32),
-            top_p=tensor([p.top_p for p in params]),
-            min_p=tensor([p.min_p for p in params]),
-            share=tensor([_uniform(request) for request in inputs]),
-        ),
+    sent = send(
+        {
+            "temperature": np.array([p.temperature for p in params], np.float32),
+            "top_k": np.array([vocab_size if p.top_k is None else p.top_k for p in params], np.int32),
+            "top_p": np.array([p.top_p for p in params], np.float32),
+            "min_p": np.array([p.min_p for p in params], np.float32),
+            "share": np.array([0.0 if r.params.is_greedy else _uniform(r) for r in inputs], np.float32),
+        },
+        logits.device,
     )
+    token_ids, is_number = draw_kernel(logits, DrawParameters(**sent))
     drawn = zip(token_ids.tolist(), is_number.tolist(), strict=True)
     return tuple(token_id if is_good else None for token_id, is_good in drawn)
 

@@ -10,10 +10,10 @@ from torch import Tensor
 
 _ALIGNMENT = 16  # bytes, as kernels expect of what they are given
 
-IntegerArray: TypeAlias = NDArray[np.integer]
+NumberArray: TypeAlias = NDArray[np.number]
 
 
-def send(arrays: Mapping[str, IntegerArray], device: torch.device) -> dict[str, Tensor]:
+def send(arrays: Mapping[str, NumberArray], device: torch.device) -> dict[str, Tensor]:
     """Return the arrays as tensors of the same types and shapes on `device`; on CPU they share their memory."""
     if device.type == "cpu":
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -21,7 +21,7 @@ def send(arrays: Mapping[str, IntegerArray], device: torch.device) -> dict[str, 
     return dict(zip(arrays, unpack(send_packed(values, device), values), strict=True))
 
 
-def send_packed(arrays: Sequence[IntegerArray], device: torch.device) -> Tensor:
+def send_packed(arrays: Sequence[NumberArray], device: torch.device) -> Tensor:
     """Return the bytes of all arrays [num_bytes] uint8 on `device`, each at an aligned place.
 
     Torch keeps the pinned memory from others until the device has read it.
@@ -29,7 +29,7 @@ def send_packed(arrays: Sequence[IntegerArray], device: torch.device) -> Tensor:
     return pack(arrays, is_pinned=device.type == "cuda").to(device, non_blocking=True)
 
 
-def pack(arrays: Sequence[IntegerArray], is_pinned: bool) -> Tensor:
+def pack(arrays: Sequence[NumberArray], is_pinned: bool) -> Tensor:
     """Return the bytes of all arrays [num_bytes] uint8, each at an aligned place."""
     *_, end = _ends(arrays)
     packed = torch.empty(end, dtype=torch.uint8, pin_memory=is_pinned)
@@ -38,7 +38,7 @@ def pack(arrays: Sequence[IntegerArray], is_pinned: bool) -> Tensor:
     return packed
 
 
-def unpack(packed: Tensor, arrays: Sequence[IntegerArray]) -> list[Tensor]:
+def unpack(packed: Tensor, arrays: Sequence[NumberArray]) -> list[Tensor]:
     """Return views of `packed` with the types and shapes of `arrays`, in their places."""
     return [
         packed[end - array.nbytes : end].view(torch.from_numpy(array).dtype).view(array.shape)
@@ -46,7 +46,7 @@ def unpack(packed: Tensor, arrays: Sequence[IntegerArray]) -> list[Tensor]:
     ]
 
 
-def _ends(arrays: Sequence[IntegerArray]) -> Iterator[int]:
+def _ends(arrays: Sequence[NumberArray]) -> Iterator[int]:
     """Yield where the bytes of each array end; they begin at multiples of _ALIGNMENT."""
     end = 0
     for array in arrays:

@@ -223,3 +223,12 @@ def test_more_and_larger_ones_are_reckoned_to_take_more(tmp_path: Path) -> None:
     share = ModelShare.whole(resolve(str(tmp_path)).config)
     few, many = (graph_bytes(share, 4, decode_sizes(num_seqs, 256)) for num_seqs in (4, 64))
     assert graph_bytes(share, 4, ()) == 0 < few < many
+
+
+def test_no_context_is_captured_that_the_kv_cache_can_not_hold(tmp_path: Path) -> None:
+    save_tiny_model(tmp_path)
+    bytes_per_token = ModelShare.whole(resolve(str(tmp_path)).config).kv_bytes_per_token(4)
+    config = make_config(tmp_path, max_num_seqs=1, kv_memory_bytes=100 * bytes_per_token)
+    info = LocalExecutor(config, capture=run_eagerly).start()
+    assert info.max_model_len == 100
+    assert any("up to 1 decodes of up to 100 positions" in note for note in info.notes)

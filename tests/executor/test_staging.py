@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from sarathid.executor.staging import IntegerArray, pack, send, unpack
+from sarathid.executor.staging import NumberArray, pack, send, unpack
 
-ARRAYS: list[IntegerArray] = [
+ARRAYS: list[NumberArray] = [
     np.arange(3, dtype=np.int64),
     np.array([], np.int64),
     np.arange(7, dtype=np.int32) - 3,
