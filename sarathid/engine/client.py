@@ -6,6 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import zmq
@@ -64,6 +65,13 @@ log = logging.getLogger(__name__)
 Observer = Callable[[StreamRecord], None]
 
 
+class _UntoldStep(NamedTuple):
+    """An iteration whose tokens were passed on, and the gaps that another engine had begun."""
+
+    output: StepOutput
+    restart_gaps: list[TokenGap]
+
+
 class EngineClient:
     """Holds every request that has not ended, so that a new engine can carry all of them on.
 
@@ -91,6 +99,7 @@ class EngineClient:
         self._socket: zmq.asyncio.Socket | None = None
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
         self._changes = PendingChanges()
+        self._untold: _UntoldStep | None = None
         self._learned: deque[LearnedCost] = deque(maxlen=NUM_LEARNED)
         self._num_arrivals: Counter[str] = Counter()
         self._next_request_id = 1
@@ -155,9 +164,11 @@ class EngineClient:
         try:
             while True:
                 self._take(await self._receive())
-                await asyncio.sleep(0)  # what is there already is received at once, and others want their turn
+                await asyncio.sleep(0)  # tokens go their way to clients before it is told what they took
+                self._tell_of_step()
         finally:
             sender.cancel()
+            self._tell_of_step()
 
     async def close(self) -> None:
         """Tell the engine to end, and let go of it; observers hear no more, of requests that end from now on either."""
@@ -331,6 +342,13 @@ class EngineClient:
             stream = self._streams.get(delta.request_id)
             if stream is not None and (gap_s := stream.push(delta, generated_s)) is not None:
                 restart_gaps.append(TokenGap(delta.request_id, gap_s))
+        self._untold = _UntoldStep(output, restart_gaps)
+
+    def _tell_of_step(self) -> None:
+        """Tell what the last iteration was, if its tokens alone were passed on so far."""
+        if self._untold is None:
+            return
+        (output, restart_gaps), self._untold = self._untold, None
         if output.stats is not None:
             self._publish(output.stats)
             self._tell_stalls(output.stats, restart_gaps)
@@ -392,6 +410,7 @@ class EngineClient:
             sent.answer.set_result(applied)
 
     def _publish(self, record: StreamRecord) -> None:
+        self._tell_of_step()  # records come in the order of what they tell of
         for observer in self._observers:
             observer(record)
 
@@ -442,7 +461,10 @@ class EngineClient:
 
     def _on_delivery(self, stream: TokenStream, delivery: Delivery) -> None:
         target_s = self._tbt_target_s
-        if target_s is not None and (stall := self._stalls.of_delivery(delivery, target_s)) is not None:
+        if target_s is None or delivery.gap_s <= target_s:
+            return
+        self._tell_of_step()  # of what the gap may be made
+        if (stall := self._stalls.of_delivery(delivery, target_s)) is not None:
             self._tell_stall(stall)
 
     def _disconnect(self) -> None:

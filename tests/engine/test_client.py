@@ -150,6 +150,34 @@ def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) ->
     with_engine(tmp_path, body)
 
 
+def test_a_token_is_with_its_reader_before_it_is_told_what_it_took(tmp_path: Path) -> None:
+    async def body(session: Session) -> None:
+        stream = session.client.submit((1, 2, 3), GREEDY)
+        num_told = [len(session.of(IterationStats)) async for _ in stream]
+        assert num_told == list(range(20))
+        stream.close()
+        await session.until(lambda: len(session.of(RequestStats)) == 1)
+        numbers = [stats.sequence_number for stats in session.of(IterationStats)]
+        assert numbers == sorted(set(numbers))
+
+    with_engine(tmp_path, body)
+
+
+def test_what_ended_is_told_of_though_its_engine_goes_in_that_moment(tmp_path: Path) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        async with running(session.client, tmp_path / "engine.sock", Engine()):
+            stream = session.client.submit((1, 2, 3), GREEDY)
+            await read(stream)
+            assert not stream.stats  # the last iteration is not told of yet
+        stream.close()
+        assert [stats.num_output_tokens for stats in session.of(RequestStats)] == [20]
+        assert session.client.num_in_flight == 0
+        await session.client.close()
+
+    asyncio.run(main())
+
+
 def test_closing_early_cancels_in_the_engine(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
