@@ -138,5 +138,11 @@ def terminal_has_color(is_forbidden: bool) -> bool:
 
 
 def terminal_is_ascii(is_wanted: bool) -> bool:
-    """Return whether only ASCII may be drawn: by flag, or because the terminal's encoding has no more."""
-    return is_wanted or (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf16")
+    """Return whether only ASCII may be drawn: by flag, by the C locale, or because the terminal's encoding has no more.
+
+    Of the C locale Python says that its encoding is UTF-8 (PEP 540).
+    """
+    is_c_locale = os.environ.get("LC_ALL") in ("C", "POSIX")
+    return (
+        is_wanted or is_c_locale or (sys.stdout.encoding or "ascii").lower().replace("-", "") not in ("utf8", "utf16")
+    )

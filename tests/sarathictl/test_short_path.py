@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sarathictl.call import Invocation
+from sarathictl.call import GlobalOptions, Invocation
+from sarathictl.client.endpoint import local_endpoint
 from sarathictl.commands import status
 from sarathictl.program import app
 from sarathictl.short_path import read_short_call
@@ -48,6 +49,14 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         'contexts.here.addr = "/run/here"\ncontexts.look = { addr = "/run/look", read_only = true, color = "red" }\n'
     )
     (tmp_path / "ctl.toml").write_text(contexts)
+
+
+@pytest.mark.parametrize(("locale", "is_ascii"), [("C", True), ("POSIX", True), ("C.UTF-8", False), ("", False)])
+def test_the_c_locale_has_ascii_alone(monkeypatch: pytest.MonkeyPatch, locale: str, is_ascii: bool) -> None:
+    monkeypatch.setenv("LC_ALL", locale)
+    assert (
+        GlobalOptions().invocation(GlobalOptions(addr="/run/x").choose(), local_endpoint("/run/x")).is_ascii is is_ascii
+    )
 
 
 @pytest.mark.parametrize("call", CALLS)
