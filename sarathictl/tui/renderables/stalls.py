@@ -24,16 +24,23 @@ def draw_stalls(
     if not view.stalls and not lines:
         return [fit(line([(f" {_nothing(view)}", look.faint)]), width)]
     num_rows = height - len(lines)
-    first = max(0, (selected or 0) - num_rows + 1)
+    first = _num_above(selected, num_rows)
     for index, stall in enumerate(view.stalls[first : first + num_rows], first):
         lines.append(_draw_stall(stall, index == selected, width, look, wall_offset_s))
     return [fit(text, width) for text in lines[:height]]
 
 
-def stalls_title(view: EngineView, look: Look) -> Text:
-    """Return what the panel shows and how many there were."""
+def stalls_title(view: EngineView, look: Look, selected: int | None = None, height: int = 0) -> Text:
+    """Return what the panel shows, how many there were, and how many newer ones the marked one keeps out of it."""
     target = f"gaps above {units.duration(view.slo.tbt_s)}" if view.slo.tbt_s else "no TBT target"
-    return title("STALLS", f"{target} · {view.num_recent_stalls} in 1 m", look)
+    num_above = _num_above(selected, height)
+    newer = f" · {num_above} newer, esc" if num_above else ""
+    return title("STALLS", f"{target} · {view.num_recent_stalls} in 1 m{newer}", look)
+
+
+def _num_above(selected: int | None, num_rows: int) -> int:
+    """Return how many of the newest stalls are left out such that the marked one is among so many rows."""
+    return 0 if selected is None else max(0, selected - num_rows + 1)
 
 
 def _draw_open_stall(view: EngineView, look: Look) -> list[Text]:

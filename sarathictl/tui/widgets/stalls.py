@@ -52,7 +52,7 @@ class StallsPanel(Panel, can_focus=True):
         return next(iter(self.view.stalls), None)
 
     def title_of(self, view: EngineView, look: Look) -> Text:
-        return stalls_title(view, look)
+        return stalls_title(view, look, self._index(view), self.size.height)
 
     def draw(self, view: EngineView, watch: Watch, width: int, height: int, look: Look) -> list[Text]:
         return draw_stalls(view, self._index(view), width, height, look, watch.wall_offset_s)

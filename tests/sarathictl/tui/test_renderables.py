@@ -19,7 +19,7 @@ from sarathictl.tui.renderables.header import Watch, draw_header
 from sarathictl.tui.renderables.keys import Key, draw_keys
 from sarathictl.tui.renderables.line import bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
-from sarathictl.tui.renderables.stalls import draw_stalls
+from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
 from sarathictl.tui.renderables.tape import draw_tape
 from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
 from sarathid.protocol.control import RequestState
@@ -160,6 +160,15 @@ def test_what_runs_now_grows_while_it_runs() -> None:
     early = tape_columns(state.view(start_s + 0.2), Axis.TIME, 100, 0.1)
     late = tape_columns(state.view(start_s + 1.0), Axis.TIME, 100, 0.1)
     assert sum(column.is_running for column in late) - sum(column.is_running for column in early) == 8
+
+
+def test_the_feed_says_how_many_newer_stalls_the_marked_one_keeps_out_of_it() -> None:
+    view = make_view("prefill-first")
+    last = len(view.stalls) - 1
+    shown = draw_stalls(view, last, 80, 3, PLAIN_LOOK, 0.0)
+    assert shown[2].plain.startswith("▶")
+    assert stalls_title(view, PLAIN_LOOK, last, 3).plain.endswith(f"· {last - 2} newer, esc")
+    assert "newer" not in stalls_title(view, PLAIN_LOOK, 2, 3).plain
 
 
 def test_a_stall_that_lasts_still_is_said_before_it_is_over() -> None:
