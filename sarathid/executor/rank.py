@@ -4,7 +4,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from sarathi_kernels.quantized import MAX_SKINNY_ROWS, Quantization
+from sarathi_kernels.quantized import Quantization
 from sarathi_kernels.select import (
     KernelNeeds,
     Kernels,
@@ -16,10 +16,9 @@ from sarathi_kernels.select import (
 
 from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError, ModelRefused
-from sarathid.executor.cuda_graphs import CudaCapture
-from sarathid.executor.decode_graphs import Capture, DecodeSize, GraphsUnavailable, decode_sizes
+from sarathid.executor.decode_graphs import Capture
 from sarathid.executor.grammar_masks import GrammarMasks
-from sarathid.executor.graph_memory import graph_bytes
+from sarathid.executor.graph_plan import GraphPlan, capture_decodes, plan_graphs
 from sarathid.executor.kept_memory import mark_of
 from sarathid.executor.kv_storage import KVStorage
 from sarathid.executor.layout import Layout
@@ -27,7 +26,6 @@ from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_k
 from sarathid.executor.model_pass import ModelPass
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.placement import Placement, device_type, place
-from sarathid.executor.progress import Progress
 from sarathid.executor.share_loader import LoadedShare, ShareLoader
 from sarathid.models.decoder import Decoder
 from sarathid.models.layers.context import LayerContext, WeightMemory
@@ -100,7 +98,8 @@ class Rank:
         asked_bytes = self._config.kv_memory_bytes
         if asked_bytes is not None:
             asked_bytes = asked_bytes // (self.block_size * self._all_ranks_bytes_per_token) * block_bytes
-        num_left_bytes = num_free_bytes - self.placement.num_weight_bytes - self._graph_bytes
+        scratch_bytes = block_bytes if self.graph_plan.sizes else 0
+        num_left_bytes = num_free_bytes - self.placement.num_weight_bytes - self.graph_plan.num_bytes - scratch_bytes
         return kv_budget_bytes(asked_bytes, num_left_bytes, self.placement.device) // block_bytes
 
     def plan_kv_cache(self, num_affordable_blocks: int) -> KVPlan:
@@ -148,62 +147,25 @@ class Rank:
             placement.device,
             self.kv_dtype,
             room,
-            has_scratch_block=bool(self.graph_sizes),
+            has_scratch_block=bool(self.graph_plan.sizes),
         )
         forward = ModelPass(loaded.model, storage, kernels.attention, placement.device, placement.dtype)
         runner = ModelRunner(forward, kernels.draw, self._grammars())
-        self._capture_decodes(runner, plan)
+        self._graphs_note = capture_decodes(
+            self._config, self.graph_plan, runner, placement.device, plan.max_model_len, self._capture
+        )
         return runner
 
     @cached_property
-    def graph_sizes(self) -> tuple[DecodeSize, ...]:
-        """The sizes of decode-only batches that are to be captured; none where that is not wanted, or can't be.
-
-        Raises `ConfigError` where it was asked for and can't be.
-        """
-        if self._config.cuda_graphs == "off" or not self._may_capture():
-            return ()
-        max_model_len = self._config.max_model_len or self.share.config.max_position_embeddings
-        most_rows = None if self.quantization is None else MAX_SKINNY_ROWS  # floats unpacked in a graph stay with it
-        return decode_sizes(self._config.max_num_seqs, max_model_len, most_rows)
-
-    def _may_capture(self) -> bool:
-        if self._capture is not None:
-            return True
-        device = self.placement.device
-        if device.type != "cuda":
-            return self._without_graphs(f"{device} has none", is_told=False)
-        if self._layout.num_parts > 1:
-            return self._without_graphs("ranks that sum up the parts of a layer are not captured")
-        if not self.kernels.attention.can_be_captured:
-            return self._without_graphs(f"{self.kernels.attention.name} attention looks at the device from the host")
-        return True
-
-    def _without_graphs(self, reason: str, *, is_told: bool = True) -> bool:
-        """Take note that nothing is captured; raises `ConfigError` where that was asked for."""
-        if self._config.cuda_graphs == "on":
-            raise ConfigError(f"--cuda-graphs on can't be: {reason}; leave it at auto")
-        if is_told:
-            self._graphs_note = f"decodes are launched one by one, not as CUDA graphs: {reason}"
-        return False
-
-    def _capture_decodes(self, runner: ModelRunner, plan: KVPlan) -> None:
-        """Capture what is to be captured, and say what that took; without it everything runs as well, but slower."""
-        sizes = tuple(dict.fromkeys(size.within(plan.max_model_len) for size in self.graph_sizes))
-        num_graphs, device = len(sizes), self.placement.device
-        if not num_graphs:
-            return
-        num_free_bytes = _settled_free_bytes(device)
-        progress = Progress(lambda num_done: f"capturing decodes: {num_done} of {num_graphs} CUDA graphs")
-        try:
-            runner.capture_decodes(sizes, self._capture or CudaCapture(device), progress)
-        except GraphsUnavailable as error:
-            self._without_graphs(str(error))
-            return
-        largest, taken_bytes = sizes[-1], max(0, num_free_bytes - _settled_free_bytes(device))
-        self._graphs_note = (
-            f"up to {largest.num_rows} decodes of up to {largest.context_len} positions run as one of {num_graphs} "
-            f"CUDA graphs, which take {taken_bytes / 2**20:.0f} MiB of {self._graph_bytes / 2**20:.0f} set aside"
+    def graph_plan(self) -> GraphPlan:
+        """What of decodes is captured; raises `ConfigError` where it was asked for and can't be."""
+        return plan_graphs(
+            self._config,
+            self.share,
+            self.placement,
+            self.kernels.attention,
+            is_quantized=self.quantization is not None,
+            is_captured_here=self._capture is not None,
         )
 
     def _load(self, loader: ShareLoader) -> LoadedShare:
@@ -243,13 +205,6 @@ class Rank:
         return self.block_size * self.share.kv_bytes_per_token(self.kv_dtype.itemsize)
 
     @property
-    def _graph_bytes(self) -> int:
-        """What captured decodes take, their scratch block with them."""
-        if not self.graph_sizes:
-            return 0
-        return self._block_bytes + graph_bytes(self.share, self.placement.dtype.itemsize, self.graph_sizes)
-
-    @property
     def _all_ranks_bytes_per_token(self) -> int:
         return self._layout.kv_bytes_per_token(self.share.config, self.kv_dtype.itemsize)
 
@@ -257,13 +212,6 @@ class Rank:
         num_local_ranks = self._layout.num_local_ranks
         local_index = None if num_local_ranks == 1 else index % num_local_ranks
         return place(self._config.device, self._config.dtype, self.quantization, self.share, local_index)
-
-
-def _settled_free_bytes(device: torch.device) -> int:
-    """Return what is free once torch has given back what it holds and nothing uses."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    return free_bytes(device)
 
 
 def _choose_quantization(config: EngineConfig) -> Quantization | None:

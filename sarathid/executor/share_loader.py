@@ -49,7 +49,7 @@ class ShareLoader:
     def dummy(self) -> LoadedShare:
         """Return the share full of random numbers."""
         model = self._build(RememberedMemory(self._device))
-        fill_dummy(model.checkpoint_tensors())
+        fill_dummy(model.checkpoint_tensors(), self._device)
         return LoadedShare(model, WeightsOrigin.READ)
 
     def read(self, num_bytes: int) -> LoadedShare:

@@ -126,9 +126,13 @@ def load_weights(
             raise
 
 
-def fill_dummy(tensors: Iterable[CheckpointTensor]) -> None:
-    """Fill `tensors` with small random numbers, the same in every run, to time a model whose weights are not here."""
+def fill_dummy(tensors: Iterable[CheckpointTensor], device: torch.device) -> None:
+    """Fill `tensors` with small random numbers, the same in every run, to time a model whose weights are not here.
+
+    They are repeated on `device`, where the tensors lie: gigabytes of them need not cross over.
+    """
     drawn = torch.randn(_NUM_DUMMY_VALUES, generator=torch.Generator().manual_seed(_DUMMY_SEED)) * _DUMMY_SCALE
+    drawn = drawn.to(device)
     for tensor in tensors:
         shape = tuple(tensor.destination.shape)
         num_repeats = -(-prod(shape) // _NUM_DUMMY_VALUES)

@@ -13,6 +13,7 @@ from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
 from sarathid.executor.decode_graphs import DecodeSize, Run, decode_sizes, run_eagerly
 from sarathid.executor.graph_memory import graph_bytes
+from sarathid.executor.graph_plan import GraphPlan
 from sarathid.executor.layout import Layout
 from sarathid.executor.local import LocalExecutor
 from sarathid.executor.memory import KVPlan
@@ -49,7 +50,7 @@ def make_config(path: Path, **changes: Any) -> EngineConfig:
 def load(path: Path, layout: Layout | None = None, index: int = 0, **changes: Any) -> ModelRunner:
     """Return a share whose decodes are captured in `SIZES`, with nothing in its KV cache."""
     rank = Rank(make_config(path, **changes), resolve(str(path)), layout, index, run_eagerly)
-    rank.graph_sizes = SIZES
+    rank.graph_plan = GraphPlan(SIZES)
     return rank.load(KVPlan(NUM_BLOCKS, 128), 1)
 
 

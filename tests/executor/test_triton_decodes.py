@@ -9,6 +9,7 @@ from sarathi_kernels.select import Kernels
 
 from sarathid.config import EngineConfig
 from sarathid.executor.decode_graphs import DecodeSize, run_eagerly
+from sarathid.executor.graph_plan import GraphPlan
 from sarathid.executor.memory import KVPlan
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.rank import Rank
@@ -56,7 +57,7 @@ def load(path: Path, quantize: Literal["off", "int8"]) -> ModelRunner:
     )
     rank = Rank(config, resolve(str(path)), capture=run_eagerly)
     rank.kernels = Kernels(TritonAttention(), TritonLayers())
-    rank.graph_sizes = (DecodeSize(2, 128), DecodeSize(4, 128))
+    rank.graph_plan = GraphPlan((DecodeSize(2, 128), DecodeSize(4, 128)))
     return rank.load(KVPlan(NUM_BLOCKS, 128), 1)
 
 

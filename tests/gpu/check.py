@@ -17,7 +17,7 @@ import torch
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import DEFAULT_MODEL
-from tests.gpu.parts import NotAvailable, Outcome, Part, run_parts
+from tests.gpu.parts import NotAvailable, Outcome, Part, give_memory_back, run_parts
 from tests.gpu.report import Row, Verdict, counts, exit_code, worst_code
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ class Check:
         if not self._prompts:
             raise NotAvailable("there is nothing of ours to compare it with")
         self._mistral = None
-        self._resources.close()  # the device holds one of the models at a time
+        self._resources.close()
+        give_memory_back()  # the device holds one of the models at a time
         return measure_transformers(self._device, MISTRAL_7B if self._is_gpu else SMALL, self._prompts)
 
     @property

@@ -69,7 +69,7 @@ def run_parts(
             take(Row(part.what, Verdict.NOT_AVAILABLE, f"the {limit_s:.0f} s of the whole check were over"))
         else:
             _run(part, min(part.limit_s, left_s), take)
-            _give_memory_back()
+            give_memory_back()
     return Outcome(found, len(parts), end_s - clock.now_s())
 
 
@@ -104,7 +104,7 @@ def _time_limit(limit_s: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, handler)
 
 
-def _give_memory_back() -> None:
+def give_memory_back() -> None:
     """Let go of what a part left, on the device too, where the next one wants it."""
     gc.collect()
     if torch.cuda.is_available():

@@ -122,7 +122,7 @@ def test_progress_adds_up_to_the_model(directory: Path) -> None:
 def test_dummy_weights_are_finite_small_and_the_same_again(directory: Path) -> None:
     models = make_model(directory), make_model(directory)
     for model in models:
-        fill_dummy(model.checkpoint_tensors())
+        fill_dummy(model.checkpoint_tensors(), torch.device("cpu"))
     for first, second in zip(*(model.checkpoint_tensors() for model in models), strict=True):
         one, other = first.destination, second.destination
         assert isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor)
