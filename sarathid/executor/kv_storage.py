@@ -41,7 +41,7 @@ class KVStorage:
         self.num_blocks = num_blocks
         self.has_scratch_block = has_scratch_block
         self.block_size = block_size
-        self.num_bytes = values.nbytes
+        self.num_bytes = values[:, :, :num_blocks].nbytes
         self.layers = tuple(LayerCache(layer[0], layer[1]) for layer in values)
 
     @property

@@ -1,7 +1,7 @@
 """Compiles every Triton kernel to machine code of a GPU that need not be there; run as a program of its own.
 
 The interpreter takes code that no GPU could run. What is compiled here is what a model of 32 query heads
-over 8 KV heads of 128 in bfloat16 launches.
+over 8 KV heads of 128 launches, in bfloat16 or, with `float32` behind the capability, in that.
 """
 
 import sys
@@ -45,17 +45,20 @@ KERNELS: tuple[tuple[Any, dict[str, int]], ...] = (
 )
 
 
-def compile_kernel(kernel: Any, constants: dict[str, int], capability: int) -> int:
-    """Return how many bytes of machine code the kernel is."""
-    types = {**POINTERS, **NUMBERS, **dict.fromkeys(constants, "constexpr")}
+def compile_kernel(kernel: Any, constants: dict[str, int], capability: int, floats: str) -> tuple[int, int]:
+    """Return how many bytes of machine code the kernel is, and how many of shared memory it takes."""
+    pointers = {name: type_.replace("bf16", floats) for name, type_ in POINTERS.items()}
+    types = {**pointers, **NUMBERS, **dict.fromkeys(constants, "constexpr")}
     if kernel is triton_quantized._multiply_int4:
         types["values"] = "*u8"
     signature = {name: types.get(name, "i32") for name in kernel.arg_names}
     places = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(kernel, signature=signature, constexprs=places)
-    return len(compile(source, target=GPUTarget("cuda", capability, 32)).asm["cubin"])
+    compiled = compile(source, target=GPUTarget("cuda", capability, 32))
+    return len(compiled.asm["cubin"]), compiled.metadata.shared
 
 
 if __name__ == "__main__":
+    floats = "fp32" if "float32" in sys.argv else "bf16"
     for kernel, constants in KERNELS:
-        print(kernel.__name__, compile_kernel(kernel, constants, int(sys.argv[1])))
+        print(kernel.__name__, *compile_kernel(kernel, constants, int(sys.argv[1]), floats))
