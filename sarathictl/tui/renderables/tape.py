@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import ceil
 from operator import attrgetter
 from typing import NamedTuple, TypeAlias
@@ -32,48 +32,136 @@ FLAT_LANE = (1.0,)
 _Run: TypeAlias = tuple[Column, int]  # a column, and how many of its kind stand side by side from it on
 
 
-class _Row(NamedTuple):
-    """One row: what stands at its left, its cells as far as there are any, and what stands at its right."""
+class _Scale(NamedTuple):
+    """How columns are drawn: `top` are the tokens at full height, `unit_s` what the lane's rows are multiples of."""
 
-    label: str
-    cells: Iterable[Piece]
-    note: Piece | None = None
+    num_chart_rows: int
+    top: int
+    lane: tuple[float, ...]
+    unit_s: float
+    target_s: float | None
+    has_stages: bool
+    look: Look
 
 
 def draw_tape(
     view: EngineView, axis: Axis, zoom_s: float, width: int, height: int, look: Look, wall_offset_s: float
 ) -> list[Text]:
     """Return `height` lines of `width` cells: chart, stall row, gap lane and, with room for it, ticks."""
-    num_columns = max(1, width - LABEL_WIDTH - MARGIN_WIDTH)
-    columns = tape_columns(view, axis, num_columns, zoom_s)
-    lane = TALL_LANE if height >= MIN_ROWS_FOR_TALL_GAPS else FLAT_LANE
-    num_ticks = 1 if height >= MIN_ROWS_FOR_TICKS else 0
-    has_stages = height >= MIN_ROWS_FOR_STAGES and bool(view.samples) and view.samples[-1].bubble_share is not None
-    rows = [
-        *_chart(columns, max(1, height - 1 - len(lane) - num_ticks - has_stages), look),
-        _stall_row(columns, view.slo.tbt_s, look),
-        *_gap_lane(columns, view.slo.tbt_s, lane, look),
+    left, right = Tape().draw(view, axis, zoom_s, width, height, look, wall_offset_s)
+    return [
+        fit(Text("", no_wrap=True, end="").append_text(one).append_text(other), width)
+        for one, other in zip(left, right, strict=True)
     ]
-    if has_stages:
-        rows.append(_bubble_lane(columns, look))
-    lines = [_line(row, num_columns - len(columns), look) for row in rows]
-    if num_ticks:
-        names = _ticks_over_time(view.now_s, zoom_s, num_columns, wall_offset_s)
-        if axis is Axis.ITERATION:
-            names = _ticks_by_iteration(view, num_columns)
-        lines.append(_line(_Row("", [(_placed(names, num_columns), look.faint)]), 0, look))
-    return [fit(text, width) for text in lines[:height]]
 
 
-def _chart(columns: Sequence[Column], num_rows: int, look: Look) -> Iterator[_Row]:
+class Tape:
+    """Draws a tape again and again, in two parts side by side: the left one stands still most of the time."""
+
+    def __init__(self, num_newest: int = 0) -> None:
+        """Have the `num_newest` columns at the right edge drawn with the margin, apart from the others."""
+        self._num_newest = num_newest
+        self._left: tuple[object, list[Text]] = (None, [])
+
+    def draw(
+        self, view: EngineView, axis: Axis, zoom_s: float, width: int, height: int, look: Look, wall_offset_s: float
+    ) -> tuple[list[Text], list[Text]]:
+        """Return the `height` lines of both parts; those of the left one are the same objects while it stands still."""
+        num_columns = max(1, width - LABEL_WIDTH - MARGIN_WIDTH)
+        num_left = max(0, num_columns - self._num_newest)
+        columns = tape_columns(view, axis, num_columns, zoom_s)
+        scale = _scale_of(view, columns, height, look)
+        names = ""
+        if height >= MIN_ROWS_FOR_TICKS:
+            names = _placed(_tick_names(view, axis, zoom_s, num_columns, wall_offset_s), num_columns)
+        key = (columns[:num_left], scale, names[:num_left], num_left)
+        if self._left[0] != key:
+            self._left = key, _left_lines(columns[:num_left], scale, names[:num_left], num_left)[:height]
+        right = _right_lines(columns, scale, names[num_left:], num_left, num_columns)
+        return self._left[1], right[:height]
+
+
+def _scale_of(view: EngineView, columns: Sequence[Column], height: int, look: Look) -> _Scale:
+    lane = TALL_LANE if height >= MIN_ROWS_FOR_TALL_GAPS else FLAT_LANE
+    has_ticks = height >= MIN_ROWS_FOR_TICKS
+    has_stages = height >= MIN_ROWS_FOR_STAGES and bool(view.samples) and view.samples[-1].bubble_share is not None
+    target_s = view.slo.tbt_s
+    return _Scale(
+        num_chart_rows=max(1, height - 1 - len(lane) - has_ticks - has_stages),
+        top=_top(columns),
+        lane=lane,
+        unit_s=target_s or _worst_s(columns) / lane[-1] or 1.0,
+        target_s=target_s,
+        has_stages=has_stages,
+        look=look,
+    )
+
+
+def _left_lines(columns: Sequence[Column], scale: _Scale, names: str, num_cells: int) -> list[Text]:
+    """Return labels and cells; the label of an axis ends in its tick."""
+    look = scale.look
+    ahead = (" " * (num_cells - len(columns)), look.plain)
+    labels = [*_chart_labels(scale), "stall", *_lane_labels(scale), *(["pipeline"] if scale.has_stages else [])]
+    lines = []
+    for label, cells in zip(labels, _rows(columns, scale), strict=True):
+        ends_in_axis = label.endswith(("┤", "│"))
+        head = label.rjust(LABEL_WIDTH) if ends_in_axis else f"{label.rjust(LABEL_WIDTH - 1)}│"
+        lines.append(line([(head, look.faint), *cells, ahead]))
+    return [*lines, line([("│".rjust(LABEL_WIDTH) + names, look.faint)])]
+
+
+def _right_lines(columns: Sequence[Column], scale: _Scale, names: str, num_left: int, num_columns: int) -> list[Text]:
+    """Return the newest cells and the margin, the words in which tell of all columns."""
+    plain = scale.look.plain
+    ahead = (" " * (num_columns - max(num_left, len(columns))), plain)
+    lines = []
+    for cells, note in zip(_rows(columns[num_left:], scale), _notes(columns, scale), strict=True):
+        words, style = note or ("", plain)
+        lines.append(line([*cells, ahead, (f" {words}".ljust(MARGIN_WIDTH), style)]))
+    return [*lines, line([(names + " " * MARGIN_WIDTH, scale.look.faint)])]
+
+
+def _rows(columns: Sequence[Column], scale: _Scale) -> Iterator[Iterator[Piece]]:
+    """Yield the cells of each row: chart, stalls, gap lane, and bubbles where there are stages."""
+    yield from _chart(columns, scale)
+    yield _stall_row(columns, scale)
+    yield from _gap_lane(columns, scale)
+    if scale.has_stages:
+        yield _bubble_lane(columns, scale)
+
+
+def _notes(columns: Sequence[Column], scale: _Scale) -> list[Piece | None]:
+    """Return what stands at the right of each row, None where nothing does."""
+    worst_s, look = _worst_s(columns), scale.look
+    num_over = sum(_is_over(column, scale.target_s) for column in columns)
+    lane: list[Piece | None] = [None] * len(scale.lane)
+    if worst_s:
+        lane[0] = (f"worst {units.short_duration(worst_s)}", look.plain)
+    chart = _chart_notes(columns, look)
+    return [
+        *(chart.get(row) for row in range(scale.num_chart_rows)),
+        (f"{units.share(num_over / len(columns))} stalled", look.over) if num_over else None,
+        *lane,
+        *([_bubble_note(columns, look)] if scale.has_stages else []),
+    ]
+
+
+def _chart(columns: Sequence[Column], scale: _Scale) -> Iterator[Iterator[Piece]]:
     runs = _runs(columns, attrgetter("num_decode_tokens", "num_prefill_tokens", "token_budget", "is_running"))
-    present = [run for run in runs if run[0].num_tokens]
-    top = _top([column for column, _ in present])
-    notes = _chart_notes(present, look)
+    rows_per_token = scale.num_chart_rows / scale.top if scale.top else 0.0
+    for row in reversed(range(scale.num_chart_rows)):
+        yield _cells(runs, partial(_chart_cell, row=row, rows_per_token=rows_per_token, look=scale.look))
+
+
+def _chart_labels(scale: _Scale) -> Iterator[str]:
+    num_rows, top = scale.num_chart_rows, scale.top
     for row in reversed(range(num_rows)):
-        label = _chart_label(row, num_rows, top)
-        draw = partial(_chart_cell, row=row, rows_per_token=num_rows / top if top else 0.0, look=look)
-        yield _Row(label, _cells(runs, draw), notes.get(num_rows - 1 - row))
+        if row == 0:
+            yield "0 ┤"
+        elif top and (row == num_rows - 1 or (num_rows >= 6 and 2 * (row + 1) == num_rows)):
+            yield f"{round(top * (row + 1) / num_rows)} ┤"
+        else:
+            yield "│"
 
 
 def _top(columns: Sequence[Column]) -> int:
@@ -86,24 +174,17 @@ def _top(columns: Sequence[Column]) -> int:
     return -(-most // step) * step
 
 
-def _chart_label(row: int, num_rows: int, top: int) -> str:
-    if row == 0:
-        return "0 ┤"
-    if top and (row == num_rows - 1 or (num_rows >= 6 and 2 * (row + 1) == num_rows)):
-        return f"{round(top * (row + 1) / num_rows)} ┤"
-    return "│"
-
-
-def _chart_notes(runs: Sequence[_Run], look: Look) -> dict[int, Piece]:
+def _chart_notes(columns: Sequence[Column], look: Look) -> dict[int, Piece]:
     """Return what stands at the right of the chart's rows, by row from the top."""
-    num_tokens = sum(column.num_tokens * count for column, count in runs)
-    if not num_tokens:
+    present = [column for column in columns if column.num_tokens]
+    if not present:
         return {}
-    num_granted = sum(column.token_budget * count for column, count in runs)
-    prefill = sum(column.num_prefill_tokens * count for column, count in runs) / num_tokens
-    is_cut = all(column.num_tokens <= column.token_budget for column, _ in runs)
+    num_tokens = sum(column.num_tokens for column in present)
+    num_granted = sum(column.token_budget for column in present)
+    prefill = sum(column.num_prefill_tokens for column in present) / num_tokens
+    is_cut = all(column.num_tokens <= column.token_budget for column in present)
     return {
-        0: (f"budget {runs[-1][0].token_budget}", look.plain),
+        0: (f"budget {present[-1].token_budget}", look.plain),
         1: (f"fill {units.share(num_tokens / num_granted)}" if is_cut else "cuts nothing", look.plain),
         2: (f"prefill {units.share(prefill)}", look.prefill),
         3: (f"decode {units.share(1.0 - prefill)}", look.decode),
@@ -137,27 +218,27 @@ def _edge_cell(decode: float, total: float, row: int, look: Look) -> Piece:
     return ("█", look.decode_fill) if decode >= 0.5 or row == 0 else ("▒", look.prefill_fill)
 
 
-def _stall_row(columns: Sequence[Column], target_s: float | None, look: Look) -> _Row:
-    def cell(column: Column) -> Piece:
-        return ("!", look.over) if _is_over(column, target_s) else (" ", look.plain)
-
-    num_over = sum(_is_over(column, target_s) for column in columns)
-    note = (f"{units.share(num_over / len(columns))} stalled", look.over) if num_over else None
-    runs = _runs(columns, partial(_is_over, target_s=target_s))
-    return _Row("stall", _cells(runs, cell), note)
+def _stall_row(columns: Sequence[Column], scale: _Scale) -> Iterator[Piece]:
+    look, is_over = scale.look, partial(_is_over, target_s=scale.target_s)
+    return _cells(_runs(columns, is_over), lambda column: ("!", look.over) if is_over(column) else (" ", look.plain))
 
 
-def _gap_lane(columns: Sequence[Column], target_s: float | None, lane: Sequence[float], look: Look) -> Iterator[_Row]:
-    worst_s = max(column.gap_s for column in columns)
-    unit_s = target_s or worst_s / lane[-1] or 1.0
+def _gap_lane(columns: Sequence[Column], scale: _Scale) -> Iterator[Iterator[Piece]]:
     runs = _runs(columns, attrgetter("gap_s"))
-    for row in reversed(range(len(lane))):
-        low_s, high_s = unit_s * (lane[row - 1] if row else 0.0), unit_s * lane[row]
-        is_target = target_s is not None and lane[row] == 1.0
-        draw = _gap_cell(low_s, high_s, target_s, is_target, look)
-        name = "SLO " if is_target else "gap " if lane[row] == lane[-1] else ""
-        note = (f"worst {units.short_duration(worst_s)}", look.plain) if row == len(lane) - 1 and worst_s else None
-        yield _Row(f"{name}{units.short_duration(high_s)}", _cells(runs, draw), note)
+    for low, high in reversed([*pairwise((0.0, *scale.lane))]):
+        is_target = scale.target_s is not None and high == 1.0
+        yield _cells(runs, _gap_cell(scale.unit_s * low, scale.unit_s * high, scale.target_s, is_target, scale.look))
+
+
+def _lane_labels(scale: _Scale) -> Iterator[str]:
+    for multiple in reversed(scale.lane):
+        is_target = scale.target_s is not None and multiple == 1.0
+        name = "SLO " if is_target else "gap " if multiple == scale.lane[-1] else ""
+        yield f"{name}{units.short_duration(scale.unit_s * multiple)}"
+
+
+def _worst_s(columns: Sequence[Column]) -> float:
+    return max(column.gap_s for column in columns)
 
 
 def _gap_cell(
@@ -176,16 +257,26 @@ def _gap_cell(
     return draw
 
 
-def _bubble_lane(columns: Sequence[Column], look: Look) -> _Row:
+def _bubble_lane(columns: Sequence[Column], scale: _Scale) -> Iterator[Piece]:
     """Return how much of each iteration the pipeline stage that idled most was idle."""
 
     def cell(column: Column) -> Piece:
-        return column_of(column.bubble_share) if column.num_tokens else " ", look.faint
+        return column_of(column.bubble_share) if column.num_tokens else " ", scale.look.faint
 
+    return _cells(_runs(columns, attrgetter("bubble_share", "num_tokens")), cell)
+
+
+def _bubble_note(columns: Sequence[Column], look: Look) -> Piece | None:
     shares = [column.bubble_share for column in columns if column.num_tokens]
-    note = (f"bubble {units.share(sum(shares) / len(shares))}", look.plain) if shares else None
-    runs = _runs(columns, attrgetter("bubble_share", "num_tokens"))
-    return _Row("pipeline", _cells(runs, cell), note)
+    return (f"bubble {units.share(sum(shares) / len(shares))}", look.plain) if shares else None
+
+
+def _tick_names(
+    view: EngineView, axis: Axis, zoom_s: float, num_columns: int, wall_offset_s: float
+) -> Iterator[tuple[int, str]]:
+    if axis is Axis.ITERATION:
+        return _ticks_by_iteration(view, num_columns)
+    return _ticks_over_time(view.now_s, zoom_s, num_columns, wall_offset_s)
 
 
 def _ticks_over_time(now_s: float, zoom_s: float, num_columns: int, wall_offset_s: float) -> Iterator[tuple[int, str]]:
@@ -216,15 +307,6 @@ def _placed(names: Iterable[tuple[int, str]], num_columns: int) -> str:
 
 def _is_over(column: Column, target_s: float | None) -> bool:
     return target_s is not None and column.gap_s > target_s
-
-
-def _line(row: _Row, num_ahead: int, look: Look) -> Text:
-    """Return label, cells, room for what is to come and margin in their widths; an axis' label ends in its tick."""
-    ends_in_axis = row.label.endswith(("┤", "│"))
-    head = row.label.rjust(LABEL_WIDTH) if ends_in_axis else f"{row.label.rjust(LABEL_WIDTH - 1)}│"
-    words, style = row.note or ("", look.plain)
-    ahead = (" " * num_ahead, look.plain)
-    return line([(head, look.faint), *row.cells, ahead, (f" {words}".ljust(MARGIN_WIDTH), style)])
 
 
 def _runs(columns: Sequence[Column], looks: Callable[[Column], object]) -> list[_Run]:

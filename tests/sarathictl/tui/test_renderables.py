@@ -20,7 +20,7 @@ from sarathictl.tui.renderables.keys import Key, draw_keys
 from sarathictl.tui.renderables.line import bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
-from sarathictl.tui.renderables.tape import draw_tape
+from sarathictl.tui.renderables.tape import Tape, draw_tape
 from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.stats import Blocker, IterationScheduled
@@ -132,6 +132,24 @@ def test_the_tape_stands_still_for_a_second_and_then_moves_by_one() -> None:
     assert [len(before), len(later), len(moved)] == [92, 99, 91]
     assert later[:85] == before[:85]
     assert moved[:75] == before[10:85]
+
+
+def test_the_part_of_the_tape_that_stands_still_is_drawn_once() -> None:
+    engine = PaperEngine(make_settings(256))
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    for record in engine.run(START_S + 6.0):
+        state.fold(record)
+    tape, lines = Tape(num_newest=12), []
+    for seconds in (6.2, 6.9, 7.1):
+        view = state.view(START_S + seconds)
+        left, right = tape.draw(view, Axis.TIME, 0.1, 124, 16, PLAIN_LOOK, 0.0)
+        whole = draw_tape(view, Axis.TIME, 0.1, 124, 16, PLAIN_LOOK, 0.0)
+        assert [one.plain + other.plain for one, other in zip(left, right, strict=True)] == [
+            text.plain for text in whole
+        ]
+        lines.append(left)
+    assert lines[1] is lines[0]
+    assert lines[2] is not lines[0]
 
 
 def test_the_tape_says_the_time_of_day_below_the_columns_of_that_time() -> None:
