@@ -50,6 +50,7 @@ class Reader:
                 for key, _ in selector.select():
                     assert isinstance(key.fileobj, socket.socket)
                     received = key.fileobj.recv(1 << 16)
+                    assert received, "the daemon ended an answer early"
                     moments += [time.monotonic()] * received.count(b'"token_ids":[')
                     if b"data: [DONE]" in received:
                         selector.unregister(key.fileobj)
