@@ -1,7 +1,7 @@
-"""The seam between a sampler and a kernel that draws tokens where the logits lie."""
+"""The seam between a sampler and the kernels that draw tokens."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from torch import Tensor
 
@@ -24,7 +24,7 @@ class DrawParameters:
 
 
 class DrawKernel(Protocol):
-    """Draws a token of each row."""
+    """Draws a token of each row where the logits lie."""
 
     def __call__(self, logits: Tensor, parameters: DrawParameters) -> tuple[Tensor, Tensor]:
         """Return a token of each row of `logits` [num_rows, vocab_size] float32, and whether the row held numbers.
@@ -33,3 +33,26 @@ class DrawKernel(Protocol):
         infinite, holds none.
         """
         ...
+
+
+class HostDrawKernel(Protocol):
+    """Draws tokens of logits on the host, any token of a row."""
+
+    def __call__(self, logits: Tensor, rows: Tensor, largest: Tensor, temperature: Tensor, share: Tensor) -> Tensor:
+        """Return a token [num_drawn] int64 of each of the `rows` [num_drawn] int64 of `logits` [., vocab_size] float32.
+
+        `largest` [num_drawn] float32 are the rows' largest logits, all finite. With `temperature` [num_drawn] float32,
+        none of them 0, `share` [num_drawn] float64 in [0, 1) says where in the sum of all weights a token lies.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DrawKernels:
+    """By what tokens are drawn: all of them where the logits lie, or some on the host; by numpy where both are None."""
+
+    device: DrawKernel | None = None
+    host: HostDrawKernel | None = None
+
+
+NUMPY_ALONE: Final = DrawKernels()

@@ -13,11 +13,12 @@ from sarathi_kernels.backend import AttentionBackend
 from sarathi_kernels.cpu import CPUAttention
 from sarathi_kernels.flash_attn import FlashAttention, find_flash_attn
 from sarathi_kernels.flash_attn_4 import FlashAttention4, find_flash_attn_4
+from sarathi_kernels.host_draw import CompiledDraw
 from sarathi_kernels.layers import CPULayers, LayerKernels, TorchLayers
 from sarathi_kernels.native import NativeUnavailable
 from sarathi_kernels.probe import BackendUnavailable, check, check_draw, check_layers, make_probe
 from sarathi_kernels.reference import ReferenceAttention
-from sarathi_kernels.sampling import DrawKernel
+from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernel, DrawKernels
 from sarathi_kernels.torch_sdpa import TorchAttention
 from sarathi_kernels.torch_varlen import VarlenAttention
 
@@ -39,14 +40,11 @@ class KernelNeeds:
 
 @dataclass(frozen=True, slots=True)
 class Kernels:
-    """The chosen kernels; `notes` say where one is not the fastest there could be.
-
-    Where `draw` is None, tokens are drawn on the host.
-    """
+    """The chosen kernels; `notes` say where one is not the fastest there could be."""
 
     attention: AttentionBackend
     layers: LayerKernels
-    draw: DrawKernel | None = None
+    draw: DrawKernels = NUMPY_ALONE
     notes: tuple[str, ...] = ()
 
 
@@ -125,13 +123,15 @@ def _select_layers(needs: KernelNeeds) -> tuple[LayerKernels, str | None]:
     return TorchLayers(), None
 
 
-def _select_draw(needs: KernelNeeds) -> tuple[DrawKernel | None, str | None]:
-    if needs.device.type != "cuda":
-        return None, None
+def _select_draw(needs: KernelNeeds) -> tuple[DrawKernels, str | None]:
     try:
-        return _build_triton_draw(needs), None
+        if needs.device.type == "cuda":
+            return DrawKernels(device=_build_triton_draw(needs)), None
+        return DrawKernels(host=CompiledDraw(needs.directory)), None
     except BackendUnavailable as error:
-        return None, f"logits of drawn tokens are copied to the host: {error}"
+        return NUMPY_ALONE, f"logits of drawn tokens are copied to the host: {error}"
+    except NativeUnavailable as error:
+        return NUMPY_ALONE, f"tokens are drawn by numpy, more slowly: {error}"
 
 
 def _build_cpu(needs: KernelNeeds) -> AttentionBackend:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from sarathi_kernels.sampling import DrawKernel
+from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernels
 from torch import Tensor
 
 from sarathid.executor.grammar_masks import GrammarMasks
@@ -18,7 +18,7 @@ _ROWS_AT_A_TIME = 64  # of a vocabulary of 128 k: 32 MiB of logits
 def draw(
     logits: Tensor,
     inputs: Sequence[SamplingInput],
-    draw_kernel: DrawKernel | None = None,
+    kernels: DrawKernels = NUMPY_ALONE,
     grammars: GrammarMasks | None = None,
 ) -> Drawn:
     """Return what `sample` draws from `logits` [num_rows, vocab_size] float32, and how likely it was where asked.
@@ -31,7 +31,7 @@ def draw(
         if request.params.grammar is not None:
             assert grammars is not None, "a grammar comes from the tokenizer that it is followed with"
             grammars.forbid(logits[row], request)
-    token_ids = sample(logits, inputs, draw_kernel)
+    token_ids = sample(logits, inputs, kernels)
     if logprobs is None:
         return Drawn(token_ids)
     wanted = [inputs[row].params.logprobs or 0 for row in asking]

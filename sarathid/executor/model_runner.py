@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import torch
-from sarathi_kernels.sampling import DrawKernel
+from sarathi_kernels.sampling import DrawKernels
 from torch import Tensor
 
 from sarathid.executor.decode_graphs import Capture, DecodeGraphs, DecodeSize
@@ -20,12 +20,10 @@ from sarathid.scheduler.batch import Drawn, ScheduledBatch
 class ModelRunner:
     """A share of a model with its KV cache and its kernels; decodes alone run as they were captured, if they were."""
 
-    def __init__(
-        self, forward: ModelPass, draw_kernel: DrawKernel | None, grammars: GrammarMasks | None = None
-    ) -> None:
+    def __init__(self, forward: ModelPass, draw_kernels: DrawKernels, grammars: GrammarMasks | None = None) -> None:
         self._pass = forward
         self._model = forward.model
-        self._draw_kernel = draw_kernel
+        self._draw_kernels = draw_kernels
         self._grammars = grammars
         self._graphs: DecodeGraphs | None = None
 
@@ -86,5 +84,5 @@ class ModelRunner:
     def _draw(self, logits: Tensor, inputs: InputBatch) -> Drawn:
         """Return a token for each row of logits [num_rows, words of this rank]."""
         if self._model.share.num_parts == 1:
-            return draw(logits, inputs.sampling, self._draw_kernel, self._grammars)
-        return draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernel, self._grammars)
+            return draw(logits, inputs.sampling, self._draw_kernels, self._grammars)
+        return draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernels, self._grammars)

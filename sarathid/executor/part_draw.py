@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sarathi_kernels.sampling import DrawKernel
+from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernels
 from torch import Tensor
 
 from sarathid.executor.grammar_masks import GrammarMasks
@@ -18,7 +18,7 @@ def draw_of_parts(
     model: Decoder,
     part: Tensor,
     inputs: Sequence[SamplingInput],
-    draw_kernel: DrawKernel | None = None,
+    kernels: DrawKernels = NUMPY_ALONE,
     grammars: GrammarMasks | None = None,
 ) -> Drawn:
     """Return what `draw` does for the whole rows of which this rank has `part` [num_rows, words of this rank] float32.
@@ -26,7 +26,7 @@ def draw_of_parts(
     Greedy rows take each rank's best logit, and on the host rows with a small top-k each rank's largest so many. Every
     rank calls this; the first draws, and what the others return means nothing.
     """
-    lengths = [_shortlist_len(request, draw_kernel) for request in inputs]
+    lengths = [_shortlist_len(request, kernels) for request in inputs]
     short = [row for row, length in enumerate(lengths) if length is not None]
     long = [row for row, length in enumerate(lengths) if length is None]
     token_ids: dict[int, int | None] = {}
@@ -38,7 +38,7 @@ def draw_of_parts(
                 token_ids[row] = None if place is None else listed[place]
     drawn = Drawn()
     if long and (logits := model.whole_logits(part[long])) is not None:
-        drawn = draw(logits, [inputs[row] for row in long], draw_kernel, grammars)
+        drawn = draw(logits, [inputs[row] for row in long], kernels, grammars)
         token_ids.update(zip(long, drawn.token_ids, strict=True))
     logprobs = dict(zip(long, drawn.logprobs, strict=False))
     rows = range(len(token_ids))
@@ -47,15 +47,15 @@ def draw_of_parts(
     )
 
 
-def _shortlist_len(request: SamplingInput, draw_kernel: DrawKernel | None) -> int | None:
+def _shortlist_len(request: SamplingInput, kernels: DrawKernels) -> int | None:
     """Return how many of a row's largest logits decide its token, None where it takes them all.
 
-    A kernel keeps tokens that are as heavy as the last of the top-k, however many they are.
+    A device's kernel keeps tokens that are as heavy as the last of the top-k, however many they are.
     """
     params = request.params
     if edits_logits(request) or params.logprobs is not None or params.grammar is not None:
         return None
     if params.is_greedy:
         return 1
-    is_short = params.top_k is not None and params.top_k <= _LONGEST_SHORTLIST and draw_kernel is None
+    is_short = params.top_k is not None and params.top_k <= _LONGEST_SHORTLIST and kernels.device is None
     return params.top_k if is_short else None

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sarathi_kernels.largest import IndexRow, argmax, first_largest
-from sarathi_kernels.sampling import DrawKernel, DrawParameters
+from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernel, DrawKernels, DrawParameters, HostDrawKernel
 from torch import Tensor
 
 from sarathid.executor.staging import send
@@ -22,18 +22,20 @@ _SUM_BLOCK = 256
 
 
 def sample(
-    logits: Tensor, inputs: Sequence[SamplingInput], draw_kernel: DrawKernel | None = None
+    logits: Tensor, inputs: Sequence[SamplingInput], kernels: DrawKernels = NUMPY_ALONE
 ) -> tuple[int | None, ...]:
     """Return one token id for each row of `logits` [num_rows, vocab_size] float32, which may be changed in place.
 
     None stands for a row whose logits hold a NaN, or whose largest is infinite. A row's token depends
-    on nothing but the row, its parameters and the count of tokens before it. `draw_kernel` draws where
-    the logits lie; without it they come to the host, and the same seed may draw another token.
+    on nothing but the row, its parameters and the count of tokens before it. A kernel of the device draws where
+    the logits lie; without it they come to the host. By other kernels the same seed may draw another token.
     """
     for row, request in enumerate(inputs):
         if edits_logits(request):
             _edit_logits(logits[row], request)
-    return _sample_on_host(logits, inputs) if draw_kernel is None else _sample_by_kernel(logits, inputs, draw_kernel)
+    if kernels.device is not None:
+        return _sample_by_kernel(logits, inputs, kernels.device)
+    return _sample_on_host(logits, inputs, kernels.host)
 
 
 def _sample_by_kernel(
@@ -57,17 +59,36 @@ def _sample_by_kernel(
     return tuple(token_id if is_good else None for token_id, is_good in drawn)
 
 
-def _sample_on_host(logits: Tensor, inputs: Sequence[SamplingInput]) -> tuple[int | None, ...]:
+def _sample_on_host(
+    logits: Tensor, inputs: Sequence[SamplingInput], kernel: HostDrawKernel | None
+) -> tuple[int | None, ...]:
     best = argmax(logits)  # a NaN in a row is its maximum
-    best_logits = logits.gather(1, best.unsqueeze(1)).flatten().tolist()
+    largest = logits.gather(1, best.unsqueeze(1)).flatten()
     token_ids = [
-        token_id if math.isfinite(logit) else None for token_id, logit in zip(best.tolist(), best_logits, strict=True)
+        token_id if math.isfinite(logit) else None
+        for token_id, logit in zip(best.tolist(), largest.tolist(), strict=True)
     ]
     drawn = [row for row, token in enumerate(token_ids) if token is not None and not inputs[row].params.is_greedy]
+    if kernel is not None:
+        free = [row for row in drawn if _may_be_any(inputs[row].params)]
+        for row, token_id in zip(free, _draw_free(logits, free, largest, inputs, kernel), strict=True):
+            token_ids[row] = token_id
+        drawn = [row for row in drawn if row not in free]
     if drawn:
         for row, values in zip(drawn, logits[drawn].cpu().numpy(), strict=True):
             token_ids[row] = _draw(values, inputs[row])
     return tuple(token_ids)
+
+
+def _draw_free(
+    logits: Tensor, rows: Sequence[int], largest: Tensor, inputs: Sequence[SamplingInput], kernel: HostDrawKernel
+) -> list[int]:
+    """Return tokens of rows whose token may be any, from logits [num_rows, vocab_size] with `largest` [num_rows]."""
+    chosen = torch.tensor(rows, dtype=torch.int64)
+    temperature = torch.tensor([inputs[row].params.temperature for row in rows], dtype=torch.float32)
+    share = torch.tensor([_uniform(inputs[row]) for row in rows], dtype=torch.float64)
+    token_ids: list[int] = kernel(logits, chosen, largest[chosen], temperature, share).tolist()
+    return token_ids
 
 
 def edits_logits(request: SamplingInput) -> bool:
@@ -101,10 +122,14 @@ def _draw(logits: FloatRow, request: SamplingInput) -> int:
     params = request.params
     weights = np.exp((logits - logits.max()) / params.temperature)
     share = _uniform(request)
-    if params.top_k is None and params.min_p == 0.0 and params.top_p == 1.0:
+    if _may_be_any(params):
         return _index_at(weights, share)
     tokens = _candidates(logits, weights, params)
     return int(tokens[_index_at(weights[tokens], share)])
+
+
+def _may_be_any(params: SamplingParams) -> bool:
+    return params.top_k is None and params.min_p == 0.0 and params.top_p == 1.0
 
 
 def _candidates(logits: FloatRow, weights: FloatRow, params: SamplingParams) -> IndexRow:

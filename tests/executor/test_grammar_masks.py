@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 import torch
+from sarathi_kernels.sampling import NUMPY_ALONE
 
 from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.logprobs import draw
@@ -39,7 +40,7 @@ def answer(masks: GrammarMasks, request_id: int, *, forgets: bool = False) -> by
     for _ in range(200):
         masks = make_masks() if forgets else masks
         logits = torch.randn(1, VOCAB_SIZE, generator=noise)
-        (token_id,) = draw(logits, [make_input(output, SCHEMA, request_id)], None, masks).token_ids
+        (token_id,) = draw(logits, [make_input(output, SCHEMA, request_id)], NUMPY_ALONE, masks).token_ids
         assert token_id is not None
         if token_id == EOS:
             return bytes(output)
@@ -64,16 +65,16 @@ def test_batch_mates_without_a_grammar_are_left_alone() -> None:
     logits = torch.zeros(2, VOCAB_SIZE)
     logits[:, 77] = 9.0
     free = SamplingInput(params=SamplingParams(temperature=0.0), num_output_tokens=0)
-    held, loose = draw(logits, [make_input((), SCHEMA), free], None, make_masks()).token_ids
+    held, loose = draw(logits, [make_input((), SCHEMA), free], NUMPY_ALONE, make_masks()).token_ids
     assert (held, loose) == (ord("{"), 77)
 
 
 def test_likelihoods_are_the_models_own_under_a_grammar() -> None:
-    (told,) = draw(torch.zeros(1, VOCAB_SIZE), [make_input((), SCHEMA)], None, make_masks()).logprobs
+    (told,) = draw(torch.zeros(1, VOCAB_SIZE), [make_input((), SCHEMA)], NUMPY_ALONE, make_masks()).logprobs
     assert told is not None
     assert abs(told.logprob - float(torch.zeros(VOCAB_SIZE).log_softmax(0)[0])) < 1e-5
 
 
 def test_an_answer_that_is_not_of_its_grammar_ends_without_a_token() -> None:
     strange = make_input(tuple(b"}}"), SCHEMA)
-    assert draw(torch.zeros(1, VOCAB_SIZE), [strange], None, make_masks()).token_ids == (None,)
+    assert draw(torch.zeros(1, VOCAB_SIZE), [strange], NUMPY_ALONE, make_masks()).token_ids == (None,)

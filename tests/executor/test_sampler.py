@@ -1,11 +1,13 @@
 """Tokens are drawn as the parameters say, and by nothing else."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from sarathi_kernels.sampling import DrawParameters
+from sarathi_kernels.host_draw import CompiledDraw
+from sarathi_kernels.sampling import DrawKernels, DrawParameters
 
 from sarathid.executor.sampler import sample
 from sarathid.protocol.requests import SamplingParams
@@ -160,7 +162,7 @@ def test_a_kernel_draws_what_the_host_draws_where_both_keep_the_vocabularys_orde
         make_input(2, (5,), (9,), seed=1, min_p=0.05, logit_bias={5: 3.0}, repetition_penalty=1.3),
         make_input(0),
     ]
-    drawn = sample(rows.clone(), inputs, draw)
+    drawn = sample(rows.clone(), inputs, DrawKernels(device=draw))
     assert drawn == sample(rows.clone(), inputs)
     assert drawn[0] is not None and drawn[3] is None
 
@@ -173,10 +175,19 @@ def test_a_kernel_is_told_each_rows_parameters() -> None:
         return logits.argmax(1), torch.tensor([True, False])
 
     inputs = [make_input(temperature=0.5, top_k=3, top_p=0.9, min_p=0.1, seed=5), make_input(temperature=0.0)]
-    assert sample(LOGITS.repeat(2, 1), inputs, draw) == (0, None)
+    assert sample(LOGITS.repeat(2, 1), inputs, DrawKernels(device=draw)) == (0, None)
     (parameters,) = told
     assert parameters.temperature.tolist() == [0.5, 0.0]
     assert parameters.top_k.tolist() == [3, len(LOGITS)]
     assert parameters.top_p.tolist() == pytest.approx([0.9, 1.0])
     assert parameters.min_p.tolist() == pytest.approx([0.1, 0.0])
     assert ((parameters.share >= 0.0) & (parameters.share < 1.0)).all()
+
+
+def test_the_hosts_kernel_draws_what_numpy_draws(tmp_path: Path) -> None:
+    logits = 2.0 * torch.randn(60, 5000, generator=torch.Generator().manual_seed(3))
+    logits[7, 3] = torch.nan
+    kinds: list[dict[str, Any]] = [{}, {"temperature": 0.0}, {"temperature": 0.3}, {"top_p": 0.9}, {"top_k": 5}]
+    inputs = [make_input(row, seed=row, **kinds[row % len(kinds)]) for row in range(len(logits))]
+    compiled = DrawKernels(host=CompiledDraw(tmp_path))
+    assert sample(logits.clone(), inputs, compiled) == sample(logits.clone(), inputs)

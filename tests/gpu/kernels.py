@@ -91,11 +91,11 @@ def check_layers_and_draw(device: torch.device, dtype: torch.dtype, directory: P
     for note in kernels.notes:
         yield Row("what was chosen", Verdict.NOT_AVAILABLE, note)
     yield _check_layers(kernels, needs)
-    if kernels.draw is None:
+    if kernels.draw.device is None:
         yield Row("drawing tokens", Verdict.NOT_AVAILABLE, f"{device.type} draws on the host")
         return
     try:
-        check_draw(kernels.draw, device)
+        check_draw(kernels.draw.device, device)
     except BackendUnavailable as error:
         yield Row("drawing tokens", Verdict.FAILED, str(error))
     else:
