@@ -7,11 +7,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sarathictl.call import GlobalOptions, Invocation
 from sarathictl.client.endpoint import SSH_SCHEME, local_endpoint
 from sarathictl.output import ExitCode, Form
+
+if TYPE_CHECKING:
+    from sarathictl.state.opening import View
 
 _GLOBAL_FLAGS: Mapping[str, Mapping[str, Any]] = {
     "--json": {"form": Form.JSON},
@@ -76,10 +79,26 @@ def _print_status(invocation: Invocation) -> ExitCode:
 def _top(rest: Sequence[str]) -> Command | None:
     from sarathictl.watching import can_watch  # deferred: each call needs one of them
 
-    return _watch if not rest and not os.environ.get("SARATHICTL_TOP") and can_watch() else None
+    view = read_view(rest)
+    if view is None or os.environ.get("SARATHICTL_TOP") or not can_watch():
+        return None
+    return partial(_watch, view=view)
 
 
-def _watch(invocation: Invocation) -> ExitCode:
+def read_view(rest: Sequence[str]) -> "View | None":
+    """Return the screen that `top` is to come up with, None where more is said than that."""
+    from sarathictl.state.opening import View
+
+    match rest:
+        case []:
+            return View.LIVE
+        case ["--view", name] if name in set(View):
+            return View(name)
+        case _:
+            return None
+
+
+def _watch(invocation: Invocation, view: "View") -> ExitCode:
     from sarathictl.client.contexts import Theme, control_file_path, read_control_file
     from sarathictl.state.alerts import AlertWatch, read_rules
     from sarathictl.state.opening import Opening
@@ -87,7 +106,7 @@ def _watch(invocation: Invocation) -> ExitCode:
     from sarathictl.watching import watch
 
     file = read_control_file(control_file_path())
-    opening = Opening(theme=file.theme or Theme.DARK)
+    opening = Opening(view=view, theme=file.theme or Theme.DARK)
     watch(invocation, file, opening, Alerts(AlertWatch(read_rules(file.alerts))))
     return ExitCode.DONE
 

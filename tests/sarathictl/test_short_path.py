@@ -11,7 +11,8 @@ from sarathictl.call import GlobalOptions, Invocation
 from sarathictl.client.endpoint import local_endpoint
 from sarathictl.commands import status
 from sarathictl.program import app
-from sarathictl.short_path import read_short_call
+from sarathictl.short_path import read_short_call, read_view
+from sarathictl.state.opening import View
 from sarathid.protocol.control import GetStatus
 from tests.sarathictl.records import make_status
 from tests.sarathictl.stub_daemon import StubDaemon
@@ -37,7 +38,7 @@ LONG_CALLS = [
     "--addr=/run/x status",
     "nonsense status",
     "requests",
-    "top --view stalls",
+    "top --rate 2",
 ]
 TOO_MUCH = {"typer", "click", "textual", "rich", "asyncio", "pydantic"}
 
@@ -49,6 +50,20 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         'contexts.here.addr = "/run/here"\ncontexts.look = { addr = "/run/look", read_only = true, color = "red" }\n'
     )
     (tmp_path / "ctl.toml").write_text(contexts)
+
+
+@pytest.mark.parametrize(
+    ("words", "view"),
+    [
+        ("", View.LIVE),
+        ("--view stalls", View.STALLS),
+        ("--view nonsense", None),
+        ("--view", None),
+        ("--view live --rate 2", None),
+    ],
+)
+def test_the_screen_that_top_comes_up_with_is_understood_alone(words: str, view: View | None) -> None:
+    assert read_view(words.split()) is view
 
 
 @pytest.mark.parametrize(("locale", "is_ascii"), [("C", True), ("POSIX", True), ("C.UTF-8", False), ("", False)])
