@@ -1,6 +1,7 @@
 """The `sarathid` program: one file a subcommand, imported only when that one is asked for."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -46,8 +47,11 @@ def sarathid(version: bool = typer.Option(False, "--version", help="Print the ve
         raise typer.Exit
 
 
-def _deferred(module: str) -> Callable[[typer.Context], None]:
+def _deferred(name: str, module: str) -> Callable[[typer.Context], None]:
     def run(context: typer.Context) -> None:
+        if name == "serve":
+            # It asks a daemon to read its configuration, which this one is about to do: importing takes a second.
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         code = import_module(module).app(context.args, prog_name=context.command_path, standalone_mode=False)
         if code:
             raise typer.Exit(code)
@@ -61,7 +65,7 @@ for _name, (_module, _help) in _COMMANDS.items():
         help=_help,
         add_help_option=False,
         context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )(_deferred(_module))
+    )(_deferred(_name, _module))
 
 
 def main() -> None:

@@ -4,9 +4,11 @@ import asyncio
 import logging
 import os
 import resource
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -176,6 +178,7 @@ def serve(
         "record_size": record_size,
     }
     log.configure(verbose)
+    signal.signal(signal.SIGHUP, _refuse_reload)
     settings = with_kept_if_valid(resolve(flags, os.environ, config))
     daemon_config = checked_config(settings)
     if daemon_config.engine.simulate is not None:
@@ -184,6 +187,11 @@ def serve(
         report(daemon_config, settings)
     else:
         raise typer.Exit(run(daemon_config, settings, lambda: values_of(resolve(flags, os.environ, config))))
+
+
+def _refuse_reload(_number: int, _frame: FrameType | None) -> None:
+    """Keep SIGHUP from ending a daemon whose event loop, where it is heard later, does not run yet."""
+    logger.warning("the configuration is not read again now: the daemon is starting")
 
 
 def with_kept_if_valid(settings: list[Effective]) -> list[Effective]:

@@ -1,7 +1,9 @@
 """The settings of `sarathid serve` and where each one comes from: flag, environment, file, default."""
 
 import math
+import os
 import re
+import stat
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from sarathid.protocol.slo import OverloadMode, read_budget
 
 DEFAULT = "default"
 KEPT = "kept"
+MAX_FILE_BYTES = 1 << 16
 _BYTES_PER_UNIT = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 
 
@@ -208,18 +211,35 @@ def _default(setting: Setting) -> Any:
 
 def _file_texts(file: Path | None) -> Iterator[tuple[str, str]]:
     """Yield each setting's name and text from the file's `[engine]` and `[server]` tables."""
-    if file is None and not paths.daemon_config_path().exists():
-        return
     path = file or paths.daemon_config_path()
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        yield from _texts(tomllib.loads(_content(path)))
+    except FileNotFoundError as error:
+        if file is not None:
+            raise ConfigError(f"{path}: {error.strerror}") from error
+    except RecursionError:
+        raise ConfigError(f"{path}: its brackets are too deep in each other") from None
+    except (OSError, ValueError) as error:  # what is no TOML or no UTF-8, and integers that Python does not convert
         raise ConfigError(f"{path}: {error}") from error
+
+
+def _texts(tables: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     known = {(setting.section, setting.name) for setting in SETTINGS}
     for section, values in tables.items():
         if not isinstance(values, dict):
-            raise ConfigError(f"{path}: {section!r} belongs into the table [engine] or [server]")
+            raise ValueError(f"{section!r} belongs into the table [engine] or [server]")
         for name, value in values.items():
             if (section, name) not in known:
-                raise ConfigError(f"{path}: there is no setting {name!r} in [{section}]")
+                raise ValueError(f"there is no setting {name!r} in [{section}]")
             yield name, str(value)
+
+
+def _content(path: Path) -> str:
+    """Return what is in a file, without waiting for anybody to write it; raises `OSError` or `ValueError`."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise ValueError("a pipe can't be read again; name a file")
+        content = file.read(MAX_FILE_BYTES + 1) or b""  # a terminal has nothing yet
+    if len(content) > MAX_FILE_BYTES:
+        raise ValueError(f"it has more than {MAX_FILE_BYTES >> 10} KiB")
+    return content.decode("utf-8")

@@ -1,5 +1,6 @@
 """Reads the configuration again while the daemon runs, and applies what can change live."""
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +46,7 @@ class Reloader:
     async def reload(self) -> None:
         """Apply the configuration, or keep all as it is and say why in one line of the log."""
         try:
-            values = self._read()
+            values = await asyncio.to_thread(self._read)  # the file may lie on a disk that does not answer
             await self._apply(values)
         except (ConfigError, ControlRefused) as error:
             log.error("the configuration is not taken over: %s", error)

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def write(directory: Path, text: str) -> Path:
     return path
 
 
-def value_and_source(flags: dict[str, str], environment: dict[str, str], file: Path) -> tuple[object, str]:
+def value_and_source(flags: dict[str, str], environment: dict[str, str], file: Path | None) -> tuple[object, str]:
     found = {effective.setting.name: effective for effective in resolve(flags, environment, file)}
     return found["token_budget"].value, found["token_budget"].source
 
@@ -80,11 +81,35 @@ def test_what_cannot_be_right_is_refused_with_its_name(tmp_path: Path, flags: di
         ("[motor]\ntoken_budget = 5\n", "no setting"),
         ("token_budget = 5\n", "table"),
         ("[engine\n", "sarathid.toml"),
+        ("a = " + "[" * 50_000, "sarathid.toml: its brackets are too deep in each other"),
+        ("[engine]\nmodel = " + "{b=" * 5_000, "too deep"),
+        ("[engine]\ntoken_budget = " + "9" * 5_000, "4300 digits"),
+        ("[engine]\ntoken_budget = 0x" + "f" * 5_000, "4300 digits"),
+        ("# " + "x" * 70_000, "more than 64 KiB"),
     ],
+    ids=lambda text: text[:24],
 )
-def test_a_file_with_unknown_settings_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_a_file_with_a_mistake_is_refused(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         resolve({}, {}, write(tmp_path, text))
+
+
+def test_a_pipe_is_refused_without_waiting_for_who_writes_it(tmp_path: Path) -> None:
+    pipe = tmp_path / "sarathid.toml"
+    os.mkfifo(pipe)
+
+    with pytest.raises(ConfigError, match=r"sarathid\.toml: a pipe can't be read again; name a file"):
+        resolve({}, {}, pipe)
+
+
+def test_a_file_that_is_named_must_be_there_and_the_one_that_is_not_need_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    assert value_and_source({}, {}, None) == ("auto", "default")
+    with pytest.raises(ConfigError, match=r"sarathid\.toml: No such file or directory"):
+        resolve({}, {}, tmp_path / "sarathid.toml")
 
 
 def kept(

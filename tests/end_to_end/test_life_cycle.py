@@ -21,6 +21,7 @@ from tests.end_to_end.running_daemon import (
     launch,
     serving,
     wait_until,
+    wait_until_ready,
 )
 
 LONG = {"prompt": "Once upon a time", "temperature": 0, "ignore_eos": True}
@@ -231,9 +232,37 @@ def test_a_service_manager_hears_of_start_reload_and_end(tmp_path: Path, monkeyp
             settings = daemon.status().settings
             assert settings is not None
             assert settings.budget == 64
+            config.write_text("[engine]\ntoken_budget = " + "9" * 5_000)
+            daemon.process.send_signal(signal.SIGHUP)
+            assert heard_until(manager, "RELOADING=1")
+            assert heard_until(manager, "READY=1")
+            assert daemon.status().settings == settings
+            assert daemon.log.count("the configuration is not taken over") == 1
+            assert "Traceback" not in daemon.log
             daemon.process.send_signal(signal.SIGTERM)
             assert heard_until(manager, "STOPPING=1")
             assert daemon.wait() == 0
+
+
+def test_a_hang_up_ends_no_daemon_that_starts(tmp_path: Path) -> None:
+    daemon = launch(tmp_path / "run", tmp_path / "log", "--simulate", "a100/mistral-7b-tp1")
+    try:
+        wait_until(lambda: heeds(daemon.process.pid, signal.SIGHUP), "it loads its modules")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "token_budget auto" in daemon.log, "its settings are known")
+        daemon.process.send_signal(signal.SIGHUP)
+        wait_until_ready(daemon)
+        assert daemon.stop() == 0
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
+
+
+def heeds(pid: int, number: signal.Signals) -> bool:
+    """Return whether a process does something else at a signal than what the kernel does by default."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    masks = int(status["SigIgn"], 16) | int(status["SigCgt"], 16)
+    return bool(masks >> (number - 1) & 1)
 
 
 def heard_until(manager: socket.socket, wanted: str) -> bool:

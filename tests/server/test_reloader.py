@@ -73,6 +73,8 @@ def test_what_an_operator_changed_stays_where_the_file_is_the_same(tmp_path: Pat
     ("bad", "words"),
     [
         ("[engine\n", "sarathid.toml"),
+        ("a = " + "[" * 50_000, "too deep"),
+        ("[engine]\ntoken_budget = " + "9" * 5_000, "digits"),
         ("[engine]\nno_such = 1\n", "no_such"),
         ("[engine]\ntoken_budget = 99999\n", "99999"),
         ('[engine]\npolicy = "prefill-first"\nslo_tbt = "0.5x"\n', "0.5x"),
