@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import zmq
 
 from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
@@ -100,31 +101,36 @@ class EngineSupervisor:
 
     async def _start(self) -> None:
         """Start an engine process and wait until it is ready; raises `EngineFailed` when it will not be."""
-        self._process = await self._spawn()
+        try:
+            await self._wait_until_ready(await self._spawn())
+        except (OSError, RuntimeError, zmq.ZMQError) as error:
+            # No memory, descriptor or program for it, or no thread to watch it, of which Python makes a RuntimeError.
+            raise EngineFailed(f"the engine could not be started: {error}") from error
+
+    async def _wait_until_ready(self, process: Process) -> None:
         connecting = asyncio.create_task(self._client.connect(self._endpoint))
-        ended = asyncio.create_task(self._process.wait())
+        ended = asyncio.create_task(process.wait())
         try:
             await asyncio.wait((connecting, ended), timeout=self._start_timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():  # what it said last may still be on its way
                 await asyncio.wait((connecting,), timeout=LAST_WORDS_TIMEOUT_S)
             if connecting.done():
                 return connecting.result()
-            raise EngineFailed(self._why_not_ready())
+            raise EngineFailed(self._why_not_ready(process))
         finally:
             connecting.cancel()
             ended.cancel()
             await asyncio.wait((connecting, ended))
 
-    def _why_not_ready(self) -> str:
-        assert self._process is not None
-        if self._process.returncode is None:
+    def _why_not_ready(self, process: Process) -> str:
+        if process.returncode is None:
             return f"the engine was not ready after {self._start_timeout_s:g} s; raise --start-timeout"
-        return f"the engine {how_it_ended(self._process.returncode)} before it was ready"
+        return f"the engine {how_it_ended(process.returncode)} before it was ready"
 
     async def _spawn(self) -> Process:
         kept = self._kept.descriptor
         options = {"--endpoint": self._endpoint, "--generation": self.num_restarts, "--kept-memory": kept}
-        process = await asyncio.create_subprocess_exec(
+        process = self._process = await asyncio.create_subprocess_exec(
             *self._command,
             *(str(word) for option in options.items() for word in option),
             stdin=PIPE,
@@ -192,7 +198,7 @@ class EngineSupervisor:
             self.num_restarts += 1
             try:
                 return await self._start()
-            except EngineFailed as error:
+            except SarathiError as error:  # the start failed, or what came was nonsense
                 self._forget_unless_killed()
                 reason = str(error)
 

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -22,10 +23,13 @@ COMMAND = (sys.executable, "-m", "tests.server.scripted_engine")
 class Supervised:
     """A supervisor over reciting engines, and what it said."""
 
-    def __init__(self, directory: Path, model: str, max_restarts: int, start_timeout_s: float) -> None:
+    def __init__(
+        self, directory: Path, model: str, max_restarts: int, start_timeout_s: float, command: tuple[str, ...]
+    ) -> None:
         self.client = EngineClient()
         self.up = asyncio.Event()
         self.reasons: list[str] = []
+        self.told: asyncio.Queue[str] = asyncio.Queue()
         self.supervisor = EngineSupervisor(
             self.client,
             EngineConfig(model=model),
@@ -34,7 +38,7 @@ class Supervised:
             max_restarts=max_restarts,
             on_down=self._on_down,
             on_up=self.up.set,
-            command=COMMAND,
+            command=command,
         )
 
     @property
@@ -45,6 +49,7 @@ class Supervised:
     def _on_down(self, reason: str) -> None:
         self.up.clear()
         self.reasons.append(reason)
+        self.told.put_nowait(reason)
 
 
 def supervise(
@@ -54,9 +59,10 @@ def supervise(
     model: str = "well",
     max_restarts: int = 3,
     start_timeout_s: float = 60.0,
+    command: tuple[str, ...] = COMMAND,
 ) -> None:
     async def main() -> None:
-        supervised = Supervised(directory, model, max_restarts, start_timeout_s)
+        supervised = Supervised(directory, model, max_restarts, start_timeout_s, command)
         running = asyncio.create_task(supervised.supervisor.run())
         using = asyncio.ensure_future(use(supervised))
         await asyncio.wait((running, using), return_when=asyncio.FIRST_COMPLETED)
@@ -186,6 +192,45 @@ def test_restarts_are_used_up(tmp_path: Path) -> None:
 
     with pytest.raises(EngineFailed, match="restarted 1 times in vain"):
         supervise(tmp_path, use, max_restarts=1)
+
+
+def test_an_engine_that_cannot_be_spawned_for_a_moment_is_tried_again(tmp_path: Path) -> None:
+    program = tmp_path / "engine"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.server.scripted_engine "$@"\n')
+    program.chmod(0o700)
+
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
+        program.rename(tmp_path / "elsewhere")
+        os.kill(supervised.engine_pid, signal.SIGKILL)
+        assert await supervised.told.get() == "the engine was killed by SIGKILL"
+        assert (await supervised.told.get()).startswith("the engine could not be started: [Errno 2] No such file")
+        (tmp_path / "elsewhere").rename(program)
+        tokens = [delta.token_id async for delta in stream]
+        stream.close()
+        assert tokens == list((SCRIPT.encode() * 2)[:60])
+
+    supervise(tmp_path, use, command=(str(program),))
+
+
+def test_spawning_in_vain_uses_up_restarts(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match="the engine could not be started"):
+        supervise(tmp_path, never, command=(str(tmp_path / "missing"),))
+
+    async def use(supervised: Supervised) -> None:
+        await supervised.up.wait()
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+            os.kill(supervised.engine_pid, signal.SIGKILL)
+            await never(supervised)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with pytest.raises(EngineFailed, match=r"Too many open files.*; it was restarted 2 times in vain"):
+        supervise(tmp_path, use, max_restarts=2)
 
 
 def test_a_model_that_is_refused_at_a_restart_is_the_reason_that_is_given(
