@@ -66,7 +66,11 @@ def read_config(directory: Path) -> ModelConfig:
         config = reader.build(fields, architecture)
     except ModelRefused as error:
         raise ModelRefused(f"{path}: {error}") from error
-    return replace(config, bos_token_id=shared.bos_token_id, eos_token_ids=_eos_token_ids(directory, shared))
+    eos_token_ids = _eos_token_ids(directory, shared)
+    try:
+        return replace(config, bos_token_id=shared.bos_token_id, eos_token_ids=eos_token_ids)
+    except ModelRefused as error:
+        raise ModelRefused(f"{directory}: {error}") from error
 
 
 def _decode(path: Path, type_: type[_Struct]) -> _Struct:
@@ -74,7 +78,9 @@ def _decode(path: Path, type_: type[_Struct]) -> _Struct:
         return msgspec.json.decode(path.read_bytes(), type=type_)
     except FileNotFoundError:
         raise ModelRefused(f"{path} is missing; a model directory needs it") from None
-    except msgspec.MsgspecError as error:
+    except OSError as error:
+        raise ModelRefused(f"{path} can't be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ModelRefused(f"{path}: {error}") from error
 
 

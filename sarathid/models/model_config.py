@@ -51,6 +51,11 @@ class ModelConfig:
         factors = self.rope.frequency_factors
         if factors is not None and len(factors) != self.head_dim // 2:
             raise ModelRefused(f"{len(factors)} rope factors do not fit a head_dim of {self.head_dim}")
+        for token_id in self.eos_token_ids | {self.bos_token_id}:
+            if token_id is not None and not 0 <= token_id < self.vocab_size:
+                raise ModelRefused(
+                    f"the bos or eos token {token_id} is not in the vocabulary of {self.vocab_size} tokens"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

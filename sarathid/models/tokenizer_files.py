@@ -1,9 +1,9 @@
 """Tokenizers and chat templates out of model directories and GGUF metadata; loads no torch."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
 from sarathid.errors import ModelRefused
@@ -20,6 +20,19 @@ _LLAMA3_SPLIT = (
 )
 
 
+class _NamedTemplate(msgspec.Struct):
+    """One of several chat templates; the one called `default` is used."""
+
+    name: str
+    template: str
+
+
+class _TokenizerJson(msgspec.Struct):
+    """What we read of Hugging Face's tokenizer_config.json."""
+
+    chat_template: str | tuple[_NamedTemplate, ...] | None = None
+
+
 def read_tokenizer(directory: Path) -> Tokenizer:
     """Return the tokenizer of a model directory; raises `ModelRefused` when tokenizer.json is missing or broken."""
     path = directory / "tokenizer.json"
@@ -32,17 +45,26 @@ def read_tokenizer(directory: Path) -> Tokenizer:
 
 
 def read_chat_template(directory: Path) -> str | None:
-    """Return the chat template of a model directory, None where it has none."""
-    separate = directory / "chat_template.jinja"
+    """Return the chat template of a model directory, None where it has none; raises `ModelRefused` for a broken one."""
+    separate, path = directory / "chat_template.jinja", directory / "tokenizer_config.json"
     if separate.exists():
-        return separate.read_text(encoding="utf-8")
-    path = directory / "tokenizer_config.json"
+        return _text(separate)
     if not path.exists():
         return None
-    template = json.loads(path.read_text(encoding="utf-8")).get("chat_template")
-    if isinstance(template, list):
-        template = next((entry["template"] for entry in template if entry.get("name") == "default"), None)
-    return template if isinstance(template, str) else None
+    try:
+        template = msgspec.json.decode(_text(path), type=_TokenizerJson).chat_template
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ModelRefused(f"{path}: {error}") from error
+    if isinstance(template, tuple):
+        return next((named.template for named in template if named.name == "default"), None)
+    return template
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelRefused(f"{path} can't be read: {error}") from error
 
 
 def build_gguf_tokenizer(file: GGUFFile) -> Tokenizer:

@@ -44,6 +44,22 @@ def test_end_tokens_of_the_generation_config_come_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "changes", [{"eos_token_id": 100}, {"eos_token_id": [1, -5]}, {"bos_token_id": -1}, {"bos_token_id": 10**30}]
+)
+def test_bos_and_eos_are_of_the_vocabulary(tmp_path: Path, changes: dict[str, Any]) -> None:
+    with pytest.raises(ModelRefused, match="is not in the vocabulary of 100 tokens"):
+        read_config(write_config(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("text", ['{"eos_token_id": [1, -5, 99999999999999999999]}', '{"eos_token_id": 100}'])
+def test_eos_of_the_generation_config_is_of_the_vocabulary(tmp_path: Path, text: str) -> None:
+    write_config(tmp_path, eos_token_id=2)
+    (tmp_path / "generation_config.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ModelRefused, match="is not in the vocabulary of 100 tokens"):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(
     "rope", [{"rope_theta": 5e5}, {"rope_parameters": {"rope_type": "default", "rope_theta": 5e5}}]
 )
 def test_rope_of_old_and_new_files(tmp_path: Path, rope: dict[str, Any]) -> None:

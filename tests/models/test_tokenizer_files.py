@@ -75,6 +75,15 @@ def test_templates_of_directories(tmp_path: Path) -> None:
     assert read_chat_template(tmp_path) == "separate"
 
 
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"chat_template": 5}', '{"chat_template": [{"name": "default"}]}', "[" * 100_000, '"\ud800"']
+)
+def test_a_broken_tokenizer_config_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tokenizer_config.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(ModelRefused, match=r"tokenizer_config\.json"):
+        read_chat_template(tmp_path)
+
+
 def test_a_directory_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"tokenizer\.json is missing"):
         read_tokenizer(tmp_path)
