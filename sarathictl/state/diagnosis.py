@@ -218,8 +218,9 @@ def _recorder(status: Status, view: EngineView) -> Finding | None:
         return None
     if status.recorder.is_recording:
         return Finding("recorder", f"keeps {units.size(status.recorder.num_bytes)} of the past")
-    message = units.printable(status.recorder.message) or "it is off"
-    return Finding("recorder", f"nothing is recorded: {message}", "`sarathid serve --record 60m`")
+    message, directory = units.printable(status.recorder.message), units.printable(status.recorder.directory)
+    advice = f"mend that for {directory}: it tries again every minute" if directory else "`sarathid serve --record 60m`"
+    return Finding("recorder", f"nothing is recorded: {message or 'it is off'}", advice)
 
 
 CHECKS: tuple[Callable[[Status, EngineView], Finding | None], ...] = (

@@ -16,6 +16,7 @@ from sarathid.tape.tape import TapeHeader
 from sarathid.telemetry.tape_ring import Place, TapeRing
 
 KEY_FRAME_EVERY_S = 1.0
+TRY_AGAIN_AFTER_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 class FlightRecorder:
     """Gathers records for a second, then has them compressed and written in a thread, behind a key frame.
 
-    Where that fails, for want of room on the disk say, it stops and says so; nothing else depends on it.
+    Where that fails, for want of room on the disk say, it stops, says so and tries again every minute; nothing else
+    depends on it.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class FlightRecorder:
         self._writing = asyncio.Lock()
         self._num_bytes = 0
         self._message = "" if ring else "switched off"
+        self._tried_s = 0.0
 
     @property
     def status(self) -> RecorderStatus:
@@ -50,16 +53,15 @@ class FlightRecorder:
         )
 
     def observe(self, record: StreamRecord) -> None:
-        """Take a record in."""
-        if self._message:
-            return
+        """Take a record in; while nothing can be written, what runs alone is noted."""
         if isinstance(record, IterationScheduled):
             self._running = record
         elif isinstance(record, IterationStats):
             self._last_start_s = record.start_s
             if self._running is not None and self._running.start_s <= record.start_s:
                 self._running = None
-        self._segment.add(record)
+        if not self._message:
+            self._segment.add(record)
 
     async def run(self) -> None:
         """Write a segment in every second in which something happened, until cancelled."""
@@ -71,13 +73,15 @@ class FlightRecorder:
         """Write what was gathered, and begin another segment."""
         async with self._writing:
             ended, self._segment = self._segment, self._segment.followed_by(self._key_frame())
-            if self._ring is None or self._message or not (len(ended) or ended.key.running):
+            if self._ring is None or not self._is_worth_writing(ended):
                 return
+            self._tried_s = self._clock.now_s()
             try:
                 self._num_bytes = await asyncio.to_thread(self._write, ended)
-            except (OSError, SarathiError) as error:
-                self._message = f"stopped: {error.strerror if isinstance(error, OSError) else error}"
-                log.warning("the flight recorder %s", self._message)
+            except (OSError, RuntimeError, SarathiError) as error:  # RuntimeError: there is no room for a thread
+                self._stop(error.strerror or str(error) if isinstance(error, OSError) else str(error))
+            else:
+                self._go_on()
 
     async def read(self, op: GetRecording) -> RecordingPart:
         """Return the part of the recording that is asked for."""
@@ -92,6 +96,21 @@ class FlightRecorder:
         if following is None:
             return RecordingPart(frames=frames, since_s=since_s)
         return RecordingPart(frames=frames, since_s=since_s, file=following.file, offset=following.offset)
+
+    def _is_worth_writing(self, segment: OpenSegment) -> bool:
+        if self._message:
+            return self._clock.now_s() >= self._tried_s + TRY_AGAIN_AFTER_S
+        return bool(len(segment) or segment.key.running)
+
+    def _stop(self, reason: str) -> None:
+        if not self._message:
+            log.warning("the flight recorder stopped: %s; it tries again every minute", reason)
+        self._message = f"stopped: {reason}"
+
+    def _go_on(self) -> None:
+        if self._message:
+            log.info("the flight recorder records again")
+        self._message = ""
 
     def _key_frame(self) -> KeyFrame:
         key = self._describe(self._clock.now_s())

@@ -81,15 +81,20 @@ class TapeRing:
         return data[: ends[-1][0]], Place(place.file, place.offset + ends[-1][0])
 
     def _is_full(self, number: int, num_bytes: int) -> bool:
-        is_old = time.monotonic() - self._begun_s > self._max_age_s / NUM_FILES
-        return is_old or self._path(number).stat().st_size + num_bytes > self._max_bytes // NUM_FILES
+        """Whether a file takes no more, or is no longer there."""
+        path, is_old = self._path(number), time.monotonic() - self._begun_s > self._max_age_s / NUM_FILES
+        return is_old or not path.exists() or path.stat().st_size + num_bytes > self._max_bytes // NUM_FILES
 
     def _begin(self, header: TapeHeader, time_s: float) -> int:
         make_private(self._directory.parent.parent)
         make_private(self._directory.parent)
         make_private(self._directory)
         number = max(self._files(), default=0) + 1
-        _write(self._path(number), header.frame(time_s).to_bytes(), is_new=True)
+        try:
+            _write(self._path(number), header.frame(time_s).to_bytes(), is_new=True)
+        except OSError:
+            self._path(number).unlink(missing_ok=True)
+            raise
         self._begun_s = time.monotonic()
         return number
 

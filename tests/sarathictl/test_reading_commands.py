@@ -24,6 +24,7 @@ from sarathid.protocol.control import (
     GetStatus,
     History,
     ListRequests,
+    RecorderStatus,
     RequestList,
     RequestState,
     Snapshot,
@@ -172,6 +173,27 @@ def test_doctor_finds_nothing_in_a_daemon_that_is_well(daemon: StubDaemon, sarat
     outcome = sarathictl("doctor")
     assert outcome.code == 0
     assert "checks are fine" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("recorder", "advice"),
+    [
+        (RecorderStatus(is_recording=False, message="switched off"), "`sarathid serve --record 60m`"),
+        (
+            RecorderStatus(is_recording=False, message="stopped: no space left", directory="/x/flight"),
+            "mend that for /x/flight: it tries again every minute",
+        ),
+    ],
+)
+def test_doctor_says_why_nothing_is_recorded_and_what_helps(
+    daemon: StubDaemon, sarathictl: Any, recorder: RecorderStatus, advice: str
+) -> None:
+    status = msgspec.structs.replace(make_status(), recorder=recorder)
+    daemon.answers[GetSnapshot] = lambda _: msgspec.structs.replace(make_snapshot(), status=status)
+    outcome = sarathictl("doctor")
+    assert outcome.code == 8
+    assert f"nothing is recorded: {recorder.message}" in outcome.out
+    assert advice in " ".join(outcome.out.split())
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,20 @@ from sarathid.protocol.stats import IterationScheduled, IterationStats, StallEve
 from sarathid.tape.frames import Frame
 from sarathid.tape.key_frame import KeyFrame
 from sarathid.tape.tape import Tape, TapeHeader
-from sarathid.telemetry.flight_recorder import FlightRecorder
+from sarathid.telemetry.flight_recorder import TRY_AGAIN_AFTER_S, FlightRecorder
 from sarathid.telemetry.tape_ring import TapeRing
 from tests.sarathictl.records import START_S, PaperEngine, make_info, make_settings
 
 SECONDS = 6
 
 
-class FullRing(TapeRing):
-    """A ring on a disk that has room for one frame."""
+class FillingRing(TapeRing):
+    """A ring on a disk that has room for one frame, until somebody makes more."""
+
+    has_room = False
 
     def append(self, header: TapeHeader, frame: Frame) -> None:
-        if self.directory.exists():
+        if self.directory.exists() and not self.has_room:
             raise OSError(errno.ENOSPC, "No space left on device")
         super().append(header, frame)
 
@@ -110,14 +112,42 @@ def test_an_iteration_that_hangs_is_in_the_key_frames_of_the_seconds_that_it_han
     assert last.key.running is not None
 
 
-def test_a_full_disk_stops_the_recorder_which_says_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.fixture
+def filling_ring(tmp_path: Path) -> FillingRing:
+    return FillingRing(tmp_path / "state" / "run" / "flight", 64 << 20, 3600.0)
+
+
+def test_a_full_disk_stops_the_recorder_which_says_so_once(
+    filling_ring: FillingRing, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING):
-        flight = flying(FullRing(tmp_path / "state" / "run" / "flight", 64 << 20, 3600.0))
+        flight = flying(filling_ring)
 
     assert not flight.recorder.status.is_recording
     assert flight.recorder.status.message == "stopped: No space left on device"
     assert len(caplog.records) == 1
     assert len(asyncio.run(flight.read(600.0)).frames) == 1, "what was recorded is there still"
+
+
+def test_a_recorder_that_stopped_tries_again_after_a_minute(
+    filling_ring: FillingRing, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        flight = Flight(filling_ring)
+        with caplog.at_level(logging.WARNING):
+            await flight.fly(70)
+        assert len(caplog.records) == 1, "what goes on is told once"
+        filling_ring.has_room = True
+        await flight.fly(130)
+        assert flight.recorder.status.is_recording
+
+        first, *later = (await flight.read(600.0)).segments()
+        recorded = numbers([record for segment in later for record in segment.records], IterationStats)
+        assert 0 < len(recorded) < len(flight.told)
+        assert recorded == numbers(flight.told, IterationStats)[-len(recorded) :]
+        assert later[0].key.time_s - first.key.time_s > TRY_AGAIN_AFTER_S
+
+    asyncio.run(main())
 
 
 def test_without_a_ring_nothing_is_recorded_and_the_status_says_so() -> None:

@@ -56,6 +56,15 @@ def test_the_oldest_go_when_there_is_no_room_for_the_newest(tmp_path: Path) -> N
     assert len(kept) > 25
 
 
+def test_a_file_that_somebody_removed_is_followed_by_another(tmp_path: Path) -> None:
+    ring = make_ring(tmp_path)
+    ring.append(HEADER, make_frame(0))
+    next(ring.directory.iterdir()).unlink()
+    ring.append(HEADER, make_frame(1))
+
+    assert read_all(ring, 0.0) == [1.0]
+
+
 def test_what_is_older_than_the_limit_goes(tmp_path: Path) -> None:
     earlier = make_ring(tmp_path)
     earlier.append(HEADER, make_frame(1.0))
