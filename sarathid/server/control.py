@@ -1,6 +1,7 @@
 """Answers operators on `control.sock`: one MessagePack map a request, one a reply."""
 
 import asyncio
+import logging
 import reprlib
 import socket
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ import zmq.asyncio
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
 from sarathid.errors import CodecError, ControlRefused
+from sarathid.executor.unexpected import UnexpectedFault
 from sarathid.protocol.codec import MAX_CONTROL_BYTES, PROTOCOL_VERSION, decode, encode
 from sarathid.protocol.control import (
     Cancel,
@@ -52,6 +54,8 @@ from sarathid.telemetry.connection_limit import limit_connections
 
 MAX_CONCURRENT_REQUESTS = 64
 MAX_CONCURRENT_CHANGES = 64  # those alone wait for the engine, which may hang
+
+log = logging.getLogger(__name__)
 
 _OPS: dict[str, type[ControlRequest]] = {op.__struct_config__.tag: op for op in get_args(ControlOp)}
 
@@ -154,6 +158,10 @@ class ControlServer:
             return ControlReply(id=request_id, ok=await self._perform(op, client))
         except ControlRefused as refused:
             return fault(request_id, ErrorCode(refused.code), str(refused), refused.hint)
+        except Exception:  # noqa: BLE001 - who asked is told, whatever it was, and the daemon serves on
+            unexpected = UnexpectedFault.caught()
+            log.error("%s", unexpected.for_log)
+            return fault(request_id, ErrorCode.UNAVAILABLE, str(unexpected))
 
     def _permitted(self, op: ControlRequest, peer: Peer) -> Client:
         """Return the client that a peer is, which may ask `op`; raises `ControlRefused` for another."""

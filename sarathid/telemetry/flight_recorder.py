@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from sarathid.clock import Clock
-from sarathid.errors import SarathiError
-from sarathid.protocol.control import GetRecording, RecorderStatus, RecordingPart
+from sarathid.errors import ControlRefused, SarathiError
+from sarathid.protocol.control import ErrorCode, GetRecording, RecorderStatus, RecordingPart
 from sarathid.protocol.stats import IterationScheduled, IterationStats, StreamRecord
 from sarathid.tape.key_frame import KeyFrame
 from sarathid.tape.segment import OpenSegment
@@ -84,7 +84,7 @@ class FlightRecorder:
                 self._go_on()
 
     async def read(self, op: GetRecording) -> RecordingPart:
-        """Return the part of the recording that is asked for."""
+        """Return the part of the recording that is asked for; raises `ControlRefused` where it can't be read."""
         since_s = op.since_s
         if since_s is None:
             await self.flush()
@@ -92,7 +92,10 @@ class FlightRecorder:
         if self._ring is None:
             return RecordingPart(frames=b"", since_s=since_s)
         place = None if op.file is None else Place(op.file, op.offset)
-        frames, following = await asyncio.to_thread(self._ring.read, since_s, place)
+        try:
+            frames, following = await asyncio.to_thread(self._ring.read, since_s, place)
+        except OSError as error:
+            raise ControlRefused(ErrorCode.UNAVAILABLE, f"the recording can't be read: {error}") from error
         if following is None:
             return RecordingPart(frames=frames, since_s=since_s)
         return RecordingPart(frames=frames, since_s=since_s, file=following.file, offset=following.offset)

@@ -53,6 +53,8 @@ from tests.server.scripted_engine import scripted_engine
 Ask = Callable[..., Awaitable[ControlReply]]
 
 
+LONGEST_S = 3600.0
+
 _OPS = (
     *("status", "requests", "set-budget", "set-policy", "set-slo", "undo", "keep", "history", "audit"),
     *("cancel", "drain", "pause", "resume", "snapshot", "why-budget", "why-request", "plan"),
@@ -138,6 +140,8 @@ async def _plan(op: Plan) -> Planned:
 
 
 async def _read(op: GetRecording) -> RecordingPart:
+    if op.last_s > LONGEST_S:
+        raise RuntimeError("can't start new thread")
     return RecordingPart(frames=bytes(range(256)), since_s=op.last_s, file=3, offset=9)
 
 
@@ -159,6 +163,21 @@ def test_a_recording_comes_in_parts_of_bytes(tmp_path: Path) -> None:
         part = RecordingPart(frames=bytes(range(256)), since_s=60.0, file=3, offset=9)
         assert msgspec.convert(reply.ok, RecordingPart) == part
         assert (await operator.ask("recording", last_s=0.0)).error is not None
+
+    with_operator(tmp_path, ask)
+
+
+def test_an_operation_that_fails_unexpectedly_is_answered_and_the_log_has_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask(operator: Operator) -> None:
+        reply = await operator.ask("recording", last_s=LONGEST_S + 1.0)
+
+        assert reply.error is not None
+        assert (reply.id, reply.error.code) == (7, ErrorCode.UNAVAILABLE)
+        assert "of which the log tells under fault" in reply.error.message
+        assert "can't start new thread" in caplog.text
+        assert (await operator.ask("status")).error is None
 
     with_operator(tmp_path, ask)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sarathid.clock import VirtualClock
+from sarathid.errors import ControlRefused
 from sarathid.protocol.control import GetRecording, RecordingPart
 from sarathid.protocol.stats import IterationScheduled, IterationStats, StallEvent, StreamRecord
 from sarathid.tape.frames import Frame
@@ -148,6 +149,14 @@ def test_a_recorder_that_stopped_tries_again_after_a_minute(
         assert later[0].key.time_s - first.key.time_s > TRY_AGAIN_AFTER_S
 
     asyncio.run(main())
+
+
+def test_a_recording_that_cannot_be_read_is_refused(ring: TapeRing) -> None:
+    flight = flying(ring)
+    (ring.directory / "flight-00000000.srec").mkdir()
+
+    with pytest.raises(ControlRefused, match=r"the recording can't be read: .*Is a directory"):
+        asyncio.run(flight.read(1e9))
 
 
 def test_without_a_ring_nothing_is_recorded_and_the_status_says_so() -> None:
