@@ -37,7 +37,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     cuda_graphs: Literal["auto", "on", "off"] = "auto"
     block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
-    max_model_len: Annotated[int, Meta(ge=1)] | None = None
+    max_model_len: Annotated[int, Meta(ge=2)] | None = None  # a token of a prompt and one of an answer
     max_num_seqs: Annotated[int, Meta(ge=1, le=4096)] = 128
     policy: str = "stall-free"
     token_budget: BudgetChoice = "auto"

@@ -67,6 +67,7 @@ def test_units_are_read(tmp_path: Path) -> None:
         ({"quantize": "int2"}, "--quantize: .* write one of auto, off, int8, int4"),
         ({"token_budget": "0"}, "--token-budget: '0' is not understood; write a number of tokens from 1 on"),
         ({"block_size": "0"}, "block_size"),
+        ({"max_model_len": "1"}, "max_model_len"),
     ],
 )
 def test_what_cannot_be_right_is_refused_with_its_name(tmp_path: Path, flags: dict[str, str], words: str) -> None:
