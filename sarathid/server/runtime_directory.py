@@ -70,14 +70,18 @@ class RuntimeDirectory:
 
         The mode is set on the descriptor, and Linux gives it to the file that bind makes. Where a group may connect, it
         is widened to 0660 before anybody can. One that was inherited is returned as it is, unless others may connect to
-        it: then `ConfigError` is raised.
+        it: then `ConfigError` is raised, as it is where the socket can't be made.
         """
         if (inherited := self._inherited.get(self.path.resolve() / name)) is not None:
             return self._checked(inherited)
         path = self.reserve(name)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)
-        listener.bind(os.fspath(path))
+        try:
+            listener.bind(os.fspath(path))
+        except OSError as error:
+            listener.close()
+            raise ConfigError(f"{path} can't be made: {error.strerror}") from error
         if self._group_id is not None:
             _open_to_group(path, self._group_id, 0o660)
         listener.listen(LISTEN_BACKLOG)
@@ -98,14 +102,17 @@ class RuntimeDirectory:
             raise ConfigError(f"{self.path / LOCK_FILE} can't be opened: {error.strerror}") from error
         try:
             fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(lock_fd, 0)
+            os.pwrite(lock_fd, f"{os.getpid()}\n".encode("ascii"), 0)
         except BlockingIOError:
             holder = os.pread(lock_fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
             os.close(lock_fd)
             raise RuntimeDirectoryHeld(
                 f"{self.path} is held by the daemon with pid {holder}; stop it or choose another --runtime-dir"
             ) from None
-        os.truncate(lock_fd, 0)
-        os.pwrite(lock_fd, f"{os.getpid()}\n".encode("ascii"), 0)
+        except OSError as error:
+            os.close(lock_fd)
+            raise ConfigError(f"{self.path / LOCK_FILE} can't be written: {error.strerror}; make room there") from error
         return lock_fd
 
 

@@ -1,6 +1,7 @@
 import os
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sarathid.lock").mkdir()
     with pytest.raises(ConfigError, match=r"sarathid\.lock"):
         RuntimeDirectory(tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk")
+def test_a_disk_without_room_for_the_lock_is_told_of(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k,mode=700", "tmpfs", tmp_path], check=True)
+    try:
+        (tmp_path / "somebody-elses").write_bytes(b"\0" * 4096)
+        with pytest.raises(ConfigError, match=r"sarathid\.lock can't be written: No space left on device; make room"):
+            RuntimeDirectory(tmp_path)
+        (tmp_path / "somebody-elses").unlink()
+        with RuntimeDirectory(tmp_path):
+            assert (tmp_path / "sarathid.lock").read_text().strip() == str(os.getpid())
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
