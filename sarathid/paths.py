@@ -1,5 +1,6 @@
 """Where the daemon keeps its sockets, state and cache: XDG directories, ours alone, mode 0700."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -65,19 +66,26 @@ def make_private(directory: Path) -> Path:
     user's; a mode that lets others in is tightened.
     """
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat()
-    except FileExistsError:
-        raise ConfigError(f"{directory} is not a directory; name another one") from None
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(mode=0o700, parents=True)
+        found = check_ours(directory)
     except OSError as error:
         raise ConfigError(f"{directory} can't be made ({error.strerror}); name another one") from error
+    if found.st_mode & 0o077:
+        directory.chmod(0o700)
+    return directory
+
+
+def check_ours(directory: Path) -> os.stat_result:
+    """Return what the kernel knows of a directory of ours; raises `ConfigError` for a link or anything else."""
+    found = directory.lstat()
+    if stat.S_ISLNK(found.st_mode):
+        raise ConfigError(f"{directory} is a symbolic link; name another one, the directory it leads to say")
     if not stat.S_ISDIR(found.st_mode):
         raise ConfigError(f"{directory} is not a directory; name another one")
     if found.st_uid != os.getuid():
         raise ConfigError(f"{directory} belongs to uid {found.st_uid}, not to you; name another one")
-    if found.st_mode & 0o077:
-        directory.chmod(0o700)
-    return directory
+    return found
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 import resource
 import signal
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -27,6 +26,7 @@ from sarathid.paths import (
     CONTROL_SOCKET,
     STATS_SOCKET,
     check_not_shared,
+    check_ours,
     check_socket_path,
     daemon_state_dir,
 )
@@ -289,9 +289,7 @@ def _check_directory(path: Path) -> None:
     for name in (API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, ENGINE_SOCKET):
         check_socket_path(path.absolute() / name)
     if os.path.lexists(path):
-        found = path.lstat()
-        if not (stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()):
-            raise ConfigError(f"{path} is not a directory of yours; choose another --runtime-dir")
+        check_ours(path)
         check_not_shared(path)
     else:
         parent = next(parent for parent in path.absolute().parents if os.path.lexists(parent))

@@ -54,12 +54,21 @@ def test_a_file_in_a_sockets_place_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "a.sock").read_text() == "mine"
 
 
-@pytest.mark.parametrize("place", ["file", "link to nothing", "link", "below a file", "/proc/sarathid"])
-def test_a_place_where_no_directory_of_ours_can_be_is_refused(tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("file", "is not a directory"),
+        ("link to nothing", "is a symbolic link"),
+        ("link", "is a symbolic link"),
+        ("below a file", "can't be made"),
+        ("/proc/sarathid", "can't be made"),
+    ],
+)
+def test_a_place_where_no_directory_of_ours_can_be_is_refused(tmp_path: Path, place: str, words: str) -> None:
     (tmp_path / "file").touch()
     (tmp_path / "link to nothing").symlink_to(tmp_path / "nothing")
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(ConfigError, match="name another one"):
+    with pytest.raises(ConfigError, match=f"{words}.*; name another one"):
         RuntimeDirectory(tmp_path / place.replace("below a file", "file/run"))
 
 
