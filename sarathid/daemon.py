@@ -47,6 +47,7 @@ from sarathid.server.simulation_child import simulate_window
 from sarathid.server.status import StatusReporter
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.supervisor import EngineSupervisor
+from sarathid.telemetry import connection_limit
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.flight_recorder import FlightRecorder
@@ -105,7 +106,7 @@ class Daemon:
         self._loopback = None if config.server.http_port is None else listen_on_loopback(config.server.http_port)
         self._publisher = StatsPublisher(
             zmq.Context(self._context),
-            directory.listen(STATS_SOCKET),
+            directory.listen(STATS_SOCKET, connection_limit.LISTEN_BACKLOG),
             self._clock,
             user_ids=self._access.user_ids,
             group_ids=self._access.group_ids,
@@ -144,7 +145,7 @@ class Daemon:
         self._supervisor = self._make_supervisor()
         self._control = ControlServer(
             self._context,
-            directory.listen(CONTROL_SOCKET),
+            directory.listen(CONTROL_SOCKET, connection_limit.LISTEN_BACKLOG),
             self._engine,
             self._reporter,
             self._retuner,

@@ -31,6 +31,7 @@ from sarathid.paths import (
     daemon_state_dir,
 )
 from sarathid.scheduler.policies.registry import POLICIES
+from sarathid.server.acceptor import most_connections
 from sarathid.server.api_keys import read_keys
 from sarathid.server.inherited_sockets import inherited_sockets
 from sarathid.server.kept_settings import KeptSettings, KeptTexts
@@ -38,6 +39,8 @@ from sarathid.server.reloader import Values
 from sarathid.server.runtime_directory import RuntimeDirectory
 from sarathid.server.tokenizer import load_tokenizer
 from sarathid.telemetry import log
+
+LEAST_DESCRIPTORS = 256  # an idle daemon has 35, a new engine takes ten, and clients and peers have shares of them all
 
 logger = logging.getLogger(__name__)
 
@@ -242,7 +245,7 @@ def origins(settings: list[Effective]) -> Iterator[str]:
 def run(config: DaemonConfig, settings: list[Effective], read_values: Callable[[], Values]) -> int:
     """Hold the runtime directory and serve; returns the exit code. `read_values` reads the configuration again."""
     os.umask(0o077)
-    _allow_many_connections()
+    _allow_many_connections(config)
     logger.info("%s", ", ".join(origins(settings)))
     kept = frozenset(found.setting.name for found in settings if found.source == KEPT)
     server, inherited = config.server, inherited_sockets(os.environ)
@@ -251,10 +254,28 @@ def run(config: DaemonConfig, settings: list[Effective], read_values: Callable[[
         return asyncio.run(_serve(config, files, directory, kept, read_values))
 
 
-def _allow_many_connections() -> None:
+def _allow_many_connections(config: DaemonConfig) -> None:
     """Take as many file descriptors as the system lets us have; each client in flight needs one."""
+    num_descriptors = _num_descriptors()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (num_descriptors, num_descriptors))
+    allowed, wanted = most_connections(), config.server.max_queue_len + config.engine.max_num_seqs
+    if allowed < wanted:
+        logger.warning(
+            "%d connections are taken at a time, half of the open files allowed (ulimit -n, or LimitNOFILE= in a unit);"
+            " %d requests may run and wait",
+            *(allowed, wanted),
+        )
+
+
+def _num_descriptors() -> int:
+    """Return how many file descriptors the system lets us have; raises `ConfigError` where they are too few."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < LEAST_DESCRIPTORS:
+        raise ConfigError(
+            f"only {hard} open files are allowed, and a daemon needs {LEAST_DESCRIPTORS}; raise the limit "
+            "(ulimit -n, or LimitNOFILE= in a unit)"
+        )
+    return hard
 
 
 async def _serve(
@@ -274,6 +295,7 @@ def report(config: DaemonConfig, settings: list[Effective]) -> None:
     """
     for effective in settings:
         typer.echo(f"{effective.setting.name:<20} {_shown(effective.value):<32} {effective.source}")
+    _num_descriptors()
     _check_directory(config.server.runtime_dir)
     if config.server.http_keys is not None:
         read_keys(config.server.http_keys)

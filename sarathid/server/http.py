@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import resource
 import socket
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sarathid.errors import ConfigError
+from sarathid.server.acceptor import Acceptor
 from sarathid.server.peer import Peer
 from sarathid.server.runtime_directory import LISTEN_BACKLOG
 from sarathid.telemetry.pauses import Pauses
@@ -19,8 +19,6 @@ from sarathid.telemetry.pauses import Pauses
 MAX_HEADER_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 30.0
 STUCK_AFTER_S = 30.0
-SHARE_OF_DESCRIPTORS = 0.5  # the rest is for what else the daemon opens: ZeroMQ aborts a process that has none left
-_NO_ROOM = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _LOOPBACK = "127.0.0.1"
 
 
@@ -30,8 +28,7 @@ class PeerProtocol(HttpToolsProtocol):
     `scope["state"]["begun_s"]` is when the request began to arrive, the first of a connection with the connection.
     `scope["state"]["unread"]` are the `Pauses` in which nothing was written, since the client had not read what was.
     Headers and trailers are bounded in length, headers in time. A client that has not read what is written to it after
-    `STUCK_AFTER_S` is dropped: until then nothing more is written, and no other client waits for it. Who comes when
-    connections have their share of the process's descriptors is told to come again.
+    `STUCK_AFTER_S` is dropped: until then nothing more is written, and no other client waits for it.
     """
 
     _num_header_bytes: int | None = None  # None outside of headers
@@ -42,10 +39,6 @@ class PeerProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > most_connections():
-            transport.write(_NO_ROOM)
-            transport.close()
-            return
         self._begun_s = time.monotonic()
         connection = transport.get_extra_info("socket")
         is_local = connection is not None and connection.family == socket.AF_UNIX
@@ -124,7 +117,6 @@ class HTTPServer(uvicorn.Server):
             uvicorn.Config(
                 app,
                 http=PeerProtocol,
-                backlog=LISTEN_BACKLOG,
                 ws="none",
                 lifespan="off",
                 loop="none",
@@ -135,15 +127,20 @@ class HTTPServer(uvicorn.Server):
             )
         )
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept on `sockets`, in place of uvicorn's way, which is asyncio's."""
+        assert sockets is not None, "the daemon makes its sockets itself"
+        connections = self.server_state.connections
+        acceptor = Acceptor(sockets, self._make_protocol, lambda: len(connections))
+        self.servers = [acceptor]  # type: ignore[list-item]  # it is closed and waited for, no more
+        self.started = True
+
+    def _make_protocol(self) -> PeerProtocol:
+        return PeerProtocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
-
-
-def most_connections() -> int:
-    """Return how many connections may stand, of the descriptors that the process may have."""
-    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return int(SHARE_OF_DESCRIPTORS * soft)
 
 
 def listen_on_loopback(port: int) -> socket.socket:

@@ -65,15 +65,19 @@ class RuntimeDirectory:
         self._sockets.append(path)
         return path
 
-    def listen(self, name: str) -> socket.socket:
+    def listen(self, name: str, backlog: int = LISTEN_BACKLOG) -> socket.socket:
         """Return a listening Unix socket of mode 0600: there is no moment at which others may connect.
 
+        As many as `backlog` may wait there to be taken.
+
         The mode is set on the descriptor, and Linux gives it to the file that bind makes. Where a group may connect, it
-        is widened to 0660 before anybody can. One that was inherited is returned as it is, unless others may connect to
-        it: then `ConfigError` is raised, as it is where the socket can't be made.
+        is widened to 0660 before anybody can. One that was inherited stays as wide as it is, unless others may connect
+        to it: then `ConfigError` is raised, as it is where the socket can't be made.
         """
         if (inherited := self._inherited.get(self.path.resolve() / name)) is not None:
-            return self._checked(inherited)
+            listener = self._checked(inherited)
+            listener.listen(backlog)
+            return listener
         path = self.reserve(name)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)
@@ -84,7 +88,7 @@ class RuntimeDirectory:
             raise ConfigError(f"{path} can't be made: {error.strerror}") from error
         if self._group_id is not None:
             _open_to_group(path, self._group_id, 0o660)
-        listener.listen(LISTEN_BACKLOG)
+        listener.listen(backlog)
         return listener
 
     def _checked(self, inherited: socket.socket) -> socket.socket:

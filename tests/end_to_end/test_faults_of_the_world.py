@@ -16,15 +16,16 @@ import psutil
 import pytest
 from safetensors.torch import load_file, save_file
 
+from sarathid.commands.serve import LEAST_DESCRIPTORS
 from sarathid.paths import API_SOCKET, CONTROL_SOCKET, STATS_SOCKET
 from sarathid.protocol.control import RecorderStatus, Retuned, SetBudget
 from sarathid.protocol.stats import IterationStats, RequestStats
-from tests.end_to_end.running_daemon import RunningDaemon, first_of, launch, serving, wait_until, wait_until_ready
+from tests.end_to_end.running_daemon import RunningDaemon, first_of, launch, serving, wait_until
 from tests.models.tiny import save_speaking_model
 
 SIMULATED = ("--simulate", "a100/mistral-7b-tp1")
 DISK_BYTES = 64 << 10
-NUM_DESCRIPTORS = 512
+NUM_DESCRIPTORS = LEAST_DESCRIPTORS
 BAD_WORD = 50
 FULL_DEV_SHM = (
     *("unshare", "--mount", "sh", "-c"),
@@ -77,26 +78,38 @@ def test_a_full_disk_stops_the_flight_recorder_and_nothing_else(tmp_path: Path, 
 def test_clients_without_number_leave_descriptors_for_operators_and_are_served_when_there_is_room(
     tmp_path: Path,
 ) -> None:
-    limit = ("prlimit", f"--nofile={NUM_DESCRIPTORS}:{NUM_DESCRIPTORS}")
-    daemon = launch(tmp_path / "run", tmp_path / "log", *SIMULATED, prefix=limit)
-    try:
-        wait_until_ready(daemon)
+    with serving(tmp_path / "run", *SIMULATED, prefix=limited_to(NUM_DESCRIPTORS)) as daemon:
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(NUM_DESCRIPTORS)]
+            clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(2 * NUM_DESCRIPTORS)]
+            daemon.process.send_signal(signal.SIGSTOP)  # who connects meanwhile is there all at once
             for client in clients:
                 client.connect(os.fspath(tmp_path / "run" / API_SOCKET))
+            daemon.process.send_signal(signal.SIGCONT)
             assert clients[-1].recv(4096).startswith(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n")
-            assert daemon.status().num_running == 0
+            os.kill(daemon.engine_pid(), signal.SIGKILL)
+            wait_until(lambda: daemon.status().num_engine_restarts == 1, "has another engine")
+            wait_until(lambda: daemon.log.count("ready in") == 2, "is ready again")
         wait_until(lambda: is_served(daemon), "serves again")
         assert daemon.stop() == 0
-    finally:
-        daemon.process.kill()
-        daemon.process.wait()
+        assert "Traceback" not in daemon.log
+        assert daemon.log.count("connections stand, and no more may") == 1
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_too_few_descriptors_to_serve_at_all_are_refused_in_one_line(tmp_path: Path, check: tuple[str, ...]) -> None:
+    daemon = launch(tmp_path / "run", tmp_path / "log", *SIMULATED, *check, prefix=limited_to(NUM_DESCRIPTORS - 1))
+    assert daemon.wait() == 2
+    told = f"only {NUM_DESCRIPTORS - 1} open files are allowed, and a daemon needs {NUM_DESCRIPTORS}"
+    assert told in daemon.log.splitlines()[-1]
+    assert "Traceback" not in daemon.log
+
+
+def limited_to(num_descriptors: int) -> tuple[str, ...]:
+    return ("prlimit", f"--nofile={num_descriptors}:{num_descriptors}")
 
 
 def test_peers_of_zeromq_without_number_leave_descriptors_for_the_rest(tmp_path: Path) -> None:
-    limit = ("prlimit", f"--nofile={NUM_DESCRIPTORS}:{NUM_DESCRIPTORS}")
-    with serving(tmp_path / "run", *SIMULATED, prefix=limit) as daemon:
+    with serving(tmp_path / "run", *SIMULATED, prefix=limited_to(NUM_DESCRIPTORS)) as daemon:
         for name in (STATS_SOCKET, CONTROL_SOCKET):
             with contextlib.ExitStack() as stack:
                 for _ in range(NUM_DESCRIPTORS + 100):
