@@ -1,6 +1,7 @@
 """Where the daemon keeps its sockets, state and cache: XDG directories, ours alone, mode 0700."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -99,7 +100,8 @@ def replace_file(path: Path, content: bytes) -> None:
     new.unlink(missing_ok=True)
     file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(file, content)
+        if os.write(file, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(file)
     new.replace(path)

@@ -1,4 +1,6 @@
+import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,19 @@ def test_a_place_that_cannot_be_written_is_told_of(tmp_path: Path, caplog: pytes
     KeptSettings(tmp_path / "run").write({"policy": "stall-free"})
 
     assert "can't be kept" in caplog.text
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may mount a disk")
+def test_on_a_disk_that_fills_up_what_was_kept_stays(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12k,mode=700", "tmpfs", tmp_path], check=True)
+    try:
+        store = KeptSettings(tmp_path / "run")
+        store.write({"policy": "stall-free"})
+        store.write({"policy": "x" * 9_000})  # of which the first page finds room
+        assert store.read() == {"policy": "stall-free"}
+        assert "No space left on device" in caplog.text
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
 @given(st.sampled_from([512, "auto", "profiled"]), st.none() | st.floats(1e-6, 86_400.0))

@@ -104,7 +104,7 @@ def test_a_disk_without_room_for_the_lock_is_told_of(tmp_path: Path) -> None:
         with RuntimeDirectory(tmp_path):
             assert (tmp_path / "sarathid.lock").read_text().strip() == str(os.getpid())
     finally:
-        subprocess.run(["umount", tmp_path], check=True)
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
 def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
