@@ -100,7 +100,7 @@ def read_control_file(path: Path) -> ControlFile:
         return ControlFile()
     except OSError as error:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # integers and brackets without end among them
         raise ConfigError(f"{path}: {error}") from error
 
 

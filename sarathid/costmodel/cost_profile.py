@@ -204,7 +204,7 @@ def parse_profile(text: str | bytes, origin: str | Path) -> CostProfile:
     """Return the profile in `text`; raises `ConfigError` that names `origin` and the figure that is wrong."""
     try:
         return msgspec.toml.decode(text, type=CostProfile)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # integers and brackets without end among them
         raise ConfigError(f"{origin}: {error}") from error
 
 

@@ -27,6 +27,8 @@ def read_endpoint(text: str) -> tuple[str, int]:
         host = socket.gethostbyname(match[1])
     except OSError as error:
         raise ConfigError(f"{match[1]!r} has no address: {error.strerror}") from error
+    except UnicodeError as error:
+        raise ConfigError(f"{match[1]!r} can't be the name of a host: {error}") from error
     if host == "0.0.0.0":
         raise ConfigError("ranks listen on one interface only; name its address, not 0.0.0.0")
     return host, int(match[2])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import msgspec
+import zmq
 
 from sarathid.config import Grants, resolve_target_s
 from sarathid.errors import ConfigError, ControlRefused
@@ -48,7 +49,8 @@ class Reloader:
         try:
             values = await asyncio.to_thread(self._read)  # the file may lie on a disk that does not answer
             await self._apply(values)
-        except (ConfigError, ControlRefused) as error:
+        except (ConfigError, ControlRefused, OSError, zmq.ZMQError, RuntimeError) as error:
+            # The last three: there is no descriptor, or no thread, for what has to be looked up or opened.
             log.error("the configuration is not taken over: %s", error)
             return
         self._latest = values

@@ -80,9 +80,13 @@ class StatsPublisher:
         self._send([topic.encode(), self._positions[topic].to_bytes(8, "big"), encode(record)])
 
     def admit(self, user_ids: Iterable[int], group_ids: Iterable[int]) -> None:
-        """Publish to these from now on: every subscriber has to connect again, and some may not."""
+        """Publish to these from now on: every subscriber has to connect again, and some may not.
+
+        Raises `OSError` or `zmq.ZMQError` where there is no descriptor for that, and publishes on as before.
+        """
+        opened = self._open(user_ids, group_ids)
         self._socket.close()
-        self._socket = self._open(user_ids, group_ids)
+        self._socket = opened
 
     async def beat(self, state: Callable[[], str]) -> None:
         """Publish a heartbeat with `state()` after each second without a record, until cancelled."""

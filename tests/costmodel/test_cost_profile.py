@@ -175,6 +175,12 @@ def test_the_first_stage_embeds_and_longer_stages_take_longer() -> None:
     assert IterationCostModel(uneven).predict(features) == pytest.approx(first_s + layer_s + 140e-6 + last_s)
 
 
+@pytest.mark.parametrize("text", ["a = " + "[" * 50_000, "a = " + "9" * 5_000, b"\xff"])
+def test_what_no_reader_can_hold_is_refused(text: str | bytes) -> None:
+    with pytest.raises(ConfigError, match=r"mine\.toml"):
+        parse_profile(text, "mine.toml")
+
+
 def test_more_stages_than_layers_are_refused() -> None:
     with pytest.raises(ConfigError, match="pipeline_parallel is at most num_layers"):
         parse_profile(to_toml(profile_of_round_figures()).replace("num_layers = 4", "num_layers = 1"), "mine.toml")

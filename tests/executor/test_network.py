@@ -19,6 +19,12 @@ def test_what_is_no_endpoint_is_refused(text: str) -> None:
         read_endpoint(text)
 
 
+@pytest.mark.parametrize("host", ["a" * 70, "a..b"])
+def test_what_no_host_can_be_called_is_refused(host: str) -> None:
+    with pytest.raises(ConfigError, match="can't be the name of a host"):
+        read_endpoint(f"{host}:29500")
+
+
 def test_all_interfaces_at_once_are_refused() -> None:
     with pytest.raises(ConfigError, match="one interface only"):
         read_endpoint("0.0.0.0:29500")

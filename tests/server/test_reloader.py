@@ -73,6 +73,7 @@ def test_what_an_operator_changed_stays_where_the_file_is_the_same(tmp_path: Pat
     ("bad", "words"),
     [
         ("[engine\n", "sarathid.toml"),
+        (f'[engine]\ntp = 2\nnnodes = 2\nrendezvous = "{"a" * 70}:1"\n', "the name of a host"),
         ("a = " + "[" * 50_000, "too deep"),
         ("[engine]\ntoken_budget = " + "9" * 5_000, "digits"),
         ("[engine]\nno_such = 1\n", "no_such"),

@@ -1,10 +1,12 @@
 import asyncio
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import zmq
 
 from sarathid.clock import MonotonicClock
@@ -127,6 +129,20 @@ def test_a_user_who_has_no_role_hears_nothing(tmp_path: Path) -> None:
             assert not subscriber.poll(0)
             subscriber.disable_monitor()
         subscriber.close(linger=0)
+
+
+def test_who_was_admitted_hears_on_where_there_is_no_descriptor_to_admit_others(tmp_path: Path) -> None:
+    with stream_at(tmp_path / "stats.sock") as stream, stream.subscribed() as subscriber:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises((OSError, zmq.ZMQError), match="Too many open files"):
+                stream.publisher.admit([os.getuid() + 1], [])
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        stream.publisher.publish(make_iteration(7))
+        _, record = receive(subscriber, Topic.ITERATION)
+        assert record == make_iteration(7)
 
 
 def test_who_is_no_longer_admitted_hears_nothing_more_and_who_is_again_does(tmp_path: Path) -> None:
