@@ -195,7 +195,7 @@ def test_memory_says_how_many_blocks_there_are() -> None:
 
 
 @pytest.mark.parametrize("name", ["cpu/smollm2-135m-tp1", "cpu/of-my-own-tp1"])
-@pytest.mark.parametrize("content", [b"", b"\xff\x00garbage", b"[provenance]\n"])
+@pytest.mark.parametrize("content", [b"", b"\xff\x00garbage", b"[provenance]\n", b"a = " + b"[" * 5_000])
 def test_a_users_profile_that_is_damaged_is_passed_over_and_told_of(
     name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

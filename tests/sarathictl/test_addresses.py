@@ -77,7 +77,8 @@ def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["current = 'moon'", "contexts = 3", "[contexts.'a b']\naddr='/x'", "[contexts.a]", "=", "x=1"]
+    "text",
+    ["current = 'moon'", "contexts = 3", "[contexts.'a b']\naddr='/x'", "[contexts.a]", "=", "x=1", "x=" + "[" * 5_000],
 )
 def test_a_file_with_a_mistake_is_refused_with_its_name(tmp_path: Path, text: str) -> None:
     path = tmp_path / "ctl.toml"
