@@ -70,11 +70,7 @@ class TapeRing:
         path = files.get(place.file)
         numbers = sorted(number for number in files if number > place.file)
         following = Place(numbers[0], 0) if numbers else None
-        if path is None:
-            return b"", following
-        with path.open("rb") as file:
-            file.seek(place.offset)
-            data = file.read(MAX_PART_BYTES)
+        data = b"" if path is None else _part_of(path, place.offset, MAX_PART_BYTES)
         ends = list(read_frames(data))
         if not ends or (ends[-1][0] == len(data) and len(data) < MAX_PART_BYTES):
             return data, following
@@ -127,13 +123,21 @@ def _numbered(directory: Path) -> Iterator[tuple[int, Path]]:
 def _first_since(files: dict[int, Path], since_s: float) -> int:
     """Return the number of the file in which a moment lies: the last that begins before it, else the oldest."""
     for number in sorted(files, reverse=True):
-        with files[number].open("rb") as file:
-            first = next(
-                (frame for _, frame in read_frames(file.read(1 << 16)) if frame.kind is FrameKind.HEADER), None
-            )
+        beginning = read_frames(_part_of(files[number], 0, 1 << 16))
+        first = next((frame for _, frame in beginning if frame.kind is FrameKind.HEADER), None)
         if first is not None and first.time_s <= since_s:
             return number
     return min(files, default=0)
+
+
+def _part_of(path: Path, offset: int, num_bytes: int) -> bytes:
+    """Return that much of a file from there on, nothing of one that went to make room."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(num_bytes)
+    except FileNotFoundError:
+        return b""
 
 
 def _write(path: Path, data: bytes, *, is_new: bool = False) -> None:

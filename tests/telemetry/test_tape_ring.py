@@ -2,7 +2,9 @@
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -63,6 +65,27 @@ def test_a_file_that_somebody_removed_is_followed_by_another(tmp_path: Path) -> 
     ring.append(HEADER, make_frame(1))
 
     assert read_all(ring, 0.0) == [1.0]
+
+
+class RingOfYesterday(TapeRing):
+    """A ring that has listed its files before others removed some."""
+
+    listed: Mapping[int, Path] = MappingProxyType({})
+
+    def _files(self) -> dict[int, Path]:
+        return {**super()._files(), **self.listed}
+
+
+def test_a_file_that_goes_while_the_ring_is_read_is_passed_over(tmp_path: Path) -> None:
+    ring = RingOfYesterday(tmp_path / "state" / "run" / "flight", NUM_FILES * 2_000, AN_HOUR_S)
+    for second in range(6):
+        ring.append(HEADER, make_frame(second))
+    ring.listed = {number: ring.directory / f"flight-{number:08}.srec" for number in (1, 2, 99)}
+    (ring.directory / "flight-00000002.srec").unlink()
+
+    kept = read_all(ring, 0.0)
+    assert kept == [second for second in map(float, range(6)) if second in kept]
+    assert 0 < len(kept) < 6
 
 
 def test_what_is_older_than_the_limit_goes(tmp_path: Path) -> None:
