@@ -124,7 +124,9 @@ class Daemon:
             lambda: self._gpu_meter.latest,
         )
         advice = RetryAdvice(self._engine, self._board, self._clock)
-        self._admission = Admission(self._engine, advice, config.server.max_client_requests, self._clock)
+        self._admission = Admission(
+            self._engine, advice, config.server.max_client_requests, self._clock, on_empty=self._note_idleness
+        )
         self._recorder = self._make_recorder()
         self._retuner = self._make_retuner(kept)
         self._reloader = Reloader(read_values, self._retuner, self._isolated_decode_s, self._grant)
@@ -260,10 +262,12 @@ class Daemon:
 
     async def _cancel_all(self) -> None:
         """End every request, and give clients a moment to hear of it."""
-        for request in self._engine.list_requests(self._clock.now_s()):
+        requests = self._engine.list_requests(self._clock.now_s())
+        for request in requests:
             self._engine.cancel(request.request_id)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._finished.wait(), CANCEL_TIMEOUT_S)
+        if requests:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._finished.wait(), CANCEL_TIMEOUT_S)
 
     async def _close(self, tasks: list[asyncio.Task[None]]) -> None:
         supervising, serving, *others = tasks
@@ -299,9 +303,9 @@ class Daemon:
         self._recorder.observe(event)
 
     def _note_idleness(self, record: StreamRecord | None = None) -> None:
-        """Finish a drain when the last request has ended."""
+        """Finish a drain when the last request has ended, also of those that are still read."""
         is_end = record is None or isinstance(record, RequestStats)
-        if is_end and self._stop_asked.is_set() and self._engine.num_in_flight == 0:
+        if is_end and self._stop_asked.is_set() and self._engine.num_in_flight == 0 and self._admission.is_empty:
             self._finished.set()
 
     def _on_engine_up(self) -> None:

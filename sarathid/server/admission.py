@@ -1,7 +1,7 @@
 """Whether there is room for one request more, before anything is spent on it."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sarathid.clock import Clock
@@ -15,13 +15,27 @@ from sarathid.telemetry.refusals import Refusals
 class Admission:
     """The engine's room, and how much of it one client may have."""
 
-    def __init__(self, engine: EngineClient, advice: RetryAdvice, max_client_requests: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: EngineClient,
+        advice: RetryAdvice,
+        max_client_requests: int,
+        clock: Clock,
+        on_empty: Callable[[], None],
+    ) -> None:
+        """`on_empty` is called when the last place that was held is given back."""
         self._engine = engine
         self._clock = clock
         self._advice = advice
         self._max_client_requests = max_client_requests
+        self._on_empty = on_empty
         self._num_by_client: Counter[str] = Counter()
         self.refusals = Refusals()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody holds a place: a request has one before its body is read."""
+        return not self._num_by_client
 
     @contextmanager
     def place(self, client: Client) -> Iterator[None]:
@@ -39,6 +53,8 @@ class Admission:
             self._num_by_client[client.label] -= 1
             if not self._num_by_client[client.label]:
                 del self._num_by_client[client.label]
+            if self.is_empty:
+                self._on_empty()
 
     def refuse(self, error: QueueFull, begun_s: float) -> int:
         """Count a refusal, of a request that began to arrive at `begun_s`; return in how many seconds to come again."""

@@ -1,10 +1,12 @@
 """From the lock to the last socket: what happens when daemons are killed, told twice, or started twice."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from sarathid.paths import API_SOCKET
 from sarathid.protocol.control import DaemonState, Drain, Draining, Pause, Paused, Resume, Resumed
 from sarathid.protocol.stats import LifeCycle
 from tests.end_to_end.process_ends import Ends
@@ -24,6 +27,7 @@ from tests.end_to_end.running_daemon import (
     wait_until_ready,
 )
 
+SIMULATED = ("--simulate", "a100/mistral-7b-tp1")
 LONG = {"prompt": "Once upon a time", "temperature": 0, "ignore_eos": True}
 
 
@@ -108,6 +112,47 @@ def test_a_paused_daemon_finishes_what_runs_and_takes_requests_again_when_it_res
     assert '"finish_reason":"length"' in client.end[0]
     assert resumed.state is DaemonState.READY
     assert taken.status_code == 200
+
+
+@contextlib.contextmanager
+def half_sent(daemon: RunningDaemon) -> Iterator[tuple[socket.socket, bytes]]:
+    """Give a connection whose request was let in, and the half of its body that was not sent yet."""
+    body = json.dumps(LONG | {"max_tokens": 200}).encode()
+    middle = len(body) // 2
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(60)
+        client.connect(os.fspath(daemon.runtime_dir / API_SOCKET))
+        head = b"POST /v1/completions HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+        client.sendall(head % len(body) + body[:middle])
+        assert client.recv(4096) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        yield client, body[middle:]
+
+
+def answer_of(client: socket.socket) -> tuple[bytes, Any]:
+    """Return the status line of an answer behind which the connection ends, and what its JSON says."""
+    with client.makefile("rb") as file:
+        head, body = file.read().split(b"\r\n\r\n", 1)
+    return head.split(b"\r\n")[0], json.loads(body)
+
+
+def test_a_drain_serves_a_request_that_was_let_in_and_is_still_read(tmp_path: Path) -> None:
+    with serving(tmp_path / "run", *SIMULATED) as daemon, half_sent(daemon) as (client, rest):
+        daemon.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "draining" in daemon.log, "drains")
+        client.sendall(rest)
+        status, answer = answer_of(client)
+        assert status == b"HTTP/1.1 200 OK"
+        assert answer["usage"]["completion_tokens"] == 200
+        assert daemon.wait() == 0
+
+
+def test_a_request_that_is_still_read_when_a_drain_has_taken_too_long_is_told_so(tmp_path: Path) -> None:
+    with serving(tmp_path / "run", *SIMULATED) as daemon, half_sent(daemon) as (client, _rest):
+        daemon.ask(Drain(timeout_s=0.1), Draining)
+        status, answer = answer_of(client)
+        assert status == b"HTTP/1.1 503 Service Unavailable"
+        assert answer["error"]["code"] == "unavailable"
+        assert daemon.wait() == 124
 
 
 def test_a_drain_that_takes_too_long_ends_with_124_and_says_cancelled(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ async def serve_api(
         engine.subscribe(board.observe)
         if tracer is not None:
             engine.subscribe(tracer.observe)
-        admission = Admission(engine, RetryAdvice(engine, board, clock), max_client_requests, clock)
+        admission = Admission(
+            engine, RetryAdvice(engine, board, clock), max_client_requests, clock, on_empty=lambda: None
+        )
         server = OpenAIServer(
             engine,
             make_tokenizer(),

@@ -33,6 +33,7 @@ from sarathid.server.generation import Generation
 from sarathid.server.openai.conversation import encode_conversation
 from sarathid.server.openai.doorkeeper import Doorkeeper
 from sarathid.server.openai.errors import EXCEPTION_HANDLERS, ModelNotFound, no_room, unavailable
+from sarathid.server.openai.farewell import Farewell
 from sarathid.server.openai.gate import Gate
 from sarathid.server.openai.grammars import Grammars
 from sarathid.server.openai.openapi import openapi_document
@@ -101,7 +102,7 @@ class OpenAIServer:
 
     def app(self) -> Starlette:
         """Return the ASGI application."""
-        gate = [Middleware(Gate, self._access, self._availability, self._admission)]
+        gate = [Middleware(Gate, self._access, self._availability, self._admission), Middleware(Farewell)]
         routes = [
             Route("/v1/completions", self.completions, methods=["POST"], middleware=gate),
             Route("/v1/chat/completions", self.chat_completions, methods=["POST"], middleware=gate),

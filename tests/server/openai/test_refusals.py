@@ -1,3 +1,5 @@
+import asyncio
+import json
 import os
 from pathlib import Path
 
@@ -8,8 +10,9 @@ from sarathid.config import Grants
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.roles import Role
+from sarathid.server.openai.farewell import ENDED
 from sarathid.server.openai.schema import MAX_BODY_BYTES
-from tests.server.api_server import KEYS, MODEL, Api, assert_refused, events_of, with_api
+from tests.server.api_server import KEYS, MODEL, Api, assert_refused, events_of, serve_api, with_api
 from tests.server.scripted_engine import MAX_MODEL_LEN
 
 CHAT = [{"role": "user", "content": "hi"}]
@@ -51,6 +54,25 @@ def test_a_draining_daemon_says_when_to_come_back(tmp_path: Path) -> None:
         assert (health.status_code, health.json()) == (200, {"state": "draining", "reason": "draining"})
 
     with_api(tmp_path, use)
+
+
+def test_who_waits_for_an_answer_when_the_server_ends_is_told_so_in_openais_shape(tmp_path: Path) -> None:
+    async def main() -> tuple[bytes, bytes]:
+        async with serve_api(tmp_path, ends=False, pace_s=0.01) as api:
+            reader, writer = await asyncio.open_unix_connection(api.socket_path)
+            body = b'{"prompt": "x", "max_tokens": 400}'
+            writer.write(b"POST /v1/completions HTTP/1.1\r\nexpect: 100-continue\r\n")
+            writer.write(b"content-length: %d\r\n\r\n%b" % (len(body), body))
+            await reader.readuntil(b"100 Continue\r\n\r\n")
+        head, answer = (await reader.read()).split(b"\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        return head, answer
+
+    head, answer = asyncio.run(main())
+    assert head.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nretry-after: 1\r\n" in head
+    assert json.loads(answer)["error"]["message"] == ENDED
 
 
 def test_requests_are_taken_while_the_engine_restarts(tmp_path: Path) -> None:
