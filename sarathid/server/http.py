@@ -19,6 +19,7 @@ from sarathid.telemetry.pauses import Pauses
 MAX_HEADER_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 30.0
 STUCK_AFTER_S = 30.0
+_LONG_HEADERS = "Request headers too long."
 _LOOPBACK = "127.0.0.1"
 
 
@@ -32,6 +33,7 @@ class PeerProtocol(HttpToolsProtocol):
     """
 
     _num_header_bytes: int | None = None  # None outside of headers
+    _num_field_bytes = 0  # of headers and trailers that came whole
     _num_bytes_beside_body = 0  # of lengths of chunks and trailers, since there was a piece of a body
     _begun_s: float | None = None  # None behind the first request
     _head_deadline: asyncio.TimerHandle | None = None
@@ -58,8 +60,8 @@ class PeerProtocol(HttpToolsProtocol):
         if self._num_header_bytes is not None:
             self._num_header_bytes += len(data)
             if self._num_header_bytes > MAX_HEADER_BYTES:
-                self.send_400_response("Request headers too long.")
-        elif self._num_bytes_beside_body > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response(_LONG_HEADERS)
+        elif self._num_bytes_beside_body > MAX_HEADER_BYTES:
             self.send_400_response("Request trailers too long.")
 
     def on_message_begin(self) -> None:
@@ -67,9 +69,17 @@ class PeerProtocol(HttpToolsProtocol):
         begun_s = time.monotonic() if self._begun_s is None else self._begun_s
         self._begun_s = None
         self.scope["state"] |= {"peer": self._peer, "unread": self._unread, "begun_s": begun_s}
-        self._num_header_bytes = 0
+        self._num_header_bytes = self._num_field_bytes = 0
         if self._head_deadline is None:
             self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
+
+    def on_url(self, url: bytes) -> None:
+        self._count_field(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count_field(len(name) + len(": ") + len(value) + len("\r\n"))
+        super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
         self._num_bytes_beside_body = 0
@@ -103,6 +113,17 @@ class PeerProtocol(HttpToolsProtocol):
         if self._read_deadline is not None:
             self._read_deadline.cancel()
             self._read_deadline = None
+
+    def _count_field(self, num_bytes: int) -> None:
+        """Count what came whole, in however few reads; ends the parsing, by an error, when it is too much."""
+        self._num_field_bytes += num_bytes
+        if self._num_field_bytes > MAX_HEADER_BYTES:
+            self.send_400_response(_LONG_HEADERS)
+            raise ValueError(_LONG_HEADERS)
+
+    def send_400_response(self, msg: str) -> None:
+        if not self.transport.is_closing():  # of several faults the first is told
+            super().send_400_response(msg)
 
     def _expect_reading(self) -> None:
         if self._read_deadline is None:

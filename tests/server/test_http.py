@@ -30,6 +30,32 @@ def test_headers_without_end_are_refused(tmp_path: Path) -> None:
     assert asyncio.run(main()).startswith(b"HTTP/1.1 400 ")
 
 
+LONG_VALUE = b"y" * 2 * MAX_HEADER_BYTES
+CHUNKED = b"POST /v1/completions HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET /health HTTP/1.1\r\nx: " + LONG_VALUE + b"\r\n\r\n",
+        b"GET /health?" + LONG_VALUE + b" HTTP/1.1\r\n\r\n",
+        b"GET /health HTTP/1.1\r\n" + b"x: y\r\n" * 20_000 + b"\r\n",
+        CHUNKED + b"x: " + LONG_VALUE + b"\r\n\r\n",
+    ],
+)
+def test_headers_and_trailers_that_are_too_long_are_refused_also_where_all_of_them_come_at_once(
+    tmp_path: Path, request_: bytes
+) -> None:
+    async def main() -> bytes:
+        async with serve_api(tmp_path) as api:
+            return await answer_to(api.socket_path, request_)
+
+    answer = asyncio.run(main())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.endswith(b"Request headers too long.")
+    assert answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_long_body_is_not_taken_for_headers(tmp_path: Path) -> None:
     async def main() -> bytes:
         async with serve_api(tmp_path) as api:
