@@ -29,6 +29,7 @@ from sarathid.protocol.stats import (
     IterationScheduled,
     IterationStats,
     RequestArrival,
+    RequestStats,
     SettingsChanged,
     StallEvent,
     StreamRecord,
@@ -109,7 +110,7 @@ class EngineClient:
     @property
     def num_in_flight(self) -> int:
         """Requests that have not ended or whose client has not got the end yet."""
-        return len(self._streams)
+        return sum([not stream.is_over for stream in self._streams.values()])
 
     @property
     def _tbt_target_s(self) -> float | None:
@@ -340,7 +341,9 @@ class EngineClient:
         restart_gaps: list[TokenGap] = []
         for delta in output.deltas:
             stream = self._streams.get(delta.request_id)
-            if stream is not None and (gap_s := stream.push(delta, generated_s)) is not None:
+            if stream is None or stream.finish_reason is not None:  # it was ended here, which the engine heard later
+                continue
+            if (gap_s := stream.push(delta, generated_s)) is not None:
                 restart_gaps.append(TokenGap(delta.request_id, gap_s))
         self._untold = _UntoldStep(output, restart_gaps)
 
@@ -359,8 +362,7 @@ class EngineClient:
             self.num_served += stats.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
             stream = self._streams.get(stats.request_id)
             if stream is not None:
-                stream.stats = stats
-                self._finish_if_over(stream)
+                self._settle(stream, stats)
 
     def _tell_stalls(self, stats: IterationStats, restart_gaps: list[TokenGap]) -> None:
         assert self.info is not None, "an engine says what it is before it has an iteration"
@@ -415,9 +417,7 @@ class EngineClient:
             observer(record)
 
     def _resume(self, stream: TokenStream) -> None:
-        if stream.cancel_reason is not None:
-            self._end(stream, stream.cancel_reason)
-        elif stream.num_engines_lost >= MAX_ENGINES_LOST:
+        if stream.num_engines_lost >= MAX_ENGINES_LOST:
             log.error(
                 "request %d of %s is poisonous: %d engines were lost over it in a row",
                 stream.request_id,
@@ -430,20 +430,29 @@ class EngineClient:
 
     def _end(self, stream: TokenStream, reason: FinishReason) -> None:
         """End a request that no engine has."""
-        now_s = time.monotonic()
-        stream.push(TokenDelta(stream.request_id, None, reason), now_s)
-        stream.stats = msgspec.structs.replace(refused_stats(stream.resumed_request(), now_s), finish_reason=reason)
-        self._finish_if_over(stream)
+        stream.push(TokenDelta(stream.request_id, None, reason), time.monotonic())
+        self._settle_unheard(stream)
 
     def _cancel(self, stream: TokenStream, reason: FinishReason) -> None:
-        stream.cancel_reason = reason
+        """End a request for its reader now; an engine that has it hears of that behind its iteration."""
         if self.is_ready:
+            stream.push(TokenDelta(stream.request_id, None, reason), time.monotonic())
             self._tell(CancelRequest(stream.request_id, reason))
         else:
             self._end(stream, reason)
 
+    def _settle(self, stream: TokenStream, stats: RequestStats) -> None:
+        """Take the record of a request that has ended, for the reason that its reader was told."""
+        reason = stream.finish_reason or stats.finish_reason
+        stream.stats = msgspec.structs.replace(stats, finish_reason=reason)
+        self._finish_if_over(stream)
+
+    def _settle_unheard(self, stream: TokenStream) -> None:
+        """Settle a request that has ended, of which no engine will tell."""
+        self._settle(stream, refused_stats(stream.resumed_request(), time.monotonic()))
+
     def _on_deadline(self, stream: TokenStream) -> None:
-        if stream.finish_reason is None and stream.cancel_reason is None:
+        if stream.finish_reason is None:
             self._cancel(stream, FinishReason.TIMEOUT)
 
     def _on_close(self, stream: TokenStream, reason: FinishReason) -> None:
@@ -474,8 +483,10 @@ class EngineClient:
         self._outbox = asyncio.Queue()
         self._changes.refuse_all()
         self._stalls.lose_engine()
-        for stream in self._streams.values():
+        for stream in tuple(self._streams.values()):
             stream.mark_restarted()
+            if stream.finish_reason is not None and stream.stats is None:
+                self._settle_unheard(stream)
         if self._socket is not None:
             self._socket.close()
             self._socket = None

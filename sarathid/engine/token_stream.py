@@ -52,7 +52,6 @@ class TokenStream:
         self.output_token_ids: list[int] = []
         self.prompt_logprobs: list[TokenLogprobs] = []  # of the prompt's tokens from the second on
         self.finish_reason: FinishReason | None = None
-        self.cancel_reason: FinishReason | None = None
         self.stats: RequestStats | None = None
         self.deadline: asyncio.TimerHandle | None = None
         self.is_closed = False
@@ -101,7 +100,12 @@ class TokenStream:
 
     @property
     def is_waiting(self) -> bool:
-        return self._state is RequestState.WAITING
+        return self._state is RequestState.WAITING and self.finish_reason is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended and its reader has the end; its engine may still have to tell of it."""
+        return self.is_closed and self.finish_reason is not None
 
     async def __aiter__(self) -> AsyncIterator[TokenDelta]:
         """Yield deltas up to the one that has a finish reason."""

@@ -26,7 +26,9 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
+from sarathid.protocol.step import StepOutput, TokenDelta
 from sarathid.telemetry.pauses import Pauses
+from sarathid.telemetry.timeline import refused_stats
 from tests.engine.hosted import hosted_engine, make_ready
 from tests.factories import VOCAB_SIZE, Engine, expected_output, make_iteration, make_request
 
@@ -453,6 +455,41 @@ def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_
         assert last.finish_reason is FinishReason.CANCELLED
         stream.close()
         assert session.client.num_in_flight == 0
+        await session.client.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("timeout_s", "reason"), [(None, FinishReason.CANCELLED), (0.01, FinishReason.TIMEOUT)])
+def test_a_reader_need_not_wait_for_an_engine_that_is_in_an_iteration(
+    tmp_path: Path, timeout_s: float | None, reason: FinishReason
+) -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        connecting = asyncio.create_task(session.client.connect(tmp_path / "engine.sock"))
+        await asyncio.sleep(0)  # it listens
+        with zmq.Context() as context, context.socket(zmq.PAIR) as engine:
+            engine.connect(f"ipc://{tmp_path / 'engine.sock'}")
+            engine.send(encode(make_ready(Engine())))
+            await connecting
+            talking = asyncio.create_task(session.client.run())
+            stream = session.client.submit((1, 2, 3), GREEDY, timeout_s=timeout_s)
+            if timeout_s is None:
+                assert session.client.cancel(stream.request_id)
+                assert not session.client.cancel(stream.request_id)
+            async with asyncio.timeout(20.0):
+                (delta,) = [delta async for delta in stream]
+            assert delta == TokenDelta(stream.request_id, None, reason)
+            assert not session.client.list_requests(time.monotonic())
+            stream.close()
+            assert session.client.num_in_flight == 0
+            stats = refused_stats(stream.request, 2.0)
+            engine.send(encode(StepOutput(deltas=(TokenDelta(stream.request_id, 7),), finished=(stats,))))
+            await session.until(lambda: bool(session.of(RequestStats)))
+            talking.cancel()
+            await asyncio.wait((talking,))
+        assert not stream.output_token_ids
+        assert [stats.finish_reason for stats in session.of(RequestStats)] == [reason]
         await session.client.close()
 
     asyncio.run(main())
