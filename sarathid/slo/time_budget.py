@@ -15,6 +15,7 @@ _ONE_DECODE = IterationFeatures(num_decodes=1, decode_context=1)
 _MOST_TOKENS_AHEAD = 1024
 _URGENT_SHARE = 0.5
 _MOST_LINES_TRIED = 4
+_LONGEST_ALONE_S = 5.0
 
 
 class TimeBudget:
@@ -22,7 +23,8 @@ class TimeBudget:
 
     `target_s` bounds the time from the last token of each decode to its next; `now_s` is when the batch is put
     together. A decode that is late already, whatever runs beside it, no longer counts. In the pipeline of `forecast`
-    that bounds batches without decodes too, since decodes of other batches wait behind them.
+    that bounds batches without decodes too, since decodes of other batches wait behind them. Elsewhere those get what
+    is predicted to take 5 s, so that who comes meanwhile, or is cancelled, need not wait for a whole long prompt.
 
     Where the target allows more, a batch gets `useful_tokens`, decodes included, so that in a pipeline all are even and
     no stage waits for another. A prompt that has waited for half of `ttft_s`, the target for its first token, gets all
@@ -178,22 +180,23 @@ class TimeBudget:
         has changed, and go on where the line from here without the chunk to there meets the limit, until it leaves no
         tile to try; bisect if it bends too much.
         """
-        if self.limit_s == math.inf:
-            return num_possible, self._with_chunk(num_possible, first_position)
+        limit_s, start_tokens = self.limit_s, self._start_tokens
+        if limit_s == math.inf:
+            limit_s, start_tokens = _LONGEST_ALONE_S, num_possible
         tile, filled = self._tile, self.num_tokens % self._tile
         low, high, num_tried = 0, -(-(num_possible + filled) // tile) + 1, 0
         num_fitting, fitting, fitting_s = 0, self.features, self._spent_s
-        middle = min(max(1, (self._start_tokens + filled) // tile), high - 1)
+        middle = min(max(1, (start_tokens + filled) // tile), high - 1)
         while True:
             num_tokens = min(num_possible, middle * tile - filled)
             features = self._with_chunk(num_tokens, first_position)
             seconds = self._seconds(features)
-            if seconds <= self.limit_s:
+            if seconds <= limit_s:
                 low, num_fitting, fitting, fitting_s = middle, num_tokens, features, seconds
             else:
                 high = middle
             tile_s = (seconds - self._spent_s) * tile / num_tokens
-            left_s, num_tried = self.limit_s - seconds, num_tried + 1
+            left_s, num_tried = limit_s - seconds, num_tried + 1
             if high - low == 1 or 0.0 <= left_s < tile_s:
                 break
             is_line = num_tried < _MOST_LINES_TRIED and 0.0 < tile_s < math.inf
@@ -205,7 +208,9 @@ class TimeBudget:
     def _what_binds(self, num_granted: int) -> BudgetBound:
         if self.num_tokens >= self._useful_tokens:
             return self._tokens_bound
-        return BudgetBound.FLOOR if 0 < num_granted <= self._floor_tokens else BudgetBound.TARGET
+        if 0 < num_granted <= self._floor_tokens:
+            return BudgetBound.FLOOR
+        return BudgetBound.USE if self.limit_s == math.inf else BudgetBound.TARGET
 
     def _with_chunk(self, num_tokens: int, first_position: int) -> IterationFeatures:
         now = self.features

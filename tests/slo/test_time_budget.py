@@ -81,6 +81,15 @@ def test_nothing_but_the_most_tokens_bounds_a_batch_without_decodes() -> None:
     assert budget.limit_s == math.inf
 
 
+def test_a_prompt_alone_gets_what_takes_five_seconds() -> None:
+    slow = IterationCostModel(YI, correction=20.0)
+    budget = TimeBudget(slow, PipelineForecast(1), target_s=0.2, now_s=NOW_S, max_tokens=8192, floor_tokens=16)
+    granted = budget.take(make_sequence(8000), 8000)
+    assert 20.0 * cost_s(0, ChunkShape(granted, 0)) <= 5.0 < 20.0 * cost_s(0, ChunkShape(granted + YI.linear.tile, 0))
+    assert budget.bound is BudgetBound.USE
+    assert budget.is_spent
+
+
 def test_decodes_of_other_batches_bound_one_in_a_pipeline() -> None:
     budget = make_budget(0.2, num_stages=2)
     assert cost_s(0, ChunkShape(budget.take(make_sequence(8000), 8000), 0)) <= 0.2
