@@ -1,6 +1,7 @@
 """What the daemon's servers hold of the engine: submit, cancel, retune, and listen to its records."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter, deque
@@ -174,7 +175,8 @@ class EngineClient:
     async def close(self) -> None:
         """Tell the engine to end, and let go of it; observers hear no more, of requests that end from now on either."""
         if self._socket is not None:
-            await self._socket.send(encode(Shutdown()))
+            with contextlib.suppress(zmq.Again):  # it is gone already
+                await self._socket.send(encode(Shutdown()), zmq.NOBLOCK)
             self._socket.linger = 1000
         self._disconnect()
         self._observers.clear()
@@ -456,14 +458,14 @@ class EngineClient:
             self._cancel(stream, FinishReason.TIMEOUT)
 
     def _on_close(self, stream: TokenStream, reason: FinishReason) -> None:
+        self._tell_of_step()  # who has an answer may ask for its record at once
         if stream.finish_reason is None:
             self._cancel(stream, reason)
         else:
             self._finish_if_over(stream)
 
     def _finish_if_over(self, stream: TokenStream) -> None:
-        if stream.is_closed and stream.stats is not None:
-            del self._streams[stream.request_id]
+        if stream.is_closed and stream.stats is not None and self._streams.pop(stream.request_id, None) is not None:
             if stream.deadline is not None:
                 stream.deadline.cancel()
             self._publish(stream.final_stats(stream.stats))

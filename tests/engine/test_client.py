@@ -469,9 +469,11 @@ def test_a_reader_need_not_wait_for_an_engine_that_is_in_an_iteration(
         connecting = asyncio.create_task(session.client.connect(tmp_path / "engine.sock"))
         await asyncio.sleep(0)  # it listens
         with zmq.Context() as context, context.socket(zmq.PAIR) as engine:
+            engine.linger = 0
             engine.connect(f"ipc://{tmp_path / 'engine.sock'}")
             engine.send(encode(make_ready(Engine())))
-            await connecting
+            async with asyncio.timeout(20.0):
+                await connecting
             talking = asyncio.create_task(session.client.run())
             stream = session.client.submit((1, 2, 3), GREEDY, timeout_s=timeout_s)
             if timeout_s is None:
