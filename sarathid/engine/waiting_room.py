@@ -1,10 +1,10 @@
 """How many requests may wait, and who is still let in when that many do."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 
 from sarathid.engine.token_stream import TokenStream
-from sarathid.errors import QueueFull
+from sarathid.errors import QueueFull, RequestRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,20 @@ class WaitingRoom:
             raise QueueFull(f"{self.max_requests} requests wait already; try again later")
         if _num_prompt_tokens(waiting) >= self.max_tokens <= num_owners * _num_prompt_tokens(own):
             raise QueueFull(f"prompts of {self.max_tokens} tokens wait already; try again later", cause="tokens")
+
+    def check_fits(self, prompts: Sequence[Sized]) -> None:
+        """Raise `RequestRefused` when the prompts of one request find no room together, whoever else waits or not."""
+        if len(prompts) > self.max_requests:
+            raise RequestRefused(
+                f"{len(prompts)} prompts come at once, and {self.max_requests} may wait here; send fewer", "prompt"
+            )
+        if sum(map(len, prompts[:-1])) >= self.max_tokens:
+            num_tokens = sum(map(len, prompts))
+            raise RequestRefused(
+                f"{len(prompts)} prompts come at once, with {num_tokens} tokens, and {self.max_tokens} may wait here; "
+                "send fewer",
+                "prompt",
+            )
 
 
 def _num_prompt_tokens(streams: Iterable[TokenStream]) -> int:

@@ -1,11 +1,12 @@
 """Whether there is room for one request more, before anything is spent on it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
+from sarathid.engine.waiting_room import WaitingRoom
 from sarathid.errors import QueueFull
 from sarathid.server.access import Client
 from sarathid.server.retry_advice import RetryAdvice
@@ -18,13 +19,15 @@ class Admission:
     def __init__(
         self,
         engine: EngineClient,
+        room: WaitingRoom,
         advice: RetryAdvice,
         max_client_requests: int,
         clock: Clock,
         on_empty: Callable[[], None],
     ) -> None:
-        """`on_empty` is called when the last place that was held is given back."""
+        """`room` is what the engine has; `on_empty` is called when the last place that was held is given back."""
         self._engine = engine
+        self._room = room
         self._clock = clock
         self._advice = advice
         self._max_client_requests = max_client_requests
@@ -55,6 +58,10 @@ class Admission:
                 del self._num_by_client[client.label]
             if self.is_empty:
                 self._on_empty()
+
+    def check_fits(self, prompts: Sequence[tuple[int, ...]]) -> None:
+        """Raise `RequestRefused` when there is never room for the prompts of one request together."""
+        self._room.check_fits(prompts)
 
     def refuse(self, error: QueueFull, begun_s: float) -> int:
         """Count a refusal, of a request that began to arrive at `begun_s`; return in how many seconds to come again."""

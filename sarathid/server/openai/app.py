@@ -242,6 +242,7 @@ class OpenAIServer:
     ) -> Response:
         if len(prompts) * body.n > MAX_PROMPTS:
             raise RequestRefused(f"a request may ask for {MAX_PROMPTS} answers; ask for fewer", "n")
+        self._admission.check_fits(prompts)
         params = sampling_params(body, self._seeds, await self._grammars.of(body.response_format))
         deadline_s = math.inf if body.timeout is None else time.monotonic() + body.timeout
         start = partial(self._start, request, body, params, deadline_s)

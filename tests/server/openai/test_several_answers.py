@@ -55,7 +55,7 @@ def test_a_request_that_was_let_in_has_all_its_answers_where_no_others_are(tmp_p
     async def use(api: Api) -> None:
         reply = await complete(api, prompt="x", max_tokens=2, n=8)
         assert [choice["text"] for choice in reply["choices"]] == ["On"] * 8
-        assert_refused(await api.http.post("/v1/completions", json={"prompt": ["a", "b", "c"]}), 429)
+        assert_refused(await api.http.post("/v1/completions", json={"prompt": ["a", "b", "c"]}), 400, "prompt")
 
     with_api(tmp_path, use, max_queue_len=2)
 
