@@ -50,8 +50,8 @@ def _turn_away(descriptor: int, path: str) -> None:
     except OSError:
         return
     try:
-        if connection.family == socket.AF_UNIX and connection.getsockname() == path:
-            with contextlib.suppress(OSError):  # its peer was faster
+        with contextlib.suppress(OSError):  # its peer was faster, and ZeroMQ may have closed it by now
+            if connection.family == socket.AF_UNIX and connection.getsockname() == path:
                 connection.shutdown(socket.SHUT_RDWR)
     finally:
         connection.detach()
