@@ -11,7 +11,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 SHARE_OF_DESCRIPTORS = 1 / 16
-LISTEN_BACKLOG = 16  # with one of 1,024, ZeroMQ took 220 connections before the first was turned away
+LISTEN_BACKLOG = 16  # fewer are taken before the watch hears of them; thousands in one burst can still outrun it
 
 
 def limit_connections(watched: "zmq.Socket[Any]", path: str) -> None:
