@@ -20,7 +20,7 @@ import pytest
 from sarathid.protocol.control import DaemonState, ExplainRequest, GetSnapshot, Retuned, SetBudget, Snapshot
 from sarathid.protocol.stats import StallCause, StallEvent
 from sarathid.protocol.why import RequestReasons
-from tests.end_to_end.running_daemon import RunningDaemon, serving
+from tests.end_to_end.running_daemon import RunningDaemon, serving, wait_until
 from tests.end_to_end.witness import Gap, Witness, completion, wordy_chat
 
 MISCHIEF = Path(__file__).with_name("mischief")
@@ -280,6 +280,18 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *flags: str) -> Iter
         yield daemon, log
 
 
+def _told_of_all(daemon: RunningDaemon, witnesses: list[Witness]) -> Snapshot:
+    """Return what the daemon tells once it tells of every witness: of one that has gone, when its engine has heard."""
+    told: list[Snapshot] = []
+
+    def has_all() -> bool:
+        told.append(daemon.ask(GetSnapshot(num_iterations=0), Snapshot))
+        return len(dict(_by_request_id(witnesses, told[-1]))) == len(witnesses)
+
+    wait_until(has_all, "every request is told of")
+    return told[-1]
+
+
 def judge(daemon: RunningDaemon, experiment: Experiment, running: Awaitable[None], *, least_explained: float) -> None:
     """Run an experiment and print what came of it: nothing may be missed, invented or misattributed.
 
@@ -291,7 +303,7 @@ def judge(daemon: RunningDaemon, experiment: Experiment, running: Awaitable[None
             await running
 
     asyncio.run(run())
-    judged = Judge(experiment, daemon.ask(GetSnapshot(num_iterations=0), Snapshot))
+    judged = Judge(experiment, _told_of_all(daemon, experiment.witnesses))
     print(f"\n{judged.table()}")
     assert judged.invented == []
     for kind, verdict in judged.verdicts.items():
