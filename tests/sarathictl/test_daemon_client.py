@@ -117,6 +117,7 @@ def test_records_follow_a_snapshot(tmp_path: Path) -> None:
     with make_daemon(tmp_path) as daemon, DaemonClient(str(tmp_path)) as client:
         records = client.records()
         assert isinstance(next(records), Snapshot)
+        daemon.wait_for_subscriber()
         daemon.publish(*sent)
         assert [next(records) for _ in sent] == sent
         records.close()
@@ -129,6 +130,7 @@ def test_records_reach_an_event_loop(tmp_path: Path) -> None:
         async with AsyncDaemonClient(str(tmp_path)) as client:
             records: AsyncGenerator[StreamItem, None] = client.records()
             assert isinstance(await anext(records), Snapshot)
+            await asyncio.to_thread(daemon.wait_for_subscriber)
             daemon.publish(*sent)
             received = [await anext(records) for _ in sent]
             await records.aclose()
@@ -155,6 +157,7 @@ def test_events_are_the_records_that_say_what_happened(tmp_path: Path) -> None:
         async with AsyncDaemonClient(str(tmp_path)) as client:
             finding = asyncio.create_task(first(client))
             assert await asyncio.to_thread(snapshot_taken.wait, 20.0)
+            await asyncio.to_thread(daemon.wait_for_subscriber)
             daemon.publish(*iterations(2), CHANGE)
             return await finding
 
