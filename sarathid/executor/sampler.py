@@ -69,11 +69,11 @@ def _sample_on_host(
         for token_id, logit in zip(best.tolist(), largest.tolist(), strict=True)
     ]
     drawn = [row for row, token in enumerate(token_ids) if token is not None and not inputs[row].params.is_greedy]
-    if kernel is not None:
+    if kernel is not None and drawn:
         free = [row for row in drawn if _may_be_any(inputs[row].params)]
         for row, token_id in zip(free, _draw_free(logits, free, largest, inputs, kernel), strict=True):
             token_ids[row] = token_id
-        drawn = [row for row in drawn if row not in free]
+        drawn = [row for row in drawn if not _may_be_any(inputs[row].params)]
     if drawn:
         for row, values in zip(drawn, logits[drawn].cpu().numpy(), strict=True):
             token_ids[row] = _draw(values, inputs[row])
