@@ -20,7 +20,6 @@ from sarathid.config import DaemonConfig, Grants
 from sarathid.costmodel.cost_profile import profile_name
 from sarathid.costmodel.library import profile_if_any
 from sarathid.engine.client import EngineClient
-from sarathid.engine.waiting_room import WaitingRoom
 from sarathid.errors import ControlRefused
 from sarathid.exit_codes import ExitCode
 from sarathid.models.model_files import ModelFiles
@@ -127,7 +126,6 @@ class Daemon:
         advice = RetryAdvice(self._engine, self._board, self._clock)
         self._admission = Admission(
             self._engine,
-            WaitingRoom(config.server.max_queue_len, config.server.max_waiting_tokens),
             advice,
             config.server.max_client_requests,
             self._clock,

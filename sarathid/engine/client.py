@@ -90,7 +90,7 @@ class EngineClient:
         self.silence = EngineSilence()
         self.deficits: dict[str, int] = {}  # tokens that owners who wait are owed, while several have requests
         self.num_served = 0  # requests that the present engine brought to a good end
-        self._room = WaitingRoom(max_queue_len, max_waiting_tokens)
+        self.room = WaitingRoom(max_queue_len, max_waiting_tokens)
         self._sheds_overload = sheds_overload
         self._is_overloaded = False
         self._streams: dict[int, TokenStream] = {}
@@ -292,7 +292,7 @@ class EngineClient:
         """Raise `QueueFull` when no request of an owner would be taken now, whatever it asks."""
         if self.info is None:
             raise QueueFull("the engine is starting; try again in a moment", cause="starting")
-        self._room.check(self._streams.values(), owner)
+        self.room.check(self._streams.values(), owner)
         if self._sheds_overload and self._is_overloaded and self._streams:
             raise QueueFull(
                 "the answers under way take all the time that the target allows; try again later", cause="overload"

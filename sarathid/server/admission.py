@@ -6,7 +6,6 @@ from contextlib import contextmanager
 
 from sarathid.clock import Clock
 from sarathid.engine.client import EngineClient
-from sarathid.engine.waiting_room import WaitingRoom
 from sarathid.errors import QueueFull
 from sarathid.server.access import Client
 from sarathid.server.retry_advice import RetryAdvice
@@ -19,15 +18,13 @@ class Admission:
     def __init__(
         self,
         engine: EngineClient,
-        room: WaitingRoom,
         advice: RetryAdvice,
         max_client_requests: int,
         clock: Clock,
         on_empty: Callable[[], None],
     ) -> None:
-        """`room` is what the engine has; `on_empty` is called when the last place that was held is given back."""
+        """`on_empty` is called when the last place that was held is given back."""
         self._engine = engine
-        self._room = room
         self._clock = clock
         self._advice = advice
         self._max_client_requests = max_client_requests
@@ -61,7 +58,7 @@ class Admission:
 
     def check_fits(self, prompts: Sequence[tuple[int, ...]]) -> None:
         """Raise `RequestRefused` when there is never room for the prompts of one request together."""
-        self._room.check_fits(prompts)
+        self._engine.room.check_fits(prompts)
 
     def refuse(self, error: QueueFull, begun_s: float) -> int:
         """Count a refusal, of a request that began to arrive at `begun_s`; return in how many seconds to come again."""

@@ -16,7 +16,6 @@ import httpx
 from sarathid.clock import MonotonicClock
 from sarathid.config import Grants
 from sarathid.engine.client import EngineClient
-from sarathid.engine.waiting_room import WaitingRoom
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.stats import RequestStats, StreamRecord
 from sarathid.server.access import Access
@@ -77,8 +76,8 @@ async def serve_api(
         engine.subscribe(board.observe)
         if tracer is not None:
             engine.subscribe(tracer.observe)
-        room, advice = WaitingRoom(max_queue_len), RetryAdvice(engine, board, clock)
-        admission = Admission(engine, room, advice, max_client_requests, clock, on_empty=lambda: None)
+        advice = RetryAdvice(engine, board, clock)
+        admission = Admission(engine, advice, max_client_requests, clock, on_empty=lambda: None)
         server = OpenAIServer(
             engine,
             make_tokenizer(),
