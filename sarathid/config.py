@@ -13,6 +13,9 @@ from sarathid.protocol.roles import Role
 from sarathid.protocol.slo import BudgetChoice, OverloadMode
 
 DEFAULT_MODEL = "smollm2-135m"
+AUTO_TARGET = "auto"
+
+_AUTO_FACTOR = 5.0
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -24,7 +27,8 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `cuda_graphs` decodes alone run as they were captured at the start; `"auto"` is where that can be. `block_size` None
     is what suits the device, `kv_memory_bytes` None what is free, within reason, and `num_threads` None the cores that
     the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated decode iteration
-    (`"5x"`). A `token_budget` of `"auto"` follows it. With `simulate`, the name of a cost profile, no model runs: the
+    (`"5x"`); `"auto"` is that multiple, and nobody's own target: by default nobody is held back for it. A
+    `token_budget` of `"auto"` follows it. With `simulate`, the name of a cost profile, no model runs: the
     engine takes that profile's time and gives meaningless tokens.
     """
 
@@ -43,10 +47,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     token_budget: BudgetChoice = "auto"
     min_token_budget: Annotated[int, Meta(ge=1)] = 16
     max_token_budget: Annotated[int, Meta(ge=1, le=1 << 20)] = 8192
-    slo_tbt: str | None = "5x"
+    slo_tbt: str | None = AUTO_TARGET
     slo_ttft: str | None = None
     prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
-    overload: OverloadMode = OverloadMode.HOLD
+    overload: OverloadMode = OverloadMode.AUTO
     prefix_cache: bool = True
     watermark: Annotated[float, Meta(ge=0.0, le=0.5)] = 0.01
     num_threads: Annotated[int, Meta(ge=1, le=1024)] | None = None
@@ -130,7 +134,9 @@ def parse_duration_s(text: str) -> float:
 
 
 def resolve_target_s(text: str, isolated_decode_s: float) -> float:
-    """Return a target in seconds: a duration, or `"5x"`, five times the isolated decode iteration."""
+    """Return a target in seconds: a duration, or `"5x"`, five times the isolated decode iteration, as `"auto"` is."""
+    if text == AUTO_TARGET:
+        return _AUTO_FACTOR * isolated_decode_s
     if not text.endswith("x"):
         try:
             return parse_duration_s(text)

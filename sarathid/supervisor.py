@@ -28,6 +28,7 @@ STABLE_AFTER_S = 60.0
 STOP_TIMEOUT_S = 5.0
 LAST_WORDS_TIMEOUT_S = 1.0
 LISTEN_EVERY_S = 0.25
+USUAL_SILENCE_S = 1.25  # an idle engine sends a beat each second
 MAX_PATIENCE = 16  # times what is too long
 
 log = logging.getLogger(__name__)
@@ -173,12 +174,19 @@ class EngineSupervisor:
         many requests as were in flight, so that none of them was the reason.
         """
         assert self._process is not None
-        silence, starvation = self._client.silence, Starvation(self._process.pid)
+        silence, starvation = self._client.silence, None
         while not silence.exceeds(self._patience):
             if self._is_stable or self._client.num_served >= self._num_to_serve:
                 self._patience = 1
             await asyncio.sleep(LISTEN_EVERY_S)
-            silence.lasts(max(0.0, LISTEN_EVERY_S - starvation.waited_s()))
+            waited_s = 0.0
+            if silence.seconds < USUAL_SILENCE_S:  # to look what each thread waited takes a millisecond
+                starvation = None
+            elif starvation is None:
+                starvation = Starvation(self._process.pid)
+            else:
+                waited_s = starvation.waited_s()
+            silence.lasts(max(0.0, LISTEN_EVERY_S - waited_s))
         return str(silence)
 
     @property

@@ -85,7 +85,10 @@ def serve(
     block_size: Annotated[str | None, _option("N", "Tokens a block [16 on CPU, 256 on CUDA].")] = None,
     watermark: Annotated[str | None, _option("SHARE", "Share of the blocks kept free at admission [0.01].")] = None,
     overload: Annotated[
-        str | None, _option("MODE", "New requests while decodes alone miss the target: admit, hold or shed [hold].")
+        str | None,
+        _option(
+            "MODE", "New requests while decodes alone miss the target: admit, hold, shed; hold if it was set [auto]."
+        ),
     ] = None,
     prefill_order: Annotated[
         str | None, _option("ORDER", "Whose prompt first: arrival or shortest-remaining [arrival].")
@@ -103,7 +106,7 @@ def serve(
     ] = None,
     min_budget: Annotated[str | None, _option("N", "The least that may be set while it runs [16].")] = None,
     max_budget: Annotated[str | None, _option("N", "The most that may be set while it runs [8192].")] = None,
-    slo_tbt: Annotated[str | None, _option("TARGET", "P99 between tokens: 100ms, 5x or off [5x].")] = None,
+    slo_tbt: Annotated[str | None, _option("TARGET", "P99 between tokens: 100ms, off, 5x, as auto is [auto].")] = None,
     slo_ttft: Annotated[str | None, _option("TARGET", "P95 to the first token: 2s, 25x or off [off].")] = None,
     runtime_dir: Annotated[str | None, _option("DIR", "Where the sockets go [$XDG_RUNTIME_DIR/sarathid].")] = None,
     socket_group: Annotated[

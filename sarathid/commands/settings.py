@@ -12,7 +12,15 @@ from typing import Any, Literal
 
 from sarathid import paths
 from sarathid.commands.principals import read_grants, read_group
-from sarathid.config import DaemonConfig, EngineConfig, ServerConfig, build, parse_duration_s, resolve_target_s
+from sarathid.config import (
+    AUTO_TARGET,
+    DaemonConfig,
+    EngineConfig,
+    ServerConfig,
+    build,
+    parse_duration_s,
+    resolve_target_s,
+)
 from sarathid.errors import ConfigError
 from sarathid.protocol.requests import PrefillOrder
 from sarathid.protocol.slo import OverloadMode, read_budget
@@ -96,6 +104,11 @@ def read_target(text: str) -> str | None:
     return text
 
 
+def read_tbt_target(text: str) -> str | None:
+    """Return a target for the time between tokens, which may be `auto` too."""
+    return AUTO_TARGET if text == AUTO_TARGET else read_target(text)
+
+
 def read_switch(text: str) -> bool:
     """Return whether something is switched on."""
     return one_of("on", "off", "true", "false")(text.lower()) in ("on", "true")
@@ -128,7 +141,7 @@ SETTINGS = (
     Setting("engine", "token_budget", "token_budget", read_budget),
     Setting("engine", "min_budget", "min_token_budget", read_count),
     Setting("engine", "max_budget", "max_token_budget", read_count),
-    Setting("engine", "slo_tbt", "slo_tbt", read_target),
+    Setting("engine", "slo_tbt", "slo_tbt", read_tbt_target),
     Setting("engine", "slo_ttft", "slo_ttft", read_target),
     Setting("server", "runtime_dir", "runtime_dir", str),
     Setting("server", "socket_group", "socket_group", read_group),

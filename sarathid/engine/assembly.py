@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from sarathid.clock import Clock
-from sarathid.config import EngineConfig, resolve_target_s
+from sarathid.config import AUTO_TARGET, EngineConfig, resolve_target_s
 from sarathid.costmodel.correction import CorrectedCostModel
 from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
@@ -47,6 +47,7 @@ def initial_settings(config: EngineConfig, isolated_decode_s: float) -> EngineSe
             ttft_s=None if config.slo_ttft is None else resolve_target_s(config.slo_ttft, isolated_decode_s),
         ),
         budget_mode=mode_of(budget),
+        are_targets_set=(config.slo_tbt, config.slo_ttft) != (AUTO_TARGET, None),
     )
 
 

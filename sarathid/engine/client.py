@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ import msgspec
 import zmq
 import zmq.asyncio
 
+from sarathid.engine.open_requests import OpenRequests
 from sarathid.engine.pending_changes import PendingChanges
 from sarathid.engine.request_check import check_request
 from sarathid.engine.silence import EngineSilence
@@ -22,15 +23,13 @@ from sarathid.errors import ControlRefused, EngineFailed, QueueFull
 from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
-from sarathid.protocol.requests import FinishReason, Request, SamplingParams
+from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
     EngineInfo,
     EngineSettings,
     IterationScheduled,
     IterationStats,
-    RequestArrival,
-    RequestStats,
     SettingsChanged,
     StallEvent,
     StreamRecord,
@@ -49,15 +48,12 @@ from sarathid.protocol.step import (
     SettingsApplied,
     Shutdown,
     StepOutput,
-    TokenDelta,
 )
-from sarathid.scheduler.prefill_order import REQUESTS_PER_PRIORITY
 from sarathid.slo.controller import BudgetBounds, check_change
 from sarathid.telemetry.delivery import Delivery
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.span import Span
 from sarathid.telemetry.stalls import StallFinder
-from sarathid.telemetry.timeline import refused_stats
 
 MAX_ENGINES_LOST = 3  # fewer than the restarts that the daemon allows, so that one request can't end it
 NUM_LEARNED = 256  # iterations whose costs a new engine is told
@@ -93,8 +89,8 @@ class EngineClient:
         self.room = WaitingRoom(max_queue_len, max_waiting_tokens)
         self._sheds_overload = sheds_overload
         self._is_overloaded = False
-        self._streams: dict[int, TokenStream] = {}
         self._observers: list[Observer] = []
+        self._requests = OpenRequests(self._publish)
         self._stalls = StallFinder()
         self._heard_before_s = self._heard_s = time.monotonic()
         self._context = zmq.asyncio.Context()
@@ -103,15 +99,13 @@ class EngineClient:
         self._changes = PendingChanges()
         self._untold: _UntoldStep | None = None
         self._learned: deque[LearnedCost] = deque(maxlen=NUM_LEARNED)
-        self._num_arrivals: Counter[str] = Counter()
-        self._next_request_id = 1
         self._next_iteration = 0
         self._in_force_from = 0
 
     @property
     def num_in_flight(self) -> int:
         """Requests that have not ended or whose client has not got the end yet."""
-        return sum([not stream.is_over for stream in self._streams.values()])
+        return self._requests.num_in_flight
 
     @property
     def _tbt_target_s(self) -> float | None:
@@ -155,9 +149,8 @@ class EngineClient:
         self.settings = self.settings or message.settings
         first_iteration = max(self._next_iteration, self._in_force_from)
         self._tell(Resume(first_iteration=first_iteration, settings=self.settings, learned=tuple(self._learned)))
-        for stream in sorted(self._streams.values(), key=_has_nothing_yet):
-            if stream.finish_reason is None:
-                self._resume(stream)
+        for stream in sorted(self._requests.unfinished(), key=_has_nothing_yet):
+            self._resume(stream)
         self.is_ready = True
 
     async def run(self) -> None:
@@ -210,40 +203,26 @@ class EngineClient:
             self.check_room(owner)
         assert self.info is not None, "there is no room before an engine was there"
         check_request(self.info, prompt_token_ids, sampling)
-        request = Request(
-            request_id=self._next_request_id,
-            prompt_token_ids=prompt_token_ids,
-            sampling=sampling,
-            arrival_s=time.monotonic(),
+        stream = self._requests.make(
+            prompt_token_ids,
+            sampling,
             client=client,
             owner=owner,
             priority=priority,
             cache_salt=cache_salt,
+            on_close=self._on_close,
+            on_delivery=self._on_delivery,
         )
-        self._next_request_id += 1
-        stream = TokenStream(request, self._on_close, self._on_delivery)
-        self._num_arrivals[owner] += 1
-        stream.place = self._num_arrivals[owner] + REQUESTS_PER_PRIORITY * priority
+        if self.is_ready:
+            self._tell(AddRequest(stream.request))
         if timeout_s is not None:
             stream.deadline = asyncio.get_running_loop().call_later(timeout_s, self._on_deadline, stream)
-        if self.is_ready:
-            self._tell(AddRequest(request))
-        self._streams[request.request_id] = stream
-        self._publish(
-            RequestArrival(
-                request_id=request.request_id,
-                client=client,
-                arrival_s=request.arrival_s,
-                num_prompt_tokens=len(prompt_token_ids),
-                max_tokens=sampling.max_tokens,
-                owner=owner,
-            )
-        )
+        self._requests.add(stream)
         return stream
 
     def cancel(self, request_id: int) -> bool:
         """End a request; its stream ends with `CANCELLED`. False when there is no such request."""
-        stream = self._streams.get(request_id)
+        stream = self._requests.find(request_id)
         if stream is None or stream.finish_reason is not None:
             return False
         self._cancel(stream, FinishReason.CANCELLED)
@@ -286,14 +265,14 @@ class EngineClient:
 
     def list_requests(self, now_s: float) -> tuple[RequestStatus, ...]:
         """Return what every request that has not ended does now, oldest first."""
-        return tuple(stream.status(now_s) for stream in self._streams.values() if stream.finish_reason is None)
+        return self._requests.statuses(now_s)
 
     def check_room(self, owner: str = "") -> None:
         """Raise `QueueFull` when no request of an owner would be taken now, whatever it asks."""
         if self.info is None:
             raise QueueFull("the engine is starting; try again in a moment", cause="starting")
-        self.room.check(self._streams.values(), owner)
-        if self._sheds_overload and self._is_overloaded and self._streams:
+        self.room.check(self._requests, owner)
+        if self._sheds_overload and self._is_overloaded and self._requests:
             raise QueueFull(
                 "the answers under way take all the time that the target allows; try again later", cause="overload"
             )
@@ -318,7 +297,7 @@ class EngineClient:
         match message:
             case IterationScheduled(chunks=chunks):
                 for chunk in chunks:
-                    if stream := self._streams.get(chunk.request_id):
+                    if stream := self._requests.find(chunk.request_id):
                         stream.mark_scheduled()
                 self._publish(message)
             case StepOutput():
@@ -335,19 +314,9 @@ class EngineClient:
             self._learned.append(output.learned)
         if output.stats is not None:
             self.deficits = output.deficits
-            self._mirror(output.stats)
-        for prompt in output.prompt_logprobs:
-            if stream := self._streams.get(prompt.request_id):
-                stream.push_prompt(prompt)
-        generated_s = time.monotonic() if output.stats is None else output.stats.tokens_s
-        restart_gaps: list[TokenGap] = []
-        for delta in output.deltas:
-            stream = self._streams.get(delta.request_id)
-            if stream is None or stream.finish_reason is not None:  # it was ended here, which the engine heard later
-                continue
-            if (gap_s := stream.push(delta, generated_s)) is not None:
-                restart_gaps.append(TokenGap(delta.request_id, gap_s))
-        self._untold = _UntoldStep(output, restart_gaps)
+            self._next_iteration = output.stats.sequence_number + 1
+            self._requests.mirror(output.stats)
+        self._untold = _UntoldStep(output, self._requests.pass_on(output))
 
     def _tell_of_step(self) -> None:
         """Tell what the last iteration was, if its tokens alone were passed on so far."""
@@ -362,9 +331,7 @@ class EngineClient:
             self._publish(output.overload)
         for stats in output.finished:
             self.num_served += stats.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
-            stream = self._streams.get(stats.request_id)
-            if stream is not None:
-                self._settle(stream, stats)
+            self._requests.settle(stats)
 
     def _tell_stalls(self, stats: IterationStats, restart_gaps: list[TokenGap]) -> None:
         assert self.info is not None, "an engine says what it is before it has an iteration"
@@ -372,24 +339,9 @@ class EngineClient:
         for stall in self._stalls.of_iteration(stats, gaps, self._tbt_target_s, self.info.isolated_decode_s):
             self._tell_stall(stall)
 
-    def _mirror(self, stats: IterationStats) -> None:
-        self._next_iteration = stats.sequence_number + 1
-        for request_id in stats.preempted:
-            if stream := self._streams.get(request_id):
-                stream.mark_preempted()
-        for chunk in stats.chunks:
-            if stream := self._streams.get(chunk.request_id):
-                stream.mark_chunk(chunk)
-        for gap in stats.gaps:
-            if stream := self._streams.get(gap.request_id):
-                stream.mark_gap(gap.tbt_s)
-        for first in stats.first_tokens:
-            if stream := self._streams.get(first.request_id):
-                stream.mark_first_token(first.ttft_s)
-
     def _tell_stall(self, stall: StallEvent) -> None:
         for victim in stall.victims:
-            if stream := self._streams.get(victim.request_id):
+            if stream := self._requests.find(victim.request_id):
                 stream.num_stalls += 1
         self._publish(stall)
 
@@ -407,6 +359,7 @@ class EngineClient:
                 policy=applied.new.policy,
                 slo=applied.new.slo,
                 budget_mode=applied.new.budget_mode,
+                are_targets_set=applied.new.are_targets_set,
                 **msgspec.structs.asdict(sent.note),
             )
         )
@@ -432,26 +385,16 @@ class EngineClient:
 
     def _end(self, stream: TokenStream, reason: FinishReason) -> None:
         """End a request that no engine has."""
-        stream.push(TokenDelta(stream.request_id, None, reason), time.monotonic())
-        self._settle_unheard(stream)
+        self._requests.end(stream, reason)
+        self._requests.settle_unheard(stream)
 
     def _cancel(self, stream: TokenStream, reason: FinishReason) -> None:
         """End a request for its reader now; an engine that has it hears of that behind its iteration."""
         if self.is_ready:
-            stream.push(TokenDelta(stream.request_id, None, reason), time.monotonic())
+            self._requests.end(stream, reason)
             self._tell(CancelRequest(stream.request_id, reason))
         else:
             self._end(stream, reason)
-
-    def _settle(self, stream: TokenStream, stats: RequestStats) -> None:
-        """Take the record of a request that has ended, for the reason that its reader was told."""
-        reason = stream.finish_reason or stats.finish_reason
-        stream.stats = msgspec.structs.replace(stats, finish_reason=reason)
-        self._finish_if_over(stream)
-
-    def _settle_unheard(self, stream: TokenStream) -> None:
-        """Settle a request that has ended, of which no engine will tell."""
-        self._settle(stream, refused_stats(stream.resumed_request(), time.monotonic()))
 
     def _on_deadline(self, stream: TokenStream) -> None:
         if stream.finish_reason is None:
@@ -462,13 +405,7 @@ class EngineClient:
         if stream.finish_reason is None:
             self._cancel(stream, reason)
         else:
-            self._finish_if_over(stream)
-
-    def _finish_if_over(self, stream: TokenStream) -> None:
-        if stream.is_closed and stream.stats is not None and self._streams.pop(stream.request_id, None) is not None:
-            if stream.deadline is not None:
-                stream.deadline.cancel()
-            self._publish(stream.final_stats(stream.stats))
+            self._requests.let_go_if_over(stream)
 
     def _on_delivery(self, stream: TokenStream, delivery: Delivery) -> None:
         target_s = self._tbt_target_s
@@ -485,10 +422,7 @@ class EngineClient:
         self._outbox = asyncio.Queue()
         self._changes.refuse_all()
         self._stalls.lose_engine()
-        for stream in tuple(self._streams.values()):
-            stream.mark_restarted()
-            if stream.finish_reason is not None and stream.stats is None:
-                self._settle_unheard(stream)
+        self._requests.lose_engine()
         if self._socket is not None:
             self._socket.close()
             self._socket = None

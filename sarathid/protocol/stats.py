@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.requests import FinishReason, PrefillOrder
-from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode, OverloadMode
+from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode, OverloadMode, mode_of
 
 MAX_STAGES = 256
 
@@ -311,6 +311,7 @@ class SettingsChanged(ChangeNote, frozen=True, kw_only=True, tag="settings"):
     policy: str
     slo: SLO
     budget_mode: BudgetMode = BudgetMode.FIXED
+    are_targets_set: bool = True
 
     @property
     def settings(self) -> "EngineSettings":
@@ -321,6 +322,7 @@ class SettingsChanged(ChangeNote, frozen=True, kw_only=True, tag="settings"):
             policy=self.policy,
             slo=self.slo,
             budget_mode=self.budget_mode,
+            are_targets_set=self.are_targets_set,
         )
 
 
@@ -343,7 +345,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What can be changed while the engine runs.
 
     `token_budget` is in force when the mode is fixed or profiled. Adaptive, it is what iterations get while
-    there is no target or not enough is known to predict their time.
+    there is no target or not enough is known to predict their time. Unless `are_targets_set` by somebody, `slo` is what
+    an engine has by default.
     """
 
     revision: int
@@ -351,6 +354,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     slo: SLO
     budget_mode: BudgetMode = BudgetMode.FIXED
+    are_targets_set: bool = True
 
     @property
     def budget(self) -> BudgetChoice:
@@ -358,6 +362,18 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
         if self.budget_mode is BudgetMode.FIXED:
             return self.token_budget
         return "auto" if self.budget_mode is BudgetMode.ADAPTIVE else "profiled"
+
+    def changed(self, budget: BudgetChoice | None, policy: str | None, slo: SLO | None) -> "EngineSettings":
+        """Return the next revision, with other values for what is not None; an engine chooses a profiled budget."""
+        budget = self.budget if budget is None else budget
+        return EngineSettings(
+            revision=self.revision + 1,
+            token_budget=budget if isinstance(budget, int) else self.token_budget,
+            policy=self.policy if policy is None else policy,
+            slo=self.slo if slo is None else slo,
+            budget_mode=mode_of(budget),
+            are_targets_set=self.are_targets_set or slo is not None,
+        )
 
 
 class WeightsOrigin(StrEnum):

@@ -10,7 +10,7 @@ from sarathid.costmodel.features import IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ErrorCode
-from sarathid.protocol.slo import SLO, BudgetMode, OverloadMode, mode_of
+from sarathid.protocol.slo import SLO, BudgetMode, OverloadMode
 from sarathid.protocol.stats import BudgetBound, BudgetPlan, EngineSettings, IterationStats, Overload
 from sarathid.protocol.step import ChangeSettings
 from sarathid.scheduler.policies.registry import POLICIES
@@ -69,7 +69,6 @@ class SLOController:
         self.num_tokens = settings.token_budget
         self._circumstances = circumstances
         self._floor_tokens = max(circumstances.bounds.min_tokens, _LEAST_PROGRESS)
-        self._may_hold_back = circumstances.overload is not OverloadMode.ADMIT
         self._cost_model = cost_model
         self._forecast = forecast
         self._headroom = Headroom()
@@ -157,6 +156,8 @@ class SLOController:
                 max_tokens=around.bounds.max_tokens,
             )
         self.settings = msgspec.structs.replace(settings, token_budget=num_tokens or settings.token_budget)
+        overload = self._circumstances.overload.resolved(are_targets_set=settings.are_targets_set)
+        self._may_hold_back = overload is not OverloadMode.ADMIT
         self._adaptive_s = settings.slo.tbt_s if settings.budget_mode is BudgetMode.ADAPTIVE else None
 
     def apply(self, change: ChangeSettings) -> EngineSettings:
@@ -166,17 +167,7 @@ class SLOController:
         """
         check_change(change, self._circumstances.bounds)
         self._overload = OverloadWatch(self._cost_model)
-        current = self.settings
-        budget = current.budget if change.budget is None else change.budget
-        self.resume(
-            EngineSettings(
-                revision=current.revision + 1,
-                token_budget=budget if isinstance(budget, int) else current.token_budget,
-                policy=current.policy if change.policy is None else change.policy,
-                slo=current.slo if change.slo is None else change.slo,
-                budget_mode=mode_of(budget),
-            )
-        )
+        self.resume(self.settings.changed(change.budget, change.policy, change.slo))
         return self.settings
 
     @property

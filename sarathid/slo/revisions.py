@@ -10,7 +10,7 @@ from sarathid.errors import ControlRefused
 from sarathid.protocol.changes import ChangeOrigin, Figures
 from sarathid.protocol.control import MAX_REVISIONS, ErrorCode
 from sarathid.protocol.revisions import Revision, RevisionState
-from sarathid.protocol.slo import BudgetChoice, SLOChange, mode_of
+from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import EngineSettings, SettingsChanged
 from sarathid.slo.guard import GuardWatch
 
@@ -54,14 +54,8 @@ class Retuning(msgspec.Struct, frozen=True, kw_only=True):
 
     def applied_to(self, settings: EngineSettings) -> EngineSettings:
         """Return the settings after it, as far as they can be told without the engine: it chooses a profiled budget."""
-        budget = settings.budget if self.budget is None else self.budget
-        return EngineSettings(
-            revision=settings.revision + 1,
-            token_budget=budget if isinstance(budget, int) else settings.token_budget,
-            policy=settings.policy if self.policy is None else self.policy,
-            slo=settings.slo if self.slo is None else self.slo.applied_to(settings.slo),
-            budget_mode=mode_of(budget),
-        )
+        slo = None if self.slo is None else self.slo.applied_to(settings.slo)
+        return settings.changed(self.budget, self.policy, slo)
 
 
 @dataclass(slots=True)

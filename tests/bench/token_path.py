@@ -44,7 +44,7 @@ class Reader:
             for index in range(num_streams):
                 connection = stack.enter_context(socket.socket(socket.AF_UNIX))
                 connection.connect(self._socket_path)
-                connection.sendall(_request(index))
+                connection.sendall(request(index, NUM_TOKENS))
                 selector.register(connection, selectors.EVENT_READ)
             while selector.get_map():
                 for key, _ in selector.select():
@@ -57,8 +57,9 @@ class Reader:
         return moments
 
 
-def _request(index: int) -> bytes:
-    asked = {"prompt": [index + 1, 2, 3], "max_tokens": NUM_TOKENS, "ignore_eos": True, "return_token_ids": True}
+def request(index: int, num_tokens: int) -> bytes:
+    """Return a request for a stream of so many tokens, each with its id."""
+    asked = {"prompt": [index + 1, 2, 3], "max_tokens": num_tokens, "ignore_eos": True, "return_token_ids": True}
     body = json.dumps({**asked, "stream": True}).encode()
     return f"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 

@@ -62,7 +62,7 @@ def test_units_are_read(tmp_path: Path) -> None:
         ({"drain_timeout": "soon"}, "--drain-timeout"),
         ({"slo_tbt": "fast"}, "--slo-tbt: 'fast' is not a duration; write 100ms, 2s or 5m, or a multiple such as 5x"),
         ({"slo_ttft": "0x"}, "--slo-ttft: '0x' is out of range; a multiple lies between 1x and 1000x"),
-        ({"overload": "drop"}, "--overload: 'drop' is not understood; write one of admit, hold, shed"),
+        ({"overload": "drop"}, "--overload: 'drop' is not understood; write one of admit, hold, shed, auto"),
         ({"prefill_order": "random"}, "--prefill-order: .* write one of arrival, shortest-remaining"),
         ({"quantize": "int2"}, "--quantize: .* write one of auto, off, int8, int4"),
         ({"token_budget": "0"}, "--token-budget: '0' is not understood; write a number of tokens from 1 on"),

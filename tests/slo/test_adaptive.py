@@ -2,6 +2,7 @@
 
 from statistics import quantiles
 
+import msgspec
 import pytest
 
 from sarathid.costmodel.library import find_profile
@@ -88,6 +89,22 @@ def test_too_many_decodes_are_told_and_new_requests_wait_unless_they_may_not(mod
     else:
         assert sum(late) / len(late) < 0.3
         assert sum(held) / len(held) > 0.9
+
+
+@pytest.mark.parametrize("are_targets_set", [True, False])
+def test_nobody_is_held_for_a_target_that_nobody_set_until_somebody_sets_one(are_targets_set: bool) -> None:
+    requests = tuple(PlannedRequest(0.1 * i, 32, 1500) for i in range(120))
+    serving = Serving(token_budget="auto", slo_tbt_s=0.055, overload=OverloadMode.AUTO)
+    run = Run(YI, serving, requests, {})
+    run.core.resume(0, msgspec.structs.replace(run.core.settings, are_targets_set=are_targets_set))
+    before = run.until(9.0).between(0.0, 9.0)
+    assert any(stats.blocked_by is Blocker.HOLD for stats in before) is are_targets_set
+
+    run.core.change_settings(ChangeSettings(change_id=1, policy="stall-free"))
+    assert run.core.settings.are_targets_set is are_targets_set
+    run.core.change_settings(ChangeSettings(change_id=2, slo=SLO(tbt_s=0.055)))
+    assert run.core.settings.are_targets_set
+    assert any(stats.blocked_by is Blocker.HOLD for stats in run.until(12.0).between(9.0, 12.0))
 
 
 def test_an_overload_is_one_by_the_settings_in_force_and_told_again_where_it_is_one_by_others() -> None:

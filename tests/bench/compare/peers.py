@@ -25,17 +25,13 @@ threading.Event().wait()
 
 
 def ours(port: int, threads: int, directory: Path, *more: str) -> Server:
-    """Return this project's daemon, on its own port of the loopback as the others are.
-
-    Like them it takes all requests at once, those too that make the answers under way slower than its target.
-    """
+    """Return this project's daemon, on its own port of the loopback as the others are."""
     keys = directory / "keys"
     keys.write_text(f"compare {API_KEY}\n")
     keys.chmod(0o600)
     argv = (
         *(sys.executable, "-m", "sarathid", "serve", "--runtime-dir", str(directory / "run")),
         *("--http-port", str(port), "--http-keys", str(keys), "--threads", str(threads), "--no-prefix-cache"),
-        *("--overload", "admit"),
         *more,
     )
     return Server(
