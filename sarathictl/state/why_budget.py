@@ -8,7 +8,7 @@ from sarathictl import units
 from sarathictl.state.facts import Fact
 from sarathictl.state.retuning import budget_in_words
 from sarathictl.state.window import IterationSample
-from sarathid.protocol.slo import BudgetMode
+from sarathid.protocol.slo import BudgetMode, OverloadMode
 from sarathid.protocol.stats import BudgetBound, BudgetPlan, EngineSettings, Overload
 from sarathid.protocol.why import BudgetReasons
 
@@ -124,7 +124,7 @@ def _record(found: BudgetReasons) -> Iterator[Fact]:
         off = units.duration(found.promises.median_error_s)
         yield "promises", f"of a start, the last {found.promises.count}: off by {off} in the median"
     if found.overload is not None:
-        yield "overload", _overload(found.overload)
+        yield "overload", f"{_overload(found.overload)}; new requests {_new_requests(found)}"
 
 
 def _overload(overload: Overload) -> str:
@@ -133,6 +133,18 @@ def _overload(overload: Overload) -> str:
         f"since iteration {overload.iteration}: {_decodes(overload.num_decodes)} took "
         f"{units.duration(overload.decode_s)} alone, of {units.duration(overload.planned_s)}; {fitting} would fit"
     )
+
+
+def _new_requests(found: BudgetReasons) -> str:
+    match found.engine.overload.resolved(are_targets_set=found.settings.are_targets_set):
+        case OverloadMode.ADMIT if found.engine.overload is OverloadMode.AUTO:
+            return "are let in all the same, until somebody sets a target"
+        case OverloadMode.ADMIT:
+            return "are let in all the same"
+        case OverloadMode.SHED:
+            return "are refused"
+        case _:
+            return "wait"
 
 
 def _what_would_change_it(found: BudgetReasons) -> str:

@@ -7,12 +7,16 @@ from sarathictl.state.facts import as_text
 from sarathictl.state.why_budget import budget_now_in_words, explain_budget, main_bound
 from sarathictl.state.window import sample_of
 from sarathid.protocol.control import PredictionError
-from sarathid.protocol.slo import SLO, BudgetMode
+from sarathid.protocol.slo import SLO, BudgetMode, OverloadMode
 from sarathid.protocol.stats import BudgetBound, Overload
 from sarathid.protocol.why import BudgetReasons, PromiseRecord
 from tests.factories import make_iteration
 from tests.sarathictl.reasons import PLAN, make_budget_reasons
 from tests.sarathictl.records import make_settings
+
+OVERLOAD = Overload(
+    time_s=1.0, iteration=7, is_overloaded=True, num_decodes=90, most_decodes=60, decode_s=0.15, planned_s=0.08
+)
 
 
 def facts_of(found: BudgetReasons) -> dict[str, str]:
@@ -73,18 +77,35 @@ def test_a_moment_long_gone_is_told_with_its_age_and_without_decodes() -> None:
 
 def test_tiles_overload_promises_and_policies_that_do_not_cut_are_mentioned() -> None:
     found = make_budget_reasons(
-        overload=Overload(
-            time_s=1.0, iteration=7, is_overloaded=True, num_decodes=90, most_decodes=60, decode_s=0.15, planned_s=0.08
-        ),
+        overload=OVERLOAD,
         promises=PromiseRecord(count=12, median_error_s=0.4),
         engine=msgspec.structs.replace(make_budget_reasons().engine, tile=128),
         settings=make_settings(policy="prefill-first"),
     )
     facts = facts_of(found)
     assert "in tiles of 128" in facts["budget"]
-    assert facts["overload"] == "since iteration 7: 90 decodes took 150 ms alone, of 80 ms; 60 like them would fit"
+    took = "since iteration 7: 90 decodes took 150 ms alone, of 80 ms"
+    assert facts["overload"] == f"{took}; 60 like them would fit; new requests wait"
     assert facts["promises"] == "of a start, the last 12: off by 400 ms in the median"
     assert facts["policy"] == "prefill-first runs whole prompts: the budget does not cut them"
+
+
+@pytest.mark.parametrize(
+    ("mode", "are_targets_set", "words"),
+    [
+        (OverloadMode.AUTO, True, "new requests wait"),
+        (OverloadMode.AUTO, False, "new requests are let in all the same, until somebody sets a target"),
+        (OverloadMode.ADMIT, True, "new requests are let in all the same"),
+        (OverloadMode.SHED, False, "new requests are refused"),
+    ],
+)
+def test_an_overload_says_what_becomes_of_new_requests(mode: OverloadMode, are_targets_set: bool, words: str) -> None:
+    found = make_budget_reasons(
+        overload=OVERLOAD,
+        engine=msgspec.structs.replace(make_budget_reasons().engine, overload=mode),
+        settings=msgspec.structs.replace(make_settings(), are_targets_set=are_targets_set),
+    )
+    assert facts_of(found)["overload"].endswith(f"; {words}")
 
 
 def test_a_target_that_not_even_one_answer_meets_is_called_so() -> None:
@@ -102,7 +123,7 @@ def test_a_target_that_not_even_one_answer_meets_is_called_so() -> None:
             ),
         )
     )
-    assert facts["overload"].endswith("not even one like them would fit")
+    assert facts["overload"].endswith("not even one like them would fit; new requests wait")
     assert facts["change"] == "a looser target (`set-slo tbt=...`): one answer alone takes more than is planned for"
 
 
