@@ -201,7 +201,7 @@ class EngineSupervisor:
             await self._kill()
             if self._num_restarts_in_a_row >= self._max_restarts:
                 raise EngineFailed(f"{reason}; it was restarted {self._num_restarts_in_a_row} times in vain")
-            await asyncio.sleep(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0**self._num_restarts_in_a_row))
+            await asyncio.sleep(min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 3.0**self._num_restarts_in_a_row))
             self._num_restarts_in_a_row += 1
             self.num_restarts += 1
             try:
