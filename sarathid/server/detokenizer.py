@@ -17,8 +17,10 @@ class IncrementalDetokenizer:
     by `add` and `flush`, put together, is the decoder's text of all tokens.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+    def __init__(self, decode: Callable[[Sequence[int]], str], num_chars_alone: Callable[[int], int]) -> None:
+        """`num_chars_alone` is the length of what `decode` makes of one token: of most stretches, asked of each."""
         self._decode = decode
+        self._num_chars_alone = num_chars_alone
         self._window: list[int] = []
         self._num_context_tokens = 0
         self._num_chars_out = 0
@@ -45,7 +47,10 @@ class IncrementalDetokenizer:
     def _settle(self) -> None:
         del self._window[: self._num_context_tokens]
         self._num_context_tokens = len(self._window)
-        self._num_chars_out = len(self._decode(self._window))
+        if len(self._window) == 1:
+            self._num_chars_out = self._num_chars_alone(self._window[0])
+        else:
+            self._num_chars_out = len(self._decode(self._window))
 
     def _give_up_on_head(self) -> str:
         """Return the head's text, which is longer than any character and so will not change any more.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import tokenizers
@@ -15,6 +16,7 @@ from sarathid.server.detokenizer import IncrementalDetokenizer
 from sarathid.server.token_words import TokenWords
 
 NUM_THREADS = 2
+MAX_TOKENS_MEASURED = 1 << 13  # most of what a text is made of, in a megabyte
 
 T = TypeVar("T")
 
@@ -27,6 +29,7 @@ class Tokenizer:
         self._chat_template = chat_template
         self.words = TokenWords(backend)
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="tokenizer")
+        self._num_chars_alone = lru_cache(MAX_TOKENS_MEASURED)(lambda token_id: len(self.decode((token_id,))))
 
     async def encode(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """Return the token ids of a text, by default with the special tokens that the model puts around one."""
@@ -68,7 +71,7 @@ class Tokenizer:
 
     def detokenizer(self) -> IncrementalDetokenizer:
         """Return a new detokenizer for one request's tokens."""
-        return IncrementalDetokenizer(self.decode)
+        return IncrementalDetokenizer(self.decode, self._num_chars_alone)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -15,8 +15,12 @@ def decode(ids: Iterable[int]) -> str:
     return text
 
 
+def num_chars_alone(token_id: int) -> int:
+    return len(decode([token_id]))
+
+
 def pieces(ids: Iterable[int]) -> list[str]:
-    detokenizer = IncrementalDetokenizer(decode)
+    detokenizer = IncrementalDetokenizer(decode, num_chars_alone)
     return [*(detokenizer.add(token_id) for token_id in ids), detokenizer.flush()]
 
 
@@ -64,7 +68,7 @@ def test_a_flood_of_broken_bytes_is_let_out_in_bounded_memory(ids: list[int]) ->
         longest = max(longest, len(list(window)))
         return decode(window)
 
-    detokenizer = IncrementalDetokenizer(measured)
+    detokenizer = IncrementalDetokenizer(measured, num_chars_alone)
     text = "".join(detokenizer.add(token_id) for token_id in ids) + detokenizer.flush()
 
     assert text == decode(ids)
