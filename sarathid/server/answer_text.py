@@ -1,7 +1,8 @@
 """The tokens of one answer as text that may be shown: whole characters, up to a stop string."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from sarathid.protocol.logprobs import TokenLogprobs
 from sarathid.protocol.requests import FinishReason
@@ -10,8 +11,7 @@ from sarathid.server.detokenizer import IncrementalDetokenizer
 from sarathid.server.stop_strings import StopStrings
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(msgspec.Struct, frozen=True, gc=False):  # one a token: made in a tenth of a dataclass's time
     """Text that became certain, and the tokens that came since the delta before (held-back ones included).
 
     `logprobs` are theirs, if they were asked for.

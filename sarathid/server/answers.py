@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from sarathid.errors import SarathiError
 from sarathid.protocol.requests import FinishReason
@@ -13,8 +14,7 @@ from sarathid.server.generation import Generation
 StartAnswer: TypeAlias = Callable[[int], Generation]
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerDelta:
+class AnswerDelta(msgspec.Struct, frozen=True):
     """News of answer `index`, which `generation` gives."""
 
     index: int

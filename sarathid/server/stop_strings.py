@@ -18,6 +18,8 @@ class StopStrings:
 
     def feed(self, text: str) -> str:
         """Return what may be shown now that `text` came; after a stop string, nothing more."""
+        if not self._stops:
+            return text
         if self.is_stopped:
             return ""
         pending = self._held + text

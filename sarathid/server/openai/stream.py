@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from dataclasses import replace
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
@@ -107,7 +106,7 @@ def _joined(parts: Sequence[AnswerDelta]) -> AnswerDelta:
         finish_reason=deltas[-1].finish_reason,
         logprobs=tuple(chain.from_iterable(delta.logprobs for delta in deltas)),
     )
-    return replace(parts[-1], delta=whole)
+    return msgspec.structs.replace(parts[-1], delta=whole)
 
 
 async def run_while_connected(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
