@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from sarathid.engine.inbox import Inbox
 from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
@@ -26,7 +27,7 @@ class StreamTiming(NamedTuple):
     num_stalls: int
 
 
-class _Made(NamedTuple):
+class _Made(msgspec.Struct, frozen=True, gc=False):
     """A delta, and when the engine made it."""
 
     delta: TokenDelta
@@ -61,7 +62,7 @@ class TokenStream:
         self._on_close = on_close
         self._on_delivery = on_delivery
         self._now_s = now_s
-        self._deltas: asyncio.Queue[_Made] = asyncio.Queue()
+        self._deltas: Inbox[_Made] = Inbox()
         self._state = RequestState.WAITING
         self._num_computed_tokens = 0
         self._num_cached_tokens: int | None = None  # None until it first starts
@@ -158,10 +159,10 @@ class TokenStream:
             self._generated_s = generated_s
             self.output_token_ids.append(delta.token_id)
             self._state = RequestState.DECODE
-            self._num_computed_tokens = len(self.prompt_token_ids) + len(self.output_token_ids) - 1
+            self._num_computed_tokens = len(self.request.prompt_token_ids) + len(self.output_token_ids) - 1
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
-        self._deltas.put_nowait(_Made(delta, generated_s))
+        self._deltas.put(_Made(delta, generated_s))
         return gap_s
 
     def push_prompt(self, prompt: PromptLogprobs) -> None:

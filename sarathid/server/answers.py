@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from sarathid.engine.inbox import Inbox
 from sarathid.errors import SarathiError
 from sarathid.protocol.requests import FinishReason
 from sarathid.server.answer_text import TextDelta
@@ -116,7 +117,7 @@ class _Arrivals:
     """What several readers put, in the order in which it comes; the failure of one of them is raised instead."""
 
     def __init__(self) -> None:
-        self._arrived: asyncio.Queue[AnswerDelta | BaseException] = asyncio.Queue()
+        self._arrived: Inbox[AnswerDelta | BaseException] = Inbox()
         self._readers: set[asyncio.Task[None]] = set()
 
     def expect(self, reader: Coroutine[Any, Any, None]) -> None:
@@ -126,7 +127,7 @@ class _Arrivals:
         task.add_done_callback(self._note_end)
 
     def put(self, news: AnswerDelta) -> None:
-        self._arrived.put_nowait(news)
+        self._arrived.put(news)
 
     async def next(self) -> AnswerDelta:
         """Wait for what comes next."""
@@ -143,4 +144,4 @@ class _Arrivals:
 
     def _note_end(self, reader: asyncio.Task[None]) -> None:
         if not reader.cancelled() and (failure := reader.exception()) is not None:
-            self._arrived.put_nowait(failure)
+            self._arrived.put(failure)
