@@ -5,9 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from sarathid.server.answers import AnswerDelta
+from sarathid.server.openai.event_envelope import EventEnvelope
 from sarathid.server.openai.logprobs import chat_logprobs, completion_logprobs
 from sarathid.server.openai.schema import (
     AssistantMessage,
@@ -51,10 +53,6 @@ class ReplyHead:
             "system_fingerprint": self.system_fingerprint,
         }
 
-    def usage_field(self, usage: Usage | None) -> Usage | UnsetType | None:
-        """Return an event's usage: null before the end, and no field at all where it is not asked for."""
-        return UNSET if usage is None and not self.tells_usage else usage
-
     def choice_fields(self, news: AnswerDelta, *, is_first: bool) -> dict[str, Any]:
         """Return what a choice of either kind has: the prompt's token ids in the first, the timing in the last."""
         delta, fields = news.delta, dict[str, Any](index=news.index, finish_reason=news.delta.finish_reason)
@@ -80,15 +78,15 @@ def timing_of(news: AnswerDelta) -> Timing | UnsetType:
 
 
 class ReplyFormat(Protocol):
-    """One endpoint's way to say it; every method returns a struct to be sent as JSON."""
+    """One endpoint's way to say it, as JSON."""
 
-    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> Any:
+    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> bytes:
         """Return an event, with what was used so far where that is to be told."""
         ...
 
-    def usage_event(self, usage: Usage) -> Any: ...
+    def usage_event(self, usage: Usage) -> bytes: ...
 
-    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> Any:
+    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> bytes:
         """Return a reply with answers that have come to their ends, each with all of its text in one delta."""
         ...
 
@@ -104,14 +102,16 @@ class CompletionFormat:
         self._text_of = text_of
         self._echoes = echoes
         self._offsets: defaultdict[int, int] = defaultdict(int)
+        empty = CompletionReply(**head.fields, choices=())
+        self._envelope = EventEnvelope(empty, tells_usage=head.tells_usage)
 
-    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> CompletionReply:
-        return self._reply((self._choice(news, is_first=is_first),), usage)
+    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> bytes:
+        return self._envelope.around(self._choice(news, is_first=is_first), usage)
 
-    def usage_event(self, usage: Usage) -> CompletionReply:
+    def usage_event(self, usage: Usage) -> bytes:
         return self._reply((), usage)
 
-    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> CompletionReply:
+    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> bytes:
         return self._reply(tuple(self._choice(answer, is_first=True) for answer in answers), usage)
 
     def _choice(self, news: AnswerDelta, *, is_first: bool) -> CompletionChoice:
@@ -135,8 +135,8 @@ class CompletionFormat:
             first_offset,
         )
 
-    def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage | None) -> CompletionReply:
-        return CompletionReply(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))
+    def _reply(self, choices: tuple[CompletionChoice, ...], usage: Usage) -> bytes:
+        return msgspec.json.encode(CompletionReply(**self._head.fields, choices=choices, usage=usage))
 
 
 class ChatFormat:
@@ -145,18 +145,20 @@ class ChatFormat:
     def __init__(self, head: ReplyHead, words: TokenWords) -> None:
         self._head = head
         self._words = words
+        self._envelope = EventEnvelope(ChatChunk(**head.fields, choices=()), tells_usage=head.tells_usage)
 
-    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> ChatChunk:
+    def event(self, news: AnswerDelta, *, is_first: bool, usage: Usage | None) -> bytes:
         text = news.delta.text
         message = ChatDelta(role="assistant" if is_first else UNSET, content=text if text else UNSET)
         fields = self._head.choice_fields(news, is_first=is_first)
-        return self._chunk((ChatChunkChoice(delta=message, logprobs=self._logprobs(news), **fields),), usage)
+        return self._envelope.around(ChatChunkChoice(delta=message, logprobs=self._logprobs(news), **fields), usage)
 
-    def usage_event(self, usage: Usage) -> ChatChunk:
-        return self._chunk((), usage)
+    def usage_event(self, usage: Usage) -> bytes:
+        return msgspec.json.encode(ChatChunk(**self._head.fields, choices=(), usage=usage))
 
-    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> ChatReply:
-        return ChatReply(**self._head.fields, choices=tuple(map(self._choice, answers)), usage=usage)
+    def whole(self, answers: Sequence[AnswerDelta], usage: Usage) -> bytes:
+        choices = tuple(map(self._choice, answers))
+        return msgspec.json.encode(ChatReply(**self._head.fields, choices=choices, usage=usage))
 
     def _choice(self, answer: AnswerDelta) -> ChatChoice:
         return ChatChoice(
@@ -169,6 +171,3 @@ class ChatFormat:
         if not self._head.tells_logprobs:
             return None
         return chat_logprobs(self._words, news.delta.token_ids, news.delta.logprobs)
-
-    def _chunk(self, choices: tuple[ChatChunkChoice, ...], usage: Usage | None) -> ChatChunk:
-        return ChatChunk(**self._head.fields, choices=choices, usage=self._head.usage_field(usage))

@@ -48,8 +48,7 @@ class WholeReply(Response):
         whole = [_joined(parts[index]) for index in sorted(parts)]
         if any(answer.delta.finish_reason in (None, FinishReason.ERROR) for answer in whole):
             return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, ENGINE_FAILED)
-        body = msgspec.json.encode(self._format.whole(whole, usage_of(self._answers)))
-        return Response(body, media_type="application/json")
+        return Response(self._format.whole(whole, usage_of(self._answers)), media_type="application/json")
 
 
 class StreamedReply(Response):
@@ -74,7 +73,7 @@ class StreamedReply(Response):
         async with contextlib.aclosing(self._answers.deltas()) as deltas:
             await self._send_all(deltas, send, unread)
         if self._options.include_usage:
-            await _send_event(send, msgspec.json.encode(self._format.usage_event(usage_of(self._answers))))
+            await _send_event(send, self._format.usage_event(usage_of(self._answers)))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
     async def _send_all(self, deltas: AsyncIterator[AnswerDelta], send: Send, unread: Pauses) -> None:
@@ -84,8 +83,7 @@ class StreamedReply(Response):
                 await _send_event(send, error_body(ENGINE_FAILED, "server_error"))
                 return
             usage = usage_of(self._answers) if self._options.tells_usage_so_far else None
-            event = self._format.event(news, is_first=news.index not in begun, usage=usage)
-            await _send_event(send, msgspec.json.encode(event))
+            await _send_event(send, self._format.event(news, is_first=news.index not in begun, usage=usage))
             begun.add(news.index)
             if news.delta.text or news.generation.tells_every_token:
                 news.generation.mark_delivered(self._clock.now_s(), unread)
