@@ -2,8 +2,8 @@
 
 import math
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -41,6 +41,11 @@ class LatencyHistogram:
         self.sum_s += seconds * count
         if self.max_s is None or seconds > self.max_s:
             self.max_s = seconds
+
+    def record_each(self, seconds: Iterable[float]) -> None:
+        """Add samples, of which most may be the same: the gaps of an iteration without a newcomer, say."""
+        for value_s, count in Counter(seconds).items():
+            self.record(value_s, count)
 
     def merge(self, other: "LatencyHistogram") -> None:
         """Add every sample of `other`."""
@@ -114,10 +119,11 @@ class LatencyWindow:
 
     def add(self, time_s: float, value_s: float) -> None:
         """Add a sample of `value_s` observed at `time_s`; times must not go backwards by more than a slice."""
-        index = int(time_s // self._slice_s)
-        if not self._slices or self._slices[-1][0] < index:
-            self._slices.append((index, LatencyHistogram()))
-        self._slices[-1][1].record(value_s)
+        self._slice_at(time_s).record(value_s)
+
+    def add_each(self, time_s: float, values_s: Iterable[float]) -> None:
+        """Add samples observed at `time_s`, of which most may be the same."""
+        self._slice_at(time_s).record_each(values_s)
 
     def histogram(self, now_s: float) -> LatencyHistogram:
         """Return the samples of (now - window, now] as one histogram."""
@@ -136,6 +142,13 @@ class LatencyWindow:
 
     def count(self, now_s: float) -> int:
         return self.histogram(now_s).count
+
+    def _slice_at(self, time_s: float) -> LatencyHistogram:
+        """Return the slice of a moment, a new one where it is the first in it."""
+        index = int(time_s // self._slice_s)
+        if not self._slices or self._slices[-1][0] < index:
+            self._slices.append((index, LatencyHistogram()))
+        return self._slices[-1][1]
 
 
 @lru_cache(1024)  # all gaps of an iteration without a newcomer are the same

@@ -38,6 +38,17 @@ def test_merging_equals_recording_all(left: list[float], right: list[float]) -> 
     assert [one.percentile(q / 10) for q in range(11)] == [both.percentile(q / 10) for q in range(11)]
 
 
+@given(st.lists(st.sampled_from([0.01, 0.02, 0.5])))
+def test_samples_recorded_together_are_those_recorded_alone(values: list[float]) -> None:
+    together, alone = LatencyHistogram(), LatencyHistogram()
+    together.record_each(values)
+    for value in values:
+        alone.record(value)
+    assert list(together.buckets()) == list(alone.buckets())
+    assert (together.count, together.max_s) == (alone.count, alone.max_s)
+    assert together.sum_s == pytest.approx(alone.sum_s)
+
+
 def test_an_empty_histogram_has_no_percentile() -> None:
     assert LatencyHistogram().percentile(0.5) is None
 

@@ -128,8 +128,7 @@ class Board:
         )
         self.num_preemptions += len(stats.preempted)
         self.iteration_seconds.record(stats.duration_s)
-        for gap in stats.gaps:
-            self.tbt_seconds.record(gap.tbt_s)
+        self.tbt_seconds.record_each([gap.tbt_s for gap in stats.gaps])
         for first in stats.first_tokens:
             self.ttft_seconds.record(first.ttft_s)
         self.iteration_tokens.record(stats.num_prefill_tokens + stats.num_decode_tokens)

@@ -52,8 +52,7 @@ class RecentFigures:
             self._since_s = stats.start_s
         if stats.predicted_s is not None and stats.execute_s > 0.0:
             self.prediction_error.add(stats.end_s, abs(stats.predicted_s - stats.execute_s) / stats.execute_s)
-        for gap in stats.gaps:
-            self.tbt.add(stats.end_s, gap.tbt_s)
+        self.tbt.add_each(stats.end_s, [gap.tbt_s for gap in stats.gaps])
         for first in stats.first_tokens:
             self.ttft.add(stats.end_s, first.ttft_s)
 
