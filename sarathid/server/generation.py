@@ -65,7 +65,7 @@ class Generation:
     async def deltas(self) -> AsyncIterator[TextDelta]:
         """Yield text as it comes; only the last delta has a finish reason, and may be empty."""
         async for token in self._stream:
-            delta = self._advance(token)
+            delta = _muted(token) if self._is_mute else self._text.advance(token)
             if delta.text or self.tells_every_token or delta.finish_reason is not None:
                 self._text.mark_sent()
                 yield delta
@@ -80,8 +80,8 @@ class Generation:
         """End the request: in the engine too, if it still runs there. Safe to call twice."""
         self._stream.close(FinishReason.STOP if self._text.is_stopped else FinishReason.CANCELLED)
 
-    def _advance(self, token: TokenDelta) -> TextDelta:
-        finish_reason = token.finish_reason
-        if self._is_mute and finish_reason is not FinishReason.ERROR:
-            return TextDelta("", (), None if finish_reason is None else FinishReason.LENGTH)
-        return self._text.advance(token)
+
+def _muted(token: TokenDelta) -> TextDelta:
+    """Return the end that a token may be, which is as long as was asked for unless it is an error."""
+    is_end = token.finish_reason not in (None, FinishReason.ERROR)
+    return TextDelta("", (), FinishReason.LENGTH if is_end else token.finish_reason)

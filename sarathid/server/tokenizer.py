@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import tokenizers
@@ -26,10 +26,11 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, chat_template: ChatTemplate | None) -> None:
         self._backend = backend
+        self._decode: Callable[[Sequence[int]], str] = partial(backend.decode, skip_special_tokens=True)
         self._chat_template = chat_template
         self.words = TokenWords(backend)
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="tokenizer")
-        self._num_chars_alone = lru_cache(MAX_TOKENS_MEASURED)(lambda token_id: len(self.decode((token_id,))))
+        self._num_chars_alone = lru_cache(MAX_TOKENS_MEASURED)(lambda token_id: len(self._decode((token_id,))))
 
     async def encode(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """Return the token ids of a text, by default with the special tokens that the model puts around one."""
@@ -62,8 +63,7 @@ class Tokenizer:
 
     def decode(self, token_ids: Sequence[int]) -> str:
         """Return the text of tokens, special tokens left out."""
-        text: str = self._backend.decode(token_ids, skip_special_tokens=True)
-        return text
+        return self._decode(token_ids)
 
     async def decode_long(self, token_ids: Sequence[int]) -> str:
         """Return the text of many tokens, special tokens by their names."""
@@ -71,7 +71,7 @@ class Tokenizer:
 
     def detokenizer(self) -> IncrementalDetokenizer:
         """Return a new detokenizer for one request's tokens."""
-        return IncrementalDetokenizer(self.decode, self._num_chars_alone)
+        return IncrementalDetokenizer(self._decode, self._num_chars_alone)
 
     def close(self) -> None:
         """Let the threads go."""

@@ -55,7 +55,8 @@ class ReplyHead:
 
     def choice_fields(self, news: AnswerDelta, *, is_first: bool) -> dict[str, Any]:
         """Return what a choice of either kind has: the prompt's token ids in the first, the timing in the last."""
-        delta, fields = news.delta, dict[str, Any](index=news.index, finish_reason=news.delta.finish_reason)
+        delta = news.delta
+        fields: dict[str, Any] = {"index": news.index, "finish_reason": delta.finish_reason}
         if self.tells_token_ids:
             fields["token_ids"] = delta.token_ids
             fields["prompt_token_ids"] = news.generation.prompt_token_ids if is_first else UNSET

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from sarathid.clock import Clock
 from sarathid.protocol.requests import FinishReason
@@ -73,17 +73,17 @@ class StreamedReply(Response):
         async with contextlib.aclosing(self._answers.deltas()) as deltas:
             await self._send_all(deltas, send, unread)
         if self._options.include_usage:
-            await _send_event(send, self._format.usage_event(usage_of(self._answers)))
+            await send(_event(self._format.usage_event(usage_of(self._answers))))
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
 
     async def _send_all(self, deltas: AsyncIterator[AnswerDelta], send: Send, unread: Pauses) -> None:
         begun: set[int] = set()
         async for news in deltas:
             if news.delta.finish_reason is FinishReason.ERROR:
-                await _send_event(send, error_body(ENGINE_FAILED, "server_error"))
+                await send(_event(error_body(ENGINE_FAILED, "server_error")))
                 return
             usage = usage_of(self._answers) if self._options.tells_usage_so_far else None
-            await _send_event(send, self._format.event(news, is_first=news.index not in begun, usage=usage))
+            await send(_event(self._format.event(news, is_first=news.index not in begun, usage=usage)))
             begun.add(news.index)
             if news.delta.text or news.generation.tells_every_token:
                 news.generation.mark_delivered(self._clock.now_s(), unread)
@@ -126,5 +126,5 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _send_event(send: Send, body: bytes) -> None:
-    await send({"type": "http.response.body", "body": b"data: " + body + b"\n\n", "more_body": True})
+def _event(body: bytes) -> Message:
+    return {"type": "http.response.body", "body": b"data: %b\n\n" % body, "more_body": True}
