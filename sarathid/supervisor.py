@@ -125,7 +125,8 @@ class EngineSupervisor:
 
     def _why_not_ready(self, process: Process) -> str:
         if process.returncode is None:
-            return f"the engine was not ready after {self._start_timeout_s:g} s; raise --start-timeout"
+            waited = f"the engine was not ready after {self._start_timeout_s:g} s{self._client.silence.cause}"
+            return f"{waited}; raise --start-timeout"
         return f"the engine {how_it_ended(process.returncode)} before it was ready"
 
     async def _spawn(self) -> Process:

@@ -43,6 +43,7 @@ from sarathid.protocol.step import (
     EngineFault,
     EngineMessage,
     EngineReady,
+    EngineWaits,
     LearnedCost,
     Resume,
     SettingsApplied,
@@ -139,14 +140,12 @@ class EngineClient:
         self._socket.set_hwm(0)
         self._socket.linger = 0
         self._socket.bind(f"ipc://{endpoint}")
-        message = await self._receive()
-        if isinstance(message, EngineFault):
-            raise EngineFailed(message.message, message.exit_code)
-        assert isinstance(message, EngineReady), "an engine says first of all that it is ready"
-        self.info = message.info
-        self.silence = EngineSilence(message.info.isolated_decode_s)
+        self.silence = EngineSilence()
+        ready = await self._first_word()
+        self.info = ready.info
+        self.silence = EngineSilence(ready.info.isolated_decode_s)
         self.num_served = 0
-        self.settings = self.settings or message.settings
+        self.settings = self.settings or ready.settings
         first_iteration = max(self._next_iteration, self._in_force_from)
         self._tell(Resume(first_iteration=first_iteration, settings=self.settings, learned=tuple(self._learned)))
         for stream in sorted(self._requests.unfinished(), key=_has_nothing_yet):
@@ -289,6 +288,15 @@ class EngineClient:
     async def _receive(self) -> EngineMessage:
         assert self._socket is not None
         message: EngineMessage = decode(await self._socket.recv(), EngineMessage)
+        return message
+
+    async def _first_word(self) -> EngineReady:
+        """Return what an engine says when it is ready, before which it says no more than whom it waits for."""
+        while isinstance(message := await self._receive(), EngineWaits):
+            self.silence.heard(message)
+        if isinstance(message, EngineFault):
+            raise EngineFailed(message.message, message.exit_code)
+        assert isinstance(message, EngineReady), "an engine that starts says nothing else"
         return message
 
     def _take(self, message: EngineMessage) -> None:

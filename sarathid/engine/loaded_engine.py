@@ -31,13 +31,17 @@ class LoadedEngine:
 
 
 def load_engine(
-    config: EngineConfig, kept: KeptMemory | None = None, gc_total_s: Callable[[], float] = lambda: 0.0
+    config: EngineConfig,
+    kept: KeptMemory | None = None,
+    gc_total_s: Callable[[], float] = lambda: 0.0,
+    tell_awaited: Callable[[str], None] = lambda _: None,
 ) -> LoadedEngine:
     """Start the executor that `config` asks for and put a core on it; the user's cost profile is found by what runs.
 
+    Where the engine waits for others who compute, longer than usual, `tell_awaited` is called with their names.
     Raises `ModelRefused` and `ConfigError` as `Executor.start` and `build_core` do.
     """
-    executor = _executor(config, kept)
+    executor = _executor(config, kept, tell_awaited)
     try:
         return _loaded(config, executor, executor.start(), kept, gc_total_s)
     except BaseException:
@@ -70,7 +74,7 @@ def _loaded(
     return LoadedEngine(executor, core, engine_info(config, found, os.getpid(), tile, "" if profile is None else name))
 
 
-def _executor(config: EngineConfig, kept: KeptMemory | None) -> Executor:
+def _executor(config: EngineConfig, kept: KeptMemory | None, tell_awaited: Callable[[str], None]) -> Executor:
     if config.simulate is not None:
         profile = find_profile(config.simulate)
         block_size = config.block_size or _SIMULATED_BLOCK_SIZE
@@ -83,7 +87,7 @@ def _executor(config: EngineConfig, kept: KeptMemory | None) -> Executor:
             chains=True,
         )
     if config.tensor_parallel * config.pipeline_parallel > 1:
-        return ParallelExecutor(config)
+        return ParallelExecutor(config, tell_awaited)
     # Deferred: where others compute, or nobody does, this process needs no torch.
     from sarathid.executor.local import LocalExecutor
 

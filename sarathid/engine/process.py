@@ -19,7 +19,7 @@ from sarathid.errors import SarathiError
 from sarathid.executor.kept_memory import KeptMemory
 from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.unexpected import UnexpectedFault
-from sarathid.protocol.step import EngineFault, EngineReady
+from sarathid.protocol.step import EngineFault, EngineReady, EngineWaits
 from sarathid.telemetry.gc_meter import GarbageCollectionMeter
 
 
@@ -55,7 +55,7 @@ def main() -> int:
 
 def _serve(config: EngineConfig, socket: "zmq.Socket[bytes]", kept: KeptMemory | None) -> None:
     meter = GarbageCollectionMeter()
-    engine = load_engine(config, kept, lambda: meter.total_s)
+    engine = load_engine(config, kept, lambda: meter.total_s, lambda awaited: send(socket, EngineWaits(awaited)))
     try:
         gc.collect()
         gc.freeze()

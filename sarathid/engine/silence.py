@@ -4,7 +4,7 @@ import math
 from collections import deque
 
 from sarathid.protocol.stats import IterationScheduled, IterationStats
-from sarathid.protocol.step import EngineMessage, StepOutput
+from sarathid.protocol.step import EngineMessage, EngineWaits, StepOutput
 
 LEAST_LIMIT_S = 5.0  # an idle engine sends a beat each second
 UNPREDICTED_LIMIT_S = 60.0  # the most for an iteration whose time nobody predicts yet
@@ -22,11 +22,15 @@ class EngineSilence:
     def __init__(self, isolated_decode_s: float = math.inf) -> None:
         self._isolated_decode_s = isolated_decode_s
         self._in_flight: deque[IterationScheduled] = deque()
+        self._awaited = ""
         self.seconds = 0.0
 
     def heard(self, message: EngineMessage) -> None:
-        """Begin anew: the engine lives."""
-        self.seconds = 0.0
+        """Begin anew: the engine lives, unless all that it says is whom it waits for."""
+        if isinstance(message, EngineWaits):
+            self._awaited = message.awaited
+            return
+        self._awaited, self.seconds = "", 0.0
         match message:
             case IterationScheduled():
                 self._in_flight.append(message)
@@ -53,8 +57,13 @@ class EngineSilence:
         """Return whether it has lasted that many times the limit."""
         return self.seconds >= num_limits * self.limit_s
 
+    @property
+    def cause(self) -> str:
+        """Words for whom the engine waits for, to be put behind what is said of it; empty where it did not say."""
+        return f"; it waits for {self._awaited}" if self._awaited else ""
+
     def __str__(self) -> str:
-        return f"said nothing for {self.seconds:.1f} s {self._whereabouts}"
+        return f"said nothing for {self.seconds:.1f} s {self._whereabouts}{self.cause}"
 
     @property
     def _whereabouts(self) -> str:

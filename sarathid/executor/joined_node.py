@@ -1,9 +1,11 @@
 """The engine's side of nodes that join it."""
 
 import hashlib
+import select
+import socket
 import sys
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -14,8 +16,8 @@ from sarathid.executor.frames import FrameSocket
 from sarathid.executor.layout import Layout
 from sarathid.executor.network import listen, watch
 from sarathid.executor.node_messages import NodeConfig, NodeHello, NodeRefused
-from sarathid.executor.rank_messages import RankBeat, RankMessage, SocketMeeting, StageDone
-from sarathid.executor.rank_node import Port, RankNode
+from sarathid.executor.rank_messages import RankBeat, RankFault, RankMessage, SocketMeeting, StageDone
+from sarathid.executor.rank_node import LAST_BREATH_TIMEOUT_S, Port, RankNode
 from sarathid.models.model_config import ModelConfig
 from sarathid.protocol.codec import MAX_CONTROL_BYTES, decode, encode
 from sarathid.protocol.stats import MAX_STAGES
@@ -33,7 +35,7 @@ class JoinedNode(RankNode, Port):
 
     def __init__(self, link: FrameSocket, peer: str, clock: Clock) -> None:
         self._link = link
-        self._peer = peer
+        self.peer = peer
         self._clock = clock
         self._asked_s = 0.0
         self._ahead_s = 0.0
@@ -44,6 +46,10 @@ class JoinedNode(RankNode, Port):
 
     def fileno(self) -> int:
         return self._link.fileno()
+
+    @property
+    def place(self) -> str:
+        return f" (node {self.peer})"
 
     @property
     def ports(self) -> Sequence[Port]:
@@ -77,36 +83,77 @@ class JoinedNode(RankNode, Port):
         self._ahead_s = min(max(self._ahead_s, least_s), most_s)
 
     def how_lost(self) -> str | None:
-        return f"the node {self._peer} is gone" if self._is_gone else None
+        deadline_s = self._clock.now_s() + LAST_BREATH_TIMEOUT_S
+        while not self._is_gone and select.select((self,), (), (), max(0.0, deadline_s - self._clock.now_s()))[0]:
+            message = self.receive()
+            if isinstance(message, RankFault):
+                return f"{message.message}{self.place}" if message.was_killed else None
+        return f"the node {self.peer} is gone" if self._is_gone else None
 
     def close(self) -> None:
         self._link.close()
 
 
 def await_nodes(
-    endpoint: tuple[str, int], engine: EngineConfig, model: ModelConfig, layout: Layout, meeting: SocketMeeting
+    endpoint: tuple[str, int],
+    engine: EngineConfig,
+    model: ModelConfig,
+    layout: Layout,
+    meeting: SocketMeeting,
+    tell_awaited: Callable[[str], None] = lambda _: None,
 ) -> list[JoinedNode]:
-    """Listen at `endpoint` until all other nodes of the layout have joined, and tell each what it is to run."""
+    """Listen at `endpoint` until all other nodes of the layout have joined, and tell each what it is to run.
+
+    The place of one that leaves meanwhile goes to the next that joins.
+    """
     host, port = endpoint
-    joined: list[JoinedNode] = []
+    joined: dict[int, JoinedNode] = {}
     with listen(host, port) as listening:
-        while (index := len(joined) + 1) < layout.num_nodes:
-            sys.stderr.write(f"waiting for node {index + 1} of {layout.num_nodes}: sarathid join {host}:{port}\n")
-            connection, (peer, _) = listening.accept()
-            connection.settimeout(_HELLO_TIMEOUT_S)
-            watch(connection)
-            link = FrameSocket(connection)
-            if _is_welcome(link, peer):
+        while (index := next((free for free in range(1, layout.num_nodes) if free not in joined), None)) is not None:
+            awaited = f"node {index + 1} of {layout.num_nodes}, which is to run `sarathid join {host}:{port}`"
+            sys.stderr.write(f"waiting for {awaited}\n")
+            tell_awaited(awaited)
+            if not _has_left(joined, listening):
                 config = NodeConfig(index=index, engine=engine, model_digest=digest_of(model), meeting=meeting)
-                link.send(encode(config))
-                connection.settimeout(None)
-                joined.append(JoinedNode(link, peer, MonotonicClock()))
-    return joined
+                node = _welcomed(listening, config)
+                if node is not None:
+                    joined[index] = node
+    return [joined[index] for index in sorted(joined)]
 
 
 def digest_of(model: ModelConfig) -> str:
     """Return what tells one model's configuration from another's."""
     return hashlib.sha256(msgspec.json.encode(model, order="deterministic")).hexdigest()
+
+
+def _has_left(joined: dict[int, JoinedNode], listening: socket.socket) -> bool:
+    """Wait until a node has left, which is forgotten, or else (False) somebody wants to join."""
+    while True:
+        sources: list[JoinedNode | socket.socket] = [*joined.values(), listening]
+        ready, _, _ = select.select(sources, (), ())
+        talking = [index for index, node in joined.items() if node in ready]
+        if not talking:
+            return False
+        for index in talking:
+            message = joined[index].receive()
+            if message is None or isinstance(message, RankFault):  # else its ranks live
+                why = "" if message is None else f": {message.message}"
+                sys.stderr.write(f"{joined[index].peer} has left again{why}\n")
+                joined.pop(index).close()
+                return True
+
+
+def _welcomed(listening: socket.socket, config: NodeConfig) -> JoinedNode | None:
+    """Take in who connects, if it is a node of our version, and tell it what it is to run."""
+    connection, (peer, _) = listening.accept()
+    connection.settimeout(_HELLO_TIMEOUT_S)
+    watch(connection)
+    link = FrameSocket(connection)
+    if not _is_welcome(link, peer):
+        return None
+    link.send(encode(config))
+    connection.settimeout(None)
+    return JoinedNode(link, peer, MonotonicClock())
 
 
 def _is_welcome(link: FrameSocket, peer: str) -> bool:

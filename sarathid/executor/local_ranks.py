@@ -16,11 +16,10 @@ from sarathid.executor.frames import FrameSocket, framed
 from sarathid.executor.layout import Layout
 from sarathid.executor.lifeline import how_it_ended
 from sarathid.executor.rank_messages import FileMeeting, RankConfig, RankMessage, SocketMeeting
-from sarathid.executor.rank_node import Port, RankNode
+from sarathid.executor.rank_node import LAST_BREATH_TIMEOUT_S, Port, RankNode
 from sarathid.protocol.codec import decode, encode
 
 _COMMAND = (sys.executable, "-m", "sarathid.executor.worker")
-_LAST_BREATH_TIMEOUT_S = 0.5
 
 
 class LocalRanks(RankNode):
@@ -52,6 +51,10 @@ class LocalRanks(RankNode):
             theirs.close()
 
     @property
+    def place(self) -> str:
+        return ""
+
+    @property
     def ports(self) -> Sequence[Port]:
         return self._ranks
 
@@ -61,7 +64,7 @@ class LocalRanks(RankNode):
     def how_lost(self) -> str | None:
         watched = [os.pidfd_open(rank.process.pid) for rank in self._ranks if rank.process.poll() is None]
         if len(watched) == len(self._ranks):  # who closed its socket is about to end
-            select.select(watched, (), (), _LAST_BREATH_TIMEOUT_S)
+            select.select(watched, (), (), LAST_BREATH_TIMEOUT_S)
         for descriptor in watched:
             os.close(descriptor)
         return next((rank.how_killed for rank in self._ranks if rank.how_killed is not None), None)

@@ -2,6 +2,7 @@
 
 import selectors
 import socket
+import sys
 from typing import cast
 
 import msgspec
@@ -13,7 +14,7 @@ from sarathid.executor.layout import Layout
 from sarathid.executor.local_ranks import LocalRanks
 from sarathid.executor.network import interface_of, watch
 from sarathid.executor.node_messages import NodeAnswer, NodeConfig, NodeHello, NodeRefused
-from sarathid.executor.rank_messages import RankFault, RankMessage
+from sarathid.executor.rank_messages import RankFault
 from sarathid.executor.rank_node import Port
 from sarathid.exit_codes import ExitCode
 from sarathid.models.model_files import resolve
@@ -60,7 +61,7 @@ class NodeHost:
                 self._engine, self._layout, self._config.index, self._config.meeting, interface_of(self._host)
             )
         except SarathiError as error:
-            self._fail(str(error), error.exit_code)
+            self._link.send(encode(self._fault(str(error), error.exit_code)))
             raise
         try:
             return self._relay(ranks)
@@ -78,7 +79,7 @@ class NodeHost:
         except CodecError:
             answer = None
         if answer is None:
-            raise ConnectionResetError("who listens there did not answer as an engine does")
+            raise ConnectionResetError("who listens there is no engine, or one that has all its nodes")
         if isinstance(answer, NodeRefused):
             raise ConfigError(f"the engine refuses this node: {answer.reason}")
         self._link.connection.settimeout(None)
@@ -102,18 +103,23 @@ class NodeHost:
                         if body is None:
                             return "the engine is gone"
                         ranks.put(body)
-                    elif (lost := self._pass_on(cast(Port, key.fileobj).receive(), ranks)) is not None:
-                        self._fail(lost, ExitCode.UNEXPECTED)
-                        return lost
+                        continue
+                    message = cast(Port, key.fileobj).receive()
+                    if message is None or (isinstance(message, RankFault) and message.trace):
+                        last_word = self._last_word(message, ranks)
+                        self._link.send(encode(last_word))
+                        return last_word.message
+                    self._link.send(encode(message))
 
-    def _pass_on(self, message: RankMessage | None, ranks: LocalRanks) -> str | None:
-        """Pass on what a rank says; returns what became of it, or of the one that brought it down, if it is no more."""
-        if message is None or (isinstance(message, RankFault) and message.trace):
-            return ranks.how_lost() or ("a rank ended without a word" if message is None else message.message)
-        self._link.send(encode(message))
-        return None
+    def _last_word(self, fault: RankFault | None, ranks: LocalRanks) -> RankFault:
+        """Return what becomes of a rank that is no more, with its `fault` if it said one, or who brought it down."""
+        if (killed := ranks.how_lost()) is not None:
+            return self._fault(killed, was_killed=True)
+        if fault is None:
+            return self._fault("a rank ended without a word")
+        sys.stderr.write(fault.trace)
+        return self._fault(f"rank {fault.index} failed: {fault.message}")
 
-    def _fail(self, reason: str, exit_code: int) -> None:
+    def _fault(self, reason: str, exit_code: int = ExitCode.UNEXPECTED, *, was_killed: bool = False) -> RankFault:
         index = self._layout.ranks_of_node(self._config.index).start
-        fault = RankFault(index=index, message=f"{reason} (node {self._host})", exit_code=exit_code)
-        self._link.send(encode(fault))
+        return RankFault(index=index, message=reason, exit_code=exit_code, was_killed=was_killed)

@@ -4,11 +4,12 @@ import os
 import selectors
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar, cast
 
 import msgspec
 
+from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.errors import ConfigError, EngineFailed, ModelRefused, SarathiError
@@ -21,12 +22,14 @@ from sarathid.executor.rank_messages import (
     FileMeeting,
     RankBeat,
     RankFault,
+    RankLives,
     RankMessage,
     RankReady,
     SocketMeeting,
     StageDone,
 )
 from sarathid.executor.rank_node import Port, RankNode
+from sarathid.executor.rank_watch import SIGN_EVERY_S, RankWatch
 from sarathid.executor.warm_up import isolated_decode_s, shape_for
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
@@ -44,15 +47,18 @@ class ParallelExecutor:
     """Has ranks run the model: as many batches are in flight as there are stages.
 
     This process computes nothing, so that it schedules while all stages work. When a rank ends, everything that waits
-    for one raises `EngineFailed`: a group that lost a rank is worth nothing, and a new engine starts another.
+    for one raises `EngineFailed`: a group that lost a rank is worth nothing, and a new engine starts another. Which
+    ranks it waits for longer than usual is told by `tell_awaited`.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, tell_awaited: Callable[[str], None] = lambda _: None) -> None:
         self._config = config
         self._layout = Layout.of(config)
         self._nodes: list[RankNode] = []
         self._selector = selectors.DefaultSelector()
         self._encoder = msgspec.msgpack.Encoder()
+        self._tell_awaited = tell_awaited
+        self._watch = RankWatch(self._layout.num_ranks, self._names, MonotonicClock(), tell_awaited)
         self._done: tuple[deque[StageDone], ...] = tuple(deque() for _ in range(self._layout.num_stages))
 
     @property
@@ -68,6 +74,7 @@ class ParallelExecutor:
         else:
             self._start_with_others(files.config)
         ranks = self._hear_all(RankReady)
+        self._check_alike(ranks)
         self.probe()  # and tell the clocks of other nodes from ours
         first = ranks[0]
         shape = shape_for(
@@ -101,8 +108,9 @@ class ParallelExecutor:
             node.put(body)
 
     def collect(self) -> ExecutorOutput:
-        while not all(self._done):
-            for message in self._hear():
+        self._watch.begin()
+        while (stage := self._stage_at_work) is not None:
+            for message in self._hear(self._layout.ranks_of_stage(stage)):
                 assert isinstance(message, StageDone), "ranks that have work speak of nothing else"
                 self._done[self._layout.stage_of(message.index)].append(message)
         oldest = [done.popleft() for done in self._done]
@@ -138,7 +146,7 @@ class ParallelExecutor:
         engine = msgspec.structs.replace(self._config, device=device_type(self._config.device))
         with listen(host) as meeting:
             there = SocketMeeting(host=host, port=meeting.getsockname()[1])
-            for node in await_nodes((host, port), engine, model, self._layout, there):
+            for node in await_nodes((host, port), engine, model, self._layout, there, self._tell_awaited):
                 self._add(node)
             here = msgspec.structs.replace(there, descriptor=meeting.fileno())
             self._add(LocalRanks(engine, self._layout, 0, here, interface_of(host)))
@@ -155,35 +163,65 @@ class ParallelExecutor:
     def _hear_all(self, type_: type[_Message]) -> Sequence[_Message]:
         """Wait until every rank has said one thing of a kind, and return those in the ranks' order."""
         heard: dict[int, _Message] = {}
-        while len(heard) < self._layout.num_ranks:
-            for message in self._hear():
+        self._watch.begin()
+        while awaited := [rank for rank in range(self._layout.num_ranks) if rank not in heard]:
+            for message in self._hear(awaited):
                 assert isinstance(message, type_), "ranks answer what they are asked"
                 heard[message.index] = message
         return [heard[index] for index in sorted(heard)]
 
-    def _hear(self) -> Iterator[RankMessage]:
-        """Wait until ranks have something to say, and yield it; raises what ended a rank."""
-        for key, _ in self._selector.select():
+    def _hear(self, awaited: Sequence[int]) -> Iterator[RankMessage]:
+        """Wait until ranks have something to say, such as `awaited`, and yield it; raises what ended a rank."""
+        for key, _ in self._selector.select(SIGN_EVERY_S):
             port, node = cast(Port, key.fileobj), cast(RankNode, key.data)
             message = port.receive()
             if message is None:
                 raise EngineFailed(node.how_lost() or "a rank ended without a word")
             if isinstance(message, RankFault):
-                raise self._failure(message)
-            yield message
+                raise self._failure(message, node)
+            self._watch.heard(message.index)
+            if not isinstance(message, RankLives):
+                yield message
+        self._watch.look(awaited)
+
+    @property
+    def _stage_at_work(self) -> int | None:
+        """The first stage that is not through with the oldest batch."""
+        return next((stage for stage, done in enumerate(self._done) if not done), None)
+
+    def _names(self, ranks: Sequence[int]) -> str:
+        """Return what some ranks are called: by number and layout, and by node where that is not this one."""
+        return f"{' and '.join(f'rank {rank}{self._place_of(rank)}' for rank in ranks)} of {self._layout}"
+
+    def _place_of(self, rank: int) -> str:
+        return self._nodes[self._layout.node_of(rank) - 1].place  # the first node, which is this one, was added last
+
+    def _check_alike(self, ranks: Sequence[RankReady]) -> None:
+        """Raise `ConfigError` where nodes differ in what their ranks compute with, each by what it has at hand."""
+        expected = ranks[0].arithmetic
+        for rank in ranks:
+            if rank.arithmetic != expected:
+                raise ConfigError(
+                    f"{self._names([rank.index])} computes in {rank.arithmetic} and rank 0 in {expected}: have the "
+                    "same compiler on all nodes, or name --quantize and --dtype"
+                )
 
     def _rank_note(self, ranks: Sequence[RankReady]) -> str:
         pids = ", ".join(str(rank.pid) for rank in ranks)
         return f"{len(ranks)} ranks, {ranks[0].num_threads} of the threads in each, processes {pids}"
 
-    def _failure(self, fault: RankFault) -> SarathiError:
+    def _failure(self, fault: RankFault, node: RankNode) -> SarathiError:
         """Return what to raise for a rank's fault: where another was killed, its end has brought down this one."""
+        place = self._place_of(fault.index)
         if (error := _FAULTS.get(fault.exit_code)) is not None:
-            return error(fault.message)
-        if not fault.trace:  # a node tells of the end of its ranks itself
-            return EngineFailed(fault.message)
-        lost = [found for node in self._nodes if (found := node.how_lost()) is not None]
+            return error(f"{fault.message}{place}")
+        if fault.was_killed:
+            return EngineFailed(f"{fault.message}{place}")
+        others = [other for other in self._nodes if fault.trace or other is not node]
+        lost = [found for other in others if (found := other.how_lost()) is not None]
         if lost:
             return EngineFailed(lost[0])
+        if not fault.trace:  # a node that joined has its trace
+            return EngineFailed(f"{fault.message}{place}")
         sys.stderr.write(fault.trace)
-        return EngineFailed(f"rank {fault.index} failed: {fault.message}")
+        return EngineFailed(f"rank {fault.index}{place} failed: {fault.message}")

@@ -52,6 +52,7 @@ class RankReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     dtype: str
     quantization: str | None
     attention_backend: str
+    layer_kernels: str
     num_blocks: int
     block_size: int
     max_model_len: int
@@ -61,6 +62,11 @@ class RankReady(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     weights_origin: WeightsOrigin
     weights_fault: str
     notes: tuple[str, ...]
+
+    @property
+    def arithmetic(self) -> str:
+        """How it multiplies: only parts that do it alike add up."""
+        return f"{self.quantization or self.dtype} by {self.layer_kernels}"
 
 
 class StageDone(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
@@ -82,16 +88,24 @@ class RankBeat(msgspec.Struct, frozen=True, kw_only=True, tag="beat"):
     now_s: float
 
 
+class RankLives(msgspec.Struct, frozen=True, kw_only=True, tag="lives"):
+    """A rank's process runs, unasked and whatever it does; said every second from its start on."""
+
+    index: RankIndex
+
+
 class RankFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     """A rank ends because of this; `exit_code` as in `sarathid.errors`.
 
-    `trace` is where in the code it came from, empty for a mistake of the user's.
+    `trace` is where in the code it came from, empty for a mistake of the user's, and for what a node that joined says
+    in the place of its ranks: `was_killed` where one of them did not end of its own accord.
     """
 
     index: RankIndex
     message: str
     exit_code: int
     trace: str = ""
+    was_killed: bool = False
 
 
-RankMessage: TypeAlias = RankReady | StageDone | RankBeat | RankFault
+RankMessage: TypeAlias = RankReady | StageDone | RankBeat | RankLives | RankFault

@@ -5,6 +5,8 @@ from typing import Protocol
 
 from sarathid.executor.rank_messages import RankMessage
 
+LAST_BREATH_TIMEOUT_S = 0.5
+
 
 class Port(Protocol):
     """Where ranks are heard; its `fileno` can be waited on."""
@@ -17,7 +19,10 @@ class Port(Protocol):
 
 
 class RankNode(Protocol):
-    """The ranks of one node."""
+    """The ranks of one node; `place` is behind their names where that is another node than the engine's."""
+
+    @property
+    def place(self) -> str: ...
 
     @property
     def ports(self) -> Sequence[Port]: ...
@@ -27,7 +32,10 @@ class RankNode(Protocol):
         ...
 
     def how_lost(self) -> str | None:
-        """Return which rank is no more and how it ended; None where all that ended did so of their own accord."""
+        """Return which rank is no more and how it ended; None where all that ended did so of their own accord.
+
+        The end of one brings down others, who may be heard first: so this waits for a moment.
+        """
         ...
 
     def close(self) -> None:

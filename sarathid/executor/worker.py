@@ -7,6 +7,7 @@ import gc
 import os
 import socket
 import sys
+import threading
 from collections.abc import Callable
 
 import torch
@@ -20,6 +21,7 @@ from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.rank import Rank, dtype_name
 from sarathid.executor.rank_groups import least_of_all, meet
 from sarathid.executor.rank_messages import RankConfig, RankFault, RankMessage, RankReady
+from sarathid.executor.signs_of_life import give_signs_of_life
 from sarathid.executor.stage_boundary import StageBoundary
 from sarathid.executor.stage_loop import StageLoop
 from sarathid.executor.stopwatch import Stopwatch
@@ -33,11 +35,13 @@ def main() -> int:
     """Run batches until the engine is gone; returns the process's exit code."""
     live_and_die_with_the_parent()
     config: RankConfig = decode(read_frame(sys.stdin.buffer), RankConfig)
-    reports = FrameSocket(socket.socket(fileno=config.reports))
+    reports, turn = FrameSocket(socket.socket(fileno=config.reports)), threading.Lock()
 
     def say(message: RankMessage) -> None:
-        reports.send(encode(message))
+        with turn:
+            reports.send(encode(message))
 
+    give_signs_of_life(config.index, say)
     try:
         run(config, say)
     except SarathiError as error:
@@ -85,6 +89,7 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
             dtype=dtype_name(dtype),
             quantization=rank.quantization,
             attention_backend=rank.kernels.attention.name,
+            layer_kernels=type(rank.kernels.layers).__name__,
             num_blocks=plan.num_blocks,
             block_size=rank.block_size,
             max_model_len=plan.max_model_len,

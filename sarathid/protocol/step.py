@@ -105,6 +105,12 @@ class EngineBeat(msgspec.Struct, frozen=True, tag="beat"):
     """Sent every second in which there is nothing to do."""
 
 
+class EngineWaits(msgspec.Struct, frozen=True, tag="waits"):
+    """Whom the engine waits for, longer than usual; that it says so is no sign that they live."""
+
+    awaited: str
+
+
 class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
     """The engine ends because of this; `exit_code` as in `sarathid.errors`."""
 
@@ -113,4 +119,6 @@ class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
 
 
 EngineCommand: TypeAlias = AddRequest | CancelRequest | ChangeSettings | Resume | Shutdown
-EngineMessage: TypeAlias = EngineReady | EngineBeat | IterationScheduled | StepOutput | SettingsApplied | EngineFault
+EngineMessage: TypeAlias = (
+    EngineReady | EngineBeat | IterationScheduled | StepOutput | SettingsApplied | EngineWaits | EngineFault
+)

@@ -26,7 +26,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
-from sarathid.protocol.step import StepOutput, TokenDelta
+from sarathid.protocol.step import EngineWaits, StepOutput, TokenDelta
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.timeline import refused_stats
 from tests.engine.hosted import hosted_engine, make_ready
@@ -112,6 +112,28 @@ def test_an_engine_that_never_stops_talking_leaves_others_their_turn(tmp_path: P
         client.disconnected()
         await client.close()
         assert max(later - earlier for earlier, later in itertools.pairwise(num_heard)) <= 2
+
+    asyncio.run(main())
+
+
+def test_whom_an_engine_waits_for_is_known_before_it_is_ready(tmp_path: Path) -> None:
+    async def main() -> None:
+        client = EngineClient()
+        connecting = asyncio.create_task(client.connect(tmp_path / "engine.sock"))
+        await asyncio.sleep(0)  # it listens
+        with zmq.Context() as context, context.socket(zmq.PAIR) as engine:
+            engine.connect(f"ipc://{tmp_path / 'engine.sock'}")
+            engine.send(encode(EngineWaits("node 2 of 2")))
+            async with asyncio.timeout(20.0):
+                while not client.silence.cause:
+                    await asyncio.sleep(0)
+                assert client.silence.cause == "; it waits for node 2 of 2"
+                assert not connecting.done()
+                engine.send(encode(make_ready(Engine())))
+                await connecting
+        assert not client.silence.cause
+        client.disconnected()
+        await client.close()
 
     asyncio.run(main())
 

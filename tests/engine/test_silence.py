@@ -3,7 +3,7 @@ import pytest
 
 from sarathid.engine.silence import LEAST_LIMIT_S, UNPREDICTED_LIMIT_S, EngineSilence
 from sarathid.protocol.stats import ChunkStats, IterationScheduled
-from sarathid.protocol.step import EngineBeat, StepOutput
+from sarathid.protocol.step import EngineBeat, EngineWaits, StepOutput
 from tests.factories import make_iteration
 
 
@@ -69,3 +69,16 @@ def test_a_hang_is_told_with_its_iteration() -> None:
     silence.heard(scheduled(3, 0.01))
     silence.lasts(5.25)
     assert str(silence) == "said nothing for 5.2 s in iteration 3 (2 decodes, prompts of requests 7)"
+
+
+def test_whom_an_engine_waits_for_is_told_and_no_sign_of_life() -> None:
+    silence = EngineSilence()
+    silence.heard(scheduled(3, 0.01))
+    silence.lasts(2.5)
+    silence.heard(EngineWaits("rank 1 of tp=2 pp=1, silent"))
+    silence.lasts(2.75)
+    assert silence.exceeds(1)
+    assert str(silence).endswith("(2 decodes, prompts of requests 7); it waits for rank 1 of tp=2 pp=1, silent")
+
+    silence.heard(StepOutput(deltas=(), stats=make_iteration(3)))
+    assert str(silence) == "said nothing for 0.0 s with nothing to compute"

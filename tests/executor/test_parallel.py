@@ -109,9 +109,17 @@ class Group:
 
     def __init__(self, path: Path) -> None:
         others = psutil.Process().children()
-        self.executor = ParallelExecutor(make_config(path, pipeline_parallel=2))
+        self.told: list[str] = []
+        self.ranks: list[psutil.Process] = []
+        self.executor = ParallelExecutor(make_config(path, pipeline_parallel=2), self._on_awaited)
         self.info = self.executor.start()
         self.ranks = [child for child in psutil.Process().children() if child not in others]
+
+    def _on_awaited(self, words: str) -> None:
+        """Note whom the executor waits for, and have those that are stopped go on."""
+        self.told.append(words)
+        for rank in self.ranks:
+            rank.send_signal(signal.SIGCONT)
 
     def run_chunk(self) -> tuple[int | None, ...]:
         self.executor.submit(CHUNK)
@@ -191,6 +199,15 @@ def test_a_rank_that_is_killed_while_idle_is_noticed_when_it_is_asked(llama_path
         group.ranks[1].send_signal(signal.SIGKILL)
         with pytest.raises(EngineFailed, match="rank 1 was killed by SIGKILL"):
             group.executor.probe()
+
+
+@pytest.mark.parametrize("victim", range(2))
+def test_a_rank_that_is_stopped_is_named_and_waited_for(group: Group, victim: int) -> None:
+    group.executor.probe()
+    group.told.clear()
+    group.ranks[victim].send_signal(signal.SIGSTOP)
+    group.run_chunk()
+    assert group.told[0] == f"rank {victim} of tp=1 pp=2, silent"
 
 
 @pytest.mark.parametrize(
