@@ -43,6 +43,9 @@ class BatchWriter:
             os.eventfd_write(arrival, 1)
 
     def close(self) -> None:
+        """Let go of the memory; safe to call twice."""
+        if self._memory.closed:
+            return
         self._memory.close()
         for descriptor in (self.descriptor, *self.arrivals):
             os.close(descriptor)

@@ -1,5 +1,6 @@
 """The processes of a node's ranks: started, given batches, listened to, and ended together."""
 
+import contextlib
 import os
 import select
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from sarathid.config import EngineConfig
+from sarathid.errors import EngineFailed
 from sarathid.executor.batch_memory import BatchWriter
 from sarathid.executor.cpu_threads import engine_environment, usable_cores
 from sarathid.executor.frames import FrameSocket, framed
@@ -26,6 +28,7 @@ class LocalRanks(RankNode):
     """The ranks of node `node`, each in a process that ends with this one, however it ends.
 
     They meet the others at `meeting`, whose descriptor rank 0 inherits, and talk with them over `interface` alone.
+    Raises `EngineFailed`, and leaves none of them, when the system has no process or descriptor for one.
     """
 
     def __init__(
@@ -34,21 +37,15 @@ class LocalRanks(RankNode):
         indices = layout.ranks_of_node(node)
         self.num_threads = max(1, (engine.num_threads or usable_cores()) // len(indices))
         self._environment = os.environ | rank_environment(self.num_threads, len(indices), interface)
-        self._batches = BatchWriter(layout.num_stages, len(indices))
         self._ranks: list[_RankProcess] = []
-        for index, arrivals in zip(indices, self._batches.arrivals, strict=True):
-            ours, theirs = socket.socketpair()
-            config = RankConfig(
-                engine=engine,
-                index=index,
-                num_threads=self.num_threads,
-                meeting=meeting_of(index, meeting),
-                batches=self._batches.descriptor,
-                arrivals=arrivals,
-                reports=theirs.fileno(),
-            )
-            self._ranks.append(_RankProcess(config, self._environment, FrameSocket(ours)))
-            theirs.close()
+        self._batches = BatchWriter(layout.num_stages, len(indices))
+        try:
+            for index, arrivals in zip(indices, self._batches.arrivals, strict=True):
+                self._ranks.append(self._start(engine, index, arrivals, meeting))
+        except OSError as error:
+            num_started = len(self._ranks)
+            self.close()
+            raise EngineFailed(f"rank {indices[num_started]} could not be started: {error}") from error
 
     @property
     def place(self) -> str:
@@ -74,9 +71,28 @@ class LocalRanks(RankNode):
             rank.process.kill()
         for rank in self._ranks:
             rank.close()
-        if self._ranks:
-            self._batches.close()
         self._ranks = []
+        self._batches.close()
+
+    def _start(
+        self, engine: EngineConfig, index: int, arrivals: int, meeting: FileMeeting | SocketMeeting
+    ) -> "_RankProcess":
+        with contextlib.ExitStack() as undo:
+            ours, theirs = socket.socketpair()
+            undo.callback(ours.close)
+            with theirs:
+                config = RankConfig(
+                    engine=engine,
+                    index=index,
+                    num_threads=self.num_threads,
+                    meeting=meeting_of(index, meeting),
+                    batches=self._batches.descriptor,
+                    arrivals=arrivals,
+                    reports=theirs.fileno(),
+                )
+                rank = _RankProcess(config, self._environment, FrameSocket(ours))
+            undo.pop_all()
+        return rank
 
 
 def meeting_of(index: int, meeting: FileMeeting | SocketMeeting) -> FileMeeting | SocketMeeting:
