@@ -230,6 +230,10 @@ def _check_layout(config: EngineConfig) -> None:
         if config.rendezvous is None:
             raise ConfigError("--nnodes needs --rendezvous HOST:PORT, where the other nodes join")
         interface_of(read_endpoint(config.rendezvous)[0])
+    elif config.rendezvous is not None:
+        raise ConfigError(
+            "--rendezvous is where other nodes join; say with --nnodes how many there are, or leave it out"
+        )
 
 
 def values_of(settings: list[Effective]) -> Values:

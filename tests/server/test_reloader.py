@@ -74,6 +74,7 @@ def test_what_an_operator_changed_stays_where_the_file_is_the_same(tmp_path: Pat
     [
         ("[engine\n", "sarathid.toml"),
         (f'[engine]\ntp = 2\nnnodes = 2\nrendezvous = "{"a" * 70}:1"\n', "the name of a host"),
+        ('[engine]\npp = 2\nrendezvous = "127.0.0.1:29500"\n', "--nnodes"),
         ("a = " + "[" * 50_000, "too deep"),
         ("[engine]\ntoken_budget = " + "9" * 5_000, "digits"),
         ("[engine]\nno_such = 1\n", "no_such"),
