@@ -44,13 +44,14 @@ def join(
 
 def _await_engine(address: tuple[str, int], model: str | None) -> NodeHost:
     """Return a membership of the engine at `address`, once one listens there."""
-    backoff_s = FIRST_BACKOFF_S
+    backoff_s, told = FIRST_BACKOFF_S, ""
     while True:
         try:
             return NodeHost(address, model)
         except OSError as error:
-            if backoff_s == FIRST_BACKOFF_S:
-                logger.info("waiting for an engine at %s:%d: %s", *address, error)
+            if str(error) != told:
+                told = str(error)
+                logger.info("waiting for an engine at %s:%d: %s", *address, told)
         time.sleep(backoff_s)
         backoff_s = min(MAX_BACKOFF_S, 2.0 * backoff_s)
 
