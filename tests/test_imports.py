@@ -68,6 +68,10 @@ def test_the_package_itself_loads_nothing_and_its_engine_no_torch_until_it_is_ma
     assert not modules_after("from sarathid import LLM") & {"torch", "transformers", "starlette", "textual"}
 
 
+def test_a_rank_that_is_to_die_with_its_parent_says_so_before_it_loads_torch() -> None:
+    assert not modules_after("import sarathid.executor.rank_process") & {"torch", "numpy", "tokenizers"}
+
+
 def test_the_live_view_loads_no_torch() -> None:
     loaded = modules_after("import sarathictl.tui.app")
 

@@ -21,7 +21,7 @@ from sarathid.executor.rank_messages import FileMeeting, RankConfig, RankMessage
 from sarathid.executor.rank_node import LAST_BREATH_TIMEOUT_S, Port, RankNode
 from sarathid.protocol.codec import decode, encode
 
-_COMMAND = (sys.executable, "-m", "sarathid.executor.worker")
+_COMMAND = (sys.executable, "-m", "sarathid.executor.rank_process")
 
 
 class LocalRanks(RankNode):

@@ -1,57 +1,23 @@
-"""A rank's own process: `python -m sarathid.executor.worker`, started by the engine or by a node that joined one.
-
-It reads its `RankConfig` as MessagePack from standard input, whose end means that who started it is gone.
-"""
+"""The work of a rank, from its configuration to its last batch."""
 
 import gc
 import os
-import socket
 import sys
-import threading
 from collections.abc import Callable
 
 import torch
 
 from sarathid.clock import MonotonicClock
-from sarathid.errors import SarathiError
 from sarathid.executor.batch_memory import BatchReader
-from sarathid.executor.frames import FrameSocket, read_frame
 from sarathid.executor.layout import Layout
-from sarathid.executor.lifeline import live_and_die_with_the_parent
 from sarathid.executor.rank import Rank, dtype_name
 from sarathid.executor.rank_groups import least_of_all, meet
-from sarathid.executor.rank_messages import RankConfig, RankFault, RankMessage, RankReady
-from sarathid.executor.signs_of_life import give_signs_of_life
+from sarathid.executor.rank_messages import RankConfig, RankMessage, RankReady
 from sarathid.executor.stage_boundary import StageBoundary
 from sarathid.executor.stage_loop import StageLoop
 from sarathid.executor.stopwatch import Stopwatch
-from sarathid.executor.unexpected import UnexpectedFault
 from sarathid.models.layers.tensor_group import ALONE
 from sarathid.models.model_files import resolve
-from sarathid.protocol.codec import decode, encode
-
-
-def main() -> int:
-    """Run batches until the engine is gone; returns the process's exit code."""
-    live_and_die_with_the_parent()
-    config: RankConfig = decode(read_frame(sys.stdin.buffer), RankConfig)
-    reports, turn = FrameSocket(socket.socket(fileno=config.reports)), threading.Lock()
-
-    def say(message: RankMessage) -> None:
-        with turn:
-            reports.send(encode(message))
-
-    give_signs_of_life(config.index, say)
-    try:
-        run(config, say)
-    except SarathiError as error:
-        say(RankFault(index=config.index, message=str(error), exit_code=error.exit_code))
-        return error.exit_code
-    except Exception:  # noqa: BLE001 - the engine is told, whatever it was
-        fault = UnexpectedFault.caught()
-        say(RankFault(index=config.index, message=str(fault), exit_code=1, trace=fault.for_log))
-        return 1
-    return 0
 
 
 def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
@@ -102,7 +68,3 @@ def run(config: RankConfig, say: Callable[[RankMessage], None]) -> None:
         )
     )
     loop.run()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
