@@ -17,16 +17,29 @@ class IncrementalDetokenizer:
     by `add` and `flush`, put together, is the decoder's text of all tokens.
     """
 
-    def __init__(self, decode: Callable[[Sequence[int]], str], num_chars_alone: Callable[[int], int]) -> None:
-        """`num_chars_alone` is the length of what `decode` makes of one token: of most stretches, asked of each."""
+    def __init__(
+        self, decode: Callable[[Sequence[int]], str], decode_one: Callable[[int], str], *, adds_up: bool
+    ) -> None:
+        """`decode_one` is `decode` of one token, from memory where it can be.
+
+        With `adds_up` the text of tokens that are whole characters is that of each, put together, as it is where tokens
+        are bytes.
+        """
         self._decode = decode
-        self._num_chars_alone = num_chars_alone
+        self._decode_one = decode_one
+        self._adds_up = adds_up
         self._window: list[int] = []
         self._num_context_tokens = 0
         self._num_chars_out = 0
 
     def add(self, token_id: int) -> str:
         """Return the text that became certain with this token; often all of its own, sometimes none."""
+        if self._adds_up and len(self._window) == self._num_context_tokens:
+            text = self._decode_one(token_id)
+            if text and not text.endswith(REPLACEMENT):
+                self._window = [token_id]
+                self._num_context_tokens, self._num_chars_out = 1, len(text)
+                return text
         self._window.append(token_id)
         text = self._decode(self._window)
         settled = text.rstrip(REPLACEMENT)
@@ -48,7 +61,7 @@ class IncrementalDetokenizer:
         del self._window[: self._num_context_tokens]
         self._num_context_tokens = len(self._window)
         if len(self._window) == 1:
-            self._num_chars_out = self._num_chars_alone(self._window[0])
+            self._num_chars_out = len(self._decode_one(self._window[0]))
         else:
             self._num_chars_out = len(self._decode(self._window))
 

@@ -16,7 +16,7 @@ from sarathid.server.detokenizer import IncrementalDetokenizer
 from sarathid.server.token_words import TokenWords
 
 NUM_THREADS = 2
-MAX_TOKENS_MEASURED = 1 << 13  # most of what a text is made of, in a megabyte
+MAX_TOKENS_REMEMBERED = 1 << 13  # most of what a text is made of, in a megabyte
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ class Tokenizer:
         self._chat_template = chat_template
         self.words = TokenWords(backend)
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="tokenizer")
-        self._num_chars_alone = lru_cache(MAX_TOKENS_MEASURED)(lambda token_id: len(self._decode((token_id,))))
+        self._decode_one = lru_cache(MAX_TOKENS_REMEMBERED)(lambda token_id: self._decode((token_id,)))
 
     async def encode(self, text: str, *, add_special_tokens: bool = True) -> tuple[int, ...]:
         """Return the token ids of a text, by default with the special tokens that the model puts around one."""
@@ -71,7 +71,8 @@ class Tokenizer:
 
     def detokenizer(self) -> IncrementalDetokenizer:
         """Return a new detokenizer for one request's tokens."""
-        return IncrementalDetokenizer(self._decode, self._num_chars_alone)
+        is_of_bytes = isinstance(self._backend.decoder, tokenizers.decoders.ByteLevel)
+        return IncrementalDetokenizer(self._decode, self._decode_one, adds_up=is_of_bytes)
 
     def close(self) -> None:
         """Let the threads go."""

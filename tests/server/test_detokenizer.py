@@ -1,6 +1,7 @@
 from collections.abc import Iterable
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,6 +9,8 @@ from sarathid.server.detokenizer import REPLACEMENT, IncrementalDetokenizer
 from tests.server.byte_tokenizer import EOS, NUM_BYTES, VOCAB_SIZE, make_backend, token_ids
 
 BACKEND = make_backend()
+TEXT_ENDS_INSIDE = (b"\xf0\x9f", b"\x98", b"\x80 x", b"\xa9\xf0", b"\xc3", b"b\xe2\x82")
+TEXT_IS_WHOLE = (b"a", b" the", "é".encode(), REPLACEMENT.encode())
 
 
 def decode(ids: Iterable[int]) -> str:
@@ -15,13 +18,23 @@ def decode(ids: Iterable[int]) -> str:
     return text
 
 
-def num_chars_alone(token_id: int) -> int:
-    return len(decode([token_id]))
-
-
-def pieces(ids: Iterable[int]) -> list[str]:
-    detokenizer = IncrementalDetokenizer(decode, num_chars_alone)
+def pieces(ids: Iterable[int], backend: tokenizers.Tokenizer = BACKEND, *, adds_up: bool = True) -> list[str]:
+    detokenizer = IncrementalDetokenizer(backend.decode, lambda one: str(backend.decode([one])), adds_up=adds_up)
     return [*(detokenizer.add(token_id) for token_id in ids), detokenizer.flush()]
+
+
+def backend_of(tokens: Iterable[bytes]) -> tokenizers.Tokenizer:
+    """Return a byte-level tokenizer with these tokens, and behind them one that has no text."""
+    letters = [BACKEND.id_to_token(byte) or "" for byte in range(NUM_BYTES)]
+    names = ["".join([letters[byte] for byte in token]) for token in tokens]
+    vocabulary = {name: token_id for token_id, name in enumerate(names)}
+    backend = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[]))
+    backend.decoder = tokenizers.decoders.ByteLevel()
+    backend.add_special_tokens([tokenizers.AddedToken("<eos>", special=True)])
+    return backend
+
+
+OF_LONG_TOKENS = backend_of((*TEXT_ENDS_INSIDE, *TEXT_IS_WHOLE))
 
 
 def test_each_ascii_token_gives_its_character_at_once() -> None:
@@ -59,6 +72,12 @@ def test_the_pieces_of_any_tokens_are_the_text_of_all(ids: list[int]) -> None:
     assert "".join(pieces(ids)) == decode(ids)
 
 
+@settings(max_examples=300)
+@given(st.lists(st.integers(0, OF_LONG_TOKENS.get_vocab_size() - 1), max_size=30))
+def test_tokens_that_add_up_give_the_pieces_that_their_windows_give(ids: list[int]) -> None:
+    assert pieces(ids, OF_LONG_TOKENS) == pieces(ids, OF_LONG_TOKENS, adds_up=False)
+
+
 @given(st.lists(st.integers(0x80, NUM_BYTES - 1), min_size=60, max_size=120))
 def test_a_flood_of_broken_bytes_is_let_out_in_bounded_memory(ids: list[int]) -> None:
     longest = 0
@@ -68,7 +87,7 @@ def test_a_flood_of_broken_bytes_is_let_out_in_bounded_memory(ids: list[int]) ->
         longest = max(longest, len(list(window)))
         return decode(window)
 
-    detokenizer = IncrementalDetokenizer(measured, num_chars_alone)
+    detokenizer = IncrementalDetokenizer(measured, lambda token_id: measured([token_id]), adds_up=True)
     text = "".join(detokenizer.add(token_id) for token_id in ids) + detokenizer.flush()
 
     assert text == decode(ids)
