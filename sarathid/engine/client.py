@@ -51,7 +51,6 @@ from sarathid.protocol.step import (
     StepOutput,
 )
 from sarathid.slo.controller import BudgetBounds, check_change
-from sarathid.telemetry.delivery import Delivery
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.span import Span
 from sarathid.telemetry.stalls import StallFinder
@@ -415,12 +414,12 @@ class EngineClient:
         else:
             self._requests.let_go_if_over(stream)
 
-    def _on_delivery(self, stream: TokenStream, delivery: Delivery) -> None:
+    def _on_delivery(self, stream: TokenStream, written_s: float, unread: Pauses) -> None:
         target_s = self._tbt_target_s
-        if target_s is None or delivery.gap_s <= target_s:
+        if target_s is None or written_s - stream.awaited_s <= target_s:
             return
         self._tell_of_step()  # of what the gap may be made
-        if (stall := self._stalls.of_delivery(delivery, target_s)) is not None:
+        if (stall := self._stalls.of_delivery(stream.delivery(written_s, unread), target_s)) is not None:
             self._tell_stall(stall)
 
     def _disconnect(self) -> None:

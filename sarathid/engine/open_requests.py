@@ -12,7 +12,7 @@ from sarathid.protocol.requests import FinishReason, Request, SamplingParams
 from sarathid.protocol.stats import IterationStats, RequestArrival, RequestStats, StreamRecord, TokenGap
 from sarathid.protocol.step import StepOutput, TokenDelta
 from sarathid.scheduler.prefill_order import REQUESTS_PER_PRIORITY
-from sarathid.telemetry.delivery import Delivery
+from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.timeline import refused_stats
 
 
@@ -62,7 +62,7 @@ class OpenRequests:
         priority: int,
         cache_salt: str,
         on_close: Callable[[TokenStream, FinishReason], None],
-        on_delivery: Callable[[TokenStream, Delivery], None],
+        on_delivery: Callable[[TokenStream, float, Pauses], None],
     ) -> TokenStream:
         """Return the stream of a request that arrives now, to be added when the engine has been told of it."""
         request = Request(

@@ -45,10 +45,14 @@ class TokenStream:
         self,
         request: Request,
         on_close: Callable[["TokenStream", FinishReason], None],
-        on_delivery: Callable[["TokenStream", Delivery], None],
+        on_delivery: Callable[["TokenStream", float, Pauses], None],
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_delivery` hears of every token but the first that was written, `now_s` tells the time."""
+        """`now_s` tells the time.
+
+        `on_delivery` hears of every token but the first when it was written, and in which pauses it could not be; it
+        may ask for its `delivery`.
+        """
         self.request = request
         self.output_token_ids: list[int] = []
         self.prompt_logprobs: list[TokenLogprobs] = []  # of the prompt's tokens from the second on
@@ -58,6 +62,7 @@ class TokenStream:
         self.is_closed = False
         self.place = 0  # among the requests of its owner, the least first
         self.num_stalls = 0
+        self.awaited_s = 0.0  # since when its reader could have had the next token
         self.num_engines_lost = 0  # since its last token, while they worked on it
         self._on_close = on_close
         self._on_delivery = on_delivery
@@ -73,7 +78,6 @@ class TokenStream:
         self._generated_s: float | None = None
         self._is_resumed = False
         self._is_at_work = False
-        self._awaited_s = 0.0
         self._read: _Made | None = None  # the newest that was read, and the one before it
         self._read_before: _Made | None = None
         self._is_delivered = False  # what was read last
@@ -112,7 +116,7 @@ class TokenStream:
         """Yield deltas up to the one that has a finish reason."""
         while True:
             if not self._is_delivered:
-                self._awaited_s = self._now_s()
+                self.awaited_s = self._now_s()
             self._read_before, self._read = self._read, await self._deltas.get()
             self._is_delivered = False
             yield self._read.delta
@@ -127,19 +131,22 @@ class TokenStream:
         if self._delivered_s is not None:
             self._delivered_gaps.record(now_s - self._delivered_s)
         if self._read is not None and self._read_before is not None and self._read.delta.token_id is not None:
-            self._on_delivery(
-                self,
-                Delivery(
-                    request_id=self.request_id,
-                    awaited_s=self._awaited_s,
-                    generated_s=self._read.time_s,
-                    tbt_s=self._read.time_s - self._read_before.time_s,
-                    written_s=now_s,
-                    unread=unread,
-                ),
-            )
-        self._delivered_s = self._awaited_s = now_s
+            self._on_delivery(self, now_s, unread)
+        self._delivered_s = self.awaited_s = now_s
         self._is_delivered = True
+
+    def delivery(self, written_s: float, unread: Pauses) -> Delivery:
+        """Return the way of the token that was read last, which has another one before it, as it is being delivered."""
+        assert self._read is not None
+        assert self._read_before is not None, "the first token has none before it"
+        return Delivery(
+            request_id=self.request_id,
+            awaited_s=self.awaited_s,
+            generated_s=self._read.time_s,
+            tbt_s=self._read.time_s - self._read_before.time_s,
+            written_s=written_s,
+            unread=unread,
+        )
 
     def close(self, finish_reason: FinishReason = FinishReason.CANCELLED) -> None:
         """End the request for that reason if the engine has not ended it; its record is published once."""

@@ -8,7 +8,7 @@ from sarathid.protocol.requests import Request, SamplingParams
 def make_stream() -> TokenStream:
     sampling = SamplingParams(prompt_logprobs=0)
     request = Request(request_id=1, prompt_token_ids=(5, 6, 7, 8), sampling=sampling)
-    return TokenStream(request, lambda stream, reason: None, lambda stream, delivery: None)
+    return TokenStream(request, lambda stream, reason: None, lambda stream, written_s, unread: None)
 
 
 def told(first_position: int, *logprobs: float) -> PromptLogprobs:

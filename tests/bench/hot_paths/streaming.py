@@ -51,7 +51,7 @@ def _run(runner: asyncio.Runner, tokenizer: Tokenizer, tokens: Sequence[int]) ->
 
 async def _tell(tokenizer: Tokenizer, tokens: Sequence[int]) -> None:
     """Answer one request, whose tokens come one by one as soon as the one before is written."""
-    tokens_of = TokenStream(make_request(), lambda stream, reason: None, lambda stream, delivery: None)
+    tokens_of = TokenStream(make_request(), lambda stream, reason: None, lambda stream, written_s, unread: None)
     generation = Generation(tokens_of, tokenizer.detokenizer(), (), tells_every_token=True)
     reply_format = CompletionFormat(HEAD, tokenizer.words, tokenizer.decode, echoes=False)
     reply = StreamedReply(Answers([lambda _: generation], 1), reply_format, MonotonicClock(), StreamOptions())
