@@ -4,7 +4,6 @@ import math
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import accumulate
 
 RELATIVE_ERROR = 0.01
@@ -151,7 +150,6 @@ class LatencyWindow:
         return self._slices[-1][1]
 
 
-@lru_cache(1024)  # all gaps of an iteration without a newcomer are the same
 def _bucket_of(seconds: float) -> int:
     return math.ceil(math.log(max(seconds, _SMALLEST_S)) / _LOG_GAMMA)
 
