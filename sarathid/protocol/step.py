@@ -17,7 +17,7 @@ from sarathid.protocol.stats import (
 )
 
 
-class TokenDelta(msgspec.Struct, frozen=True, gc=False):
+class TokenDelta(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One request's news of one iteration: a token, an end, or both."""
 
     request_id: int
