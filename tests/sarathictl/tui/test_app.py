@@ -143,19 +143,29 @@ async def test_a_request_is_cancelled_only_after_yes(bench: Bench) -> None:
         await until(pilot, lambda: bench.operator.asked == [Cancel(request_id=1)])
 
 
+def colors_of(app: ConsoleApp, words: str) -> set[str]:
+    """Return the colours in which the screen says something."""
+    segments = (segment for strip in app.screen._compositor.render_strips() for segment in strip)
+    return {str(segment.style.color) for segment in segments if words in segment.text and segment.style}
+
+
 async def test_a_lost_daemon_is_said_and_its_return_is_seen(bench: Bench) -> None:
     async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause()
+        bright = colors_of(bench.app, "ITERATIONS"), colors_of(bench.app, "budget 256")
         bench.source.link = Link(LinkState.DOWN, bench.clock.now_s(), "no daemon answers")
         bench.app.tick()
         await pilot.pause()
         assert bench.says("DISCONNECTED")
         assert bench.says("no daemon answers")
-        assert bench.app.screen.has_class("-cut-off")
+        faded = colors_of(bench.app, "ITERATIONS"), colors_of(bench.app, "budget 256")
+        assert not faded[0] & bright[0]
+        assert not faded[1] & bright[1]
         bench.source.link = Link(LinkState.LIVE, bench.clock.now_s())
         bench.app.tick()
         await pilot.pause()
         assert bench.says("● LIVE")
-        assert not bench.app.screen.has_class("-cut-off")
+        assert (colors_of(bench.app, "ITERATIONS"), colors_of(bench.app, "budget 256")) == bright
 
 
 async def test_an_engine_that_is_not_ready_cannot_be_retuned(tmp_path: Path) -> None:
