@@ -30,7 +30,7 @@ class EngineLog:
     """The state that all records led to, and the records, compressed in segments that each begin with a key frame.
 
     The state of an earlier moment is folded from the key frame before it; so it is the same whatever was looked at
-    before it.
+    before it. What comes is packed when somebody has the time, or looks back.
     """
 
     def __init__(self, columns: Columns = COLUMNS) -> None:
@@ -38,6 +38,8 @@ class EngineLog:
         self._unpacker = Unpacker(columns)
         self._frames: list[Frame] = []
         self._starts_s: list[float] = []
+        self._began_s: float | None = None
+        self._pending: list[KeyFrame | StreamRecord] = []
         self._growing: OpenSegment | None = None
         self._events = EventLog()
         self._newest_s = 0.0
@@ -101,8 +103,19 @@ class EngineLog:
 
     def seal(self) -> None:
         """Make everything that was taken in so far a part of the past."""
-        if self._growing is not None:
+        if self._began_s is not None:
             self._begin_segment(self._newest_s)
+        self.pack()
+
+    def pack(self) -> None:
+        """Pack what was taken in, which takes as long as all else about it: a picture need not wait for that."""
+        pending, self._pending = self._pending, []
+        for item in pending:
+            if isinstance(item, KeyFrame):
+                self._grow_from(item)
+            else:
+                assert self._growing is not None
+                self._growing.add(item)
 
     def state_at(self, time_s: float) -> EngineState:
         """Return the state at a moment of what was sealed, which its caller may go on with."""
@@ -140,18 +153,21 @@ class EngineLog:
         return self._events.next_change_s(time_s, step)
 
     def _append(self, record: StreamRecord) -> None:
-        if self._growing is None:
+        if self._began_s is None:
             self._begin_segment(record.start_s if isinstance(record, IterationStats) else time_of(record))
-        elif self._newest_s - self._growing.start_s >= SEGMENT_S:
+        elif self._newest_s - self._began_s >= SEGMENT_S:
             self._begin_segment(self._newest_s)
-        assert self._growing is not None
+        assert self._began_s is not None
         self.state.fold(record)
-        self._growing.add(record)
-        self._events.append(record, self._growing.start_s)
+        self._pending.append(record)
+        self._events.append(record, self._began_s)
         self._newest_s = max(self._newest_s, time_of(record))
 
     def _begin_segment(self, start_s: float) -> None:
-        key = self.state.key_frame(start_s)
+        self._began_s = start_s
+        self._pending.append(self.state.key_frame(start_s))
+
+    def _grow_from(self, key: KeyFrame) -> None:
         if self._growing is None:
             self._growing = OpenSegment(key)
             return

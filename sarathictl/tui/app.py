@@ -100,6 +100,9 @@ class ConsoleApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "sarathictl top"
+    DEFAULT_MODE = (
+        "opening"  # the screen that comes up, in the place of one of Textual's own; each other has a mode too
+    )
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {find_provider}
     HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (60, "-narrow"), (100, "-broad"), (160, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall"), (50, "-high")]  # noqa: RUF012
@@ -152,7 +155,9 @@ class ConsoleApp(App[None]):
         self._history = KnownHistory()
         self._twin = twin
         self._followed: frozenset[int] = frozenset()
-        self._current = make_screen(self._opening.view)
+        self._current = self._filtered(make_screen(self._opening.view))
+        self._screens: dict[str, ViewScreen] = {self._opening.view: self._current}
+        self.add_mode(self.DEFAULT_MODE, lambda: self._screens[self._opening.view])
         self._rate_hz = self._opening.rate_hz
         self._shown: tuple[int | None, LinkState, bool, tuple[str, ...]] | None = None
         self._ascii_filters = (AsciiFilter(),) if is_ascii else ()
@@ -160,11 +165,9 @@ class ConsoleApp(App[None]):
             self.register_theme(theme)
         self.theme = self._opening.theme if has_color else "ansi"
 
-    async def on_mount(self) -> None:
+    def on_mount(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
-        self._install(self._current, self._opening.view)
-        await self.push_screen(self._current)
         if self._twin is not None:
             self.action_compare()
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
@@ -180,7 +183,8 @@ class ConsoleApp(App[None]):
         return (*super().get_line_filters(), *self._ascii_filters)
 
     def tick(self) -> None:
-        """Take in what has come and show it."""
+        """Take in what has come and show it; what had come before is packed first."""
+        self._records.pack()
         for received in self._source.drain():
             self._records.take(received.item, received.time_s)
             match received.item:
@@ -281,28 +285,26 @@ class ConsoleApp(App[None]):
         from sarathictl.tui.screens.compare import CompareScreen  # deferred: few recordings have one
 
         assert self._twin is not None
-        if not self.is_screen_installed("compare"):
-            self.install_screen(CompareScreen(self._twin.planned), "compare")
-        self._change_to("compare")
+        self._change_to("compare", partial(CompareScreen, self._twin.planned))
 
     def action_view(self, name: str) -> None:
         """Change to another screen, which is built when it is first asked for."""
-        if not self.is_screen_installed(name):
-            self._install(make_screen(View(name)), name)
-        self._change_to(name)
+        self._change_to(name, partial(make_screen, View(name)))
 
-    def _change_to(self, name: str) -> None:
-        screen = self.get_screen(name)
-        assert isinstance(screen, ViewScreen)
-        if screen is not self._current:
-            self._current = screen
-            self.switch_screen(screen)
+    def _change_to(self, name: str, make: Callable[[], ViewScreen]) -> None:
+        if name not in self._screens:
+            self._screens[name] = self._filtered(make())
+            self.add_mode(name, lambda: self._screens[name])
+        if self._screens[name] is not self._current:
+            self._current = self._screens[name]
+            self.switch_mode(self.DEFAULT_MODE if name == self._opening.view else name)
             self._tell_current()
 
-    def _install(self, screen: ViewScreen, name: str) -> None:
-        self.install_screen(screen, name)
+    def _filtered(self, screen: ViewScreen) -> ViewScreen:
+        """Return a screen that lists what was asked for when the console was started, if anything was."""
         if self._opening.filter_text and isinstance(screen, ListingScreen):
             screen.filter_by(self._opening.filter_text)
+        return screen
 
     def action_retune(self, what: str) -> None:
         self._desk.retune(what, self._records.state.view(self._clock.now_s()))

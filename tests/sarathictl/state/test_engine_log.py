@@ -115,6 +115,18 @@ def test_a_moment_of_the_past_looks_as_it_did_when_it_was_now(number: int) -> No
     assert past.num_running == live.num_running
 
 
+def test_a_recording_is_the_same_whenever_it_is_packed() -> None:
+    at_once, at_last = EngineLog(), EngineLog()
+    for record in told():
+        for log in (at_once, at_last):
+            log.take(record, START_S)
+        at_once.pack()
+    at_once.seal()
+    at_last.seal()
+    assert at_once.frames == at_last.frames
+    assert len(at_last.frames) == 3
+
+
 def test_going_on_from_the_past_leads_to_the_present() -> None:
     log = recorded()
     middle_s = START_S + SPAN_S / 2

@@ -90,7 +90,7 @@ class Bench:
 
     def lines(self) -> list[str]:
         """Return what the panels of the live screen say."""
-        panels = [panel for panel in self.app.screen_stack[1].query(Panel) if panel.display]
+        panels = [panel for panel in self.app.screen_stack[0].query(Panel) if panel.display]
         return [panel.render_line(y).text for panel in panels for y in range(panel.size.height)]
 
     def says(self, words: str) -> bool:

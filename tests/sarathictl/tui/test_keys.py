@@ -86,12 +86,12 @@ def rate(bench: Bench) -> float:
 
 
 def tape(bench: Bench) -> tuple[Any, float]:
-    panel = bench.app.screen_stack[1].query_one(TapePanel)
+    panel = bench.app.screen_stack[0].query_one(TapePanel)
     return panel.axis, panel.zoom_s
 
 
 def title(bench: Bench) -> str:
-    return str(bench.app.screen_stack[1].query_one("#requests, #table, #happenings", Panel).border_title)
+    return str(bench.app.screen_stack[0].query_one("#requests, #table, #happenings", Panel).border_title)
 
 
 def marked(bench: Bench) -> list[str]:
