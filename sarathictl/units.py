@@ -83,6 +83,11 @@ def number_of(thing: str, number: int) -> str:
     return f"1 {thing}" if number == 1 else f"{number} {thing}s"
 
 
+def times(number: int) -> str:
+    """Return `"once"` or `"12 times"`."""
+    return "once" if number == 1 else f"{number} times"
+
+
 def share(part: float | None) -> str:
     """Return a share of one as whole per cent, never rounding the last stall away to 100 %."""
     if part is None:

@@ -118,6 +118,7 @@ def _stall(stall: StallEvent, offset_s: float) -> Mapping[str, Cell]:
         "chunk_start": None if chunk is None else chunk.start,
         "chunk_length": None if chunk is None else chunk.length,
         "chunk_num_tokens": None if chunk is None else chunk.num_tokens,
+        "preventing_budget": stall.preventing_budget,
     }
 
 

@@ -74,7 +74,7 @@ def _daemon(status: Status, view: EngineView) -> Finding:
     if status.state is not DaemonState.READY:
         return Finding("daemon", up, "`sarathictl status --wait ready` waits; `events --type engine` says why")
     if status.num_engine_restarts:
-        words = f"{up}; its engine was lost {_times(status.num_engine_restarts)}"
+        words = f"{up}; its engine was lost {units.times(status.num_engine_restarts)}"
         return Finding("daemon", words, "`sarathictl events --type engine` says when and why")
     return Finding("daemon", f"{up}, no engine was lost")
 
@@ -134,7 +134,9 @@ def _stalls(status: Status, view: EngineView) -> Finding | None:
 
 
 def _why(stall: StallEvent) -> str:
-    return f"`sarathictl why {stall.victims[0].request_id}` names the budget that would have prevented it"
+    if stall.preventing_budget is None:
+        return f"`sarathictl why {stall.victims[0].request_id}` takes it apart"
+    return f"`sarathictl set-budget {stall.preventing_budget} --dry-run`, which would have prevented it"
 
 
 def _queue(status: Status, view: EngineView) -> Finding | None:
@@ -237,7 +239,3 @@ CHECKS: tuple[Callable[[Status, EngineView], Finding | None], ...] = (
     _weights,
     _recorder,
 )
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from sarathictl import units
 from sarathictl.state.retuning import budget_in_words
-from sarathictl.state.sentences import stall_sentence
+from sarathictl.state.sentences import stall_in_full
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.stats import (
     IterationScheduled,
@@ -51,7 +51,7 @@ class Happening:
         """What happened, as a sentence."""
         match self.record:
             case StallEvent():
-                return stall_sentence(self.record)
+                return stall_in_full(self.record)
             case SettingsChanged():
                 return _change(self.record)
             case Overload():

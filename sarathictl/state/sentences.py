@@ -1,5 +1,7 @@
 """A stall as a sentence: who waited, how long, and because of whom."""
 
+from collections.abc import Iterator
+
 from sarathictl import units
 from sarathid.protocol.stats import ChunkStats, IterationScheduled, RequestStats, StallCause, StallEvent
 
@@ -21,6 +23,17 @@ _CAUSES = {
 def stall_sentence(stall: StallEvent) -> str:
     """Return `"17 +3 more stalled 412 ms <- 2007-token prefill of 31 (to 2007 of 7211)"`, with an arrow."""
     return f"{victims(stall)} stalled {units.duration(stall.worst_gap_s)} ← {cause(stall)}"
+
+
+def stall_in_full(stall: StallEvent) -> str:
+    """Return the sentence and, where a budget would have prevented the stall, which."""
+    return "; ".join((stall_sentence(stall), *prevention(stall)))
+
+
+def prevention(stall: StallEvent) -> Iterator[str]:
+    """Yield `"a budget of 384 would have prevented it"`, nothing where none would have."""
+    if stall.preventing_budget is not None:
+        yield f"a budget of {stall.preventing_budget} would have prevented it"
 
 
 def victims(stall: StallEvent) -> str:

@@ -54,8 +54,10 @@ def _of_ended(ended: RequestStats, slo: SLO, age_s: float | None) -> Iterator[Fa
         usual, longest = units.duration(ended.tbt_p50_s), units.duration(ended.tbt_max_s)
         yield "TBT", f"P50 {usual}, longest {longest}{_target(slo.tbt_s)}; {_num_stalls(ended.num_stalls)}"
     if ended.num_preemptions:
-        times = "once" if ended.num_preemptions == 1 else f"{ended.num_preemptions} times"
-        yield "preempted", f"{times}; {units.tokens(ended.num_recomputed_tokens)} computed again"
+        yield (
+            "preempted",
+            f"{units.times(ended.num_preemptions)}; {units.tokens(ended.num_recomputed_tokens)} computed again",
+        )
 
 
 def _cached(num_cached_tokens: int, num_prompt_tokens: int) -> Iterator[Fact]:

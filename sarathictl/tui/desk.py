@@ -77,8 +77,12 @@ class Desk:
 
     def fix(self, stall: StallEvent, view: EngineView) -> None:
         """Propose what would have prevented a stall."""
-        op = ExplainRequest(request_id=stall.victims[0].request_id)
-        self.request(op, RequestReasons, lambda found: self._propose(found, stall, view), "no proposal")
+        from sarathictl.state.fix import fix_form  # deferred: the first picture needs no form
+
+        try:
+            self._open_form(fix_form(stall, view))
+        except ConfigError as error:
+            self._app.notify(str(error), severity="warning", markup=False)
 
     def see_revision(self, revision: int) -> None:
         """Take note that the stream has shown this revision in force."""
@@ -175,14 +179,6 @@ class Desk:
 
         self._retuning = RetuneScreen(form, self._ask, self._ask_plan, self._look())
         self._app.push_screen(self._retuning, self._say_applied)
-
-    def _propose(self, found: RequestReasons, stall: StallEvent, view: EngineView) -> None:
-        from sarathictl.state.fix import fix_form  # deferred: the first picture needs no form
-
-        try:
-            self._open_form(fix_form(found, stall, view))
-        except ConfigError as error:
-            self._app.notify(str(error), severity="warning", markup=False)
 
     def _say_applied(self, words: str | None) -> None:
         self._retuning = None

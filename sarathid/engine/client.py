@@ -343,7 +343,7 @@ class EngineClient:
     def _tell_stalls(self, stats: IterationStats, restart_gaps: list[TokenGap]) -> None:
         assert self.info is not None, "an engine says what it is before it has an iteration"
         gaps = (*stats.gaps, *restart_gaps)
-        for stall in self._stalls.of_iteration(stats, gaps, self._tbt_target_s, self.info.isolated_decode_s):
+        for stall in self._stalls.of_iteration(stats, gaps, self._tbt_target_s, self.info):
             self._tell_stall(stall)
 
     def _tell_stall(self, stall: StallEvent) -> None:
@@ -419,7 +419,9 @@ class EngineClient:
         if target_s is None or written_s - stream.awaited_s <= target_s:
             return
         self._tell_of_step()  # of what the gap may be made
-        if (stall := self._stalls.of_delivery(stream.delivery(written_s, unread), target_s)) is not None:
+        assert self.info is not None, "an engine says what it is before it has a token"
+        delivery = stream.delivery(written_s, unread)
+        if (stall := self._stalls.of_delivery(delivery, target_s, self.info)) is not None:
             self._tell_stall(stall)
 
     def _disconnect(self) -> None:

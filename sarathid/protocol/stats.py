@@ -268,6 +268,8 @@ class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
     `victims` are worst first. `parts` splits the worst gap into seconds by cause; they add up to it.
     `chunk` is the prefill chunk that cost most of the gap, None where none ran in it. A stall `is_delivery` where the
     gap lies between tokens that were written to a client, each of which the engine may have made in time.
+    `preventing_budget` is the largest token budget under which the worst gap would have met the target, None where no
+    budget would have or the records don't tell; it takes a policy that cuts prompts.
     """
 
     iteration: int
@@ -279,6 +281,7 @@ class StallEvent(msgspec.Struct, frozen=True, kw_only=True, tag="stall"):
     chunk: ChunkStats | None = None
     chunk_iteration: int | None = None
     is_delivery: bool = False
+    preventing_budget: int | None = None
 
     @property
     def worst_gap_s(self) -> float:

@@ -102,9 +102,7 @@ class WaitReasons(msgspec.Struct, frozen=True, kw_only=True):
 class StallReasons(msgspec.Struct, frozen=True, kw_only=True):
     """One stall of a request, `age_s` ago, in which it waited `tbt_s`.
 
-    `preventing_budget` is the largest token budget under which the longest gap of that iteration would have met the
-    target, None where no budget would have or the records don't tell; it takes a policy that cuts prompts, and `policy`
-    is the one that was in force.
+    `preventing_budget` is that of the stall, and `policy` the one that was in force.
     """
 
     age_s: float

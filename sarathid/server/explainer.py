@@ -14,7 +14,6 @@ from sarathid.protocol.why import BudgetReasons, RequestReasons, StallReasons, W
 from sarathid.server.promises import StartPromises
 from sarathid.server.waiting_line import RUNNING, WaitingLine
 from sarathid.telemetry.board import Board
-from sarathid.telemetry.prevention import preventing_budget
 from sarathid.telemetry.service_rates import service_rates
 
 NUM_ITERATIONS = 100
@@ -111,14 +110,8 @@ class Explainer:
                     tbt_s=own.tbt_s,
                     stall=event,
                     policy=None if culprit is None else culprit.policy,
-                    preventing_budget=self._preventing_budget(event, culprit),
+                    preventing_budget=event.preventing_budget,
                 )
-
-    def _preventing_budget(self, stall: StallEvent, culprit: IterationStats | None) -> int | None:
-        engine = self._engine.info
-        if engine is None or culprit is None:
-            return None
-        return preventing_budget(stall, culprit, tile=engine.tile, least=engine.min_token_budget)
 
     def _find_iteration(self, sequence_number: int | None) -> IterationStats | None:
         found = (stats for stats in reversed(self._board.iterations) if stats.sequence_number == sequence_number)

@@ -16,7 +16,7 @@ class StepRecords:
 
     def __init__(self, requests: Sequence[PlannedRequest], core: EngineCore, engine: EngineInfo) -> None:
         self._core = core
-        self._isolated_decode_s = engine.isolated_decode_s
+        self._engine = engine
         self._stalls = StallFinder()
         self._arrivals = deque(starmap(_arrival, enumerate(requests)))
 
@@ -27,7 +27,7 @@ class StepRecords:
                 yield self._arrivals.popleft()
             yield output.stats
             target_s = self._core.settings.slo.tbt_s
-            yield from self._stalls.of_iteration(output.stats, output.stats.gaps, target_s, self._isolated_decode_s)
+            yield from self._stalls.of_iteration(output.stats, output.stats.gaps, target_s, self._engine)
         if output.overload is not None:
             yield output.overload
         yield from output.finished

@@ -17,7 +17,8 @@ class IterationSpan:
 
     First the host works, up to the executor's turn in `compute`, whose end is that of the iteration's tokens. Of that
     `expected_s` was foreseen for the batch and `expected_decode_s` for it without its chunks; what exceeds the former
-    by over half, or a mere guess threefold, is unexplained. None where nothing can be expected of a chunk.
+    by over half, or a mere guess threefold, is unexplained. None where nothing can be expected of a chunk. `prefill_s`
+    is what its chunks cost beside its decodes, None while those are not predicted.
     """
 
     sequence_number: int
@@ -27,6 +28,9 @@ class IterationSpan:
     expected_s: float | None
     expected_decode_s: float
     most_excess_s: float
+    num_decode_tokens: int
+    num_prefill_tokens: int
+    prefill_s: float | None
     chunk: ChunkStats | None
     preempted: tuple[int, ...]
 
@@ -52,6 +56,9 @@ class IterationSpan:
             expected_s=None if expected_s is None else max(0.0, expected_s - early_s),
             expected_decode_s=max(0.0, _expected_decode_s(stats, isolated_decode_s) - early_s),
             most_excess_s=most_excess_s,
+            num_decode_tokens=stats.num_decode_tokens,
+            num_prefill_tokens=stats.num_prefill_tokens,
+            prefill_s=None if stats.predicted_decode_s is None else stats.execute_s - stats.predicted_decode_s,
             chunk=max(stats.chunks, key=lambda chunk: chunk.length, default=None),
             preempted=stats.preempted,
         )

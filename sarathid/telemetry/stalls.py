@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable
 
-from sarathid.protocol.stats import IterationStats, StallCause, StallEvent, TokenGap
+import msgspec
+
+from sarathid.protocol.stats import EngineInfo, IterationStats, StallCause, StallEvent, TokenGap
 from sarathid.telemetry.delivery import Delivery
 from sarathid.telemetry.parts import add, main_cause
 from sarathid.telemetry.pauses import Pauses
+from sarathid.telemetry.prevention import preventing_budget
 from sarathid.telemetry.span import Span
 from sarathid.telemetry.time_account import Account, TimeAccount
 
@@ -29,13 +32,13 @@ class StallFinder:
         self._account.lose_engine()
 
     def of_iteration(
-        self, stats: IterationStats, gaps: Iterable[TokenGap], target_s: float | None, isolated_decode_s: float
+        self, stats: IterationStats, gaps: Iterable[TokenGap], target_s: float | None, engine: EngineInfo
     ) -> tuple[StallEvent, ...]:
-        """Return the stalls that ended with an iteration, an event for each cause, the worst first.
+        """Return the stalls that ended with an iteration of `engine`, an event for each cause, the worst first.
 
         `gaps` are those between the tokens that it gave and the ones before, which another engine may have made.
         """
-        self._account.observe(stats, isolated_decode_s)
+        self._account.observe(stats, engine.isolated_decode_s)
         late = () if target_s is None else tuple(gap for gap in gaps if gap.tbt_s > target_s)
         if target_s is None or not late:
             return ()
@@ -44,11 +47,13 @@ class StallFinder:
             account = self._account.of(Span(stats.tokens_s - gap.tbt_s, stats.tokens_s), gap.request_id)
             by_cause.setdefault(main_cause(account.parts), []).append((gap, account))
         return tuple(
-            _event(stats.sequence_number, stats.end_s, target_s, tuple(gap for gap, _ in victims), victims[0][1])
+            _event(
+                stats.sequence_number, stats.end_s, target_s, tuple(gap for gap, _ in victims), victims[0][1], engine
+            )
             for victims in by_cause.values()
         )
 
-    def of_delivery(self, delivery: Delivery, target_s: float) -> StallEvent | None:
+    def of_delivery(self, delivery: Delivery, target_s: float, engine: EngineInfo) -> StallEvent | None:
         """Return the stall that a delivery ended, None where there is none or it was told of as the engine's."""
         was_told = delivery.tbt_s > target_s and delivery.late_s <= target_s
         if delivery.gap_s <= target_s or was_told:
@@ -61,6 +66,7 @@ class StallFinder:
             target_s,
             (TokenGap(delivery.request_id, delivery.gap_s),),
             account,
+            engine,
             is_delivery=True,
         )
 
@@ -84,11 +90,12 @@ def _event(
     target_s: float,
     victims: tuple[TokenGap, ...],
     account: Account,
+    engine: EngineInfo,
     *,
     is_delivery: bool = False,
 ) -> StallEvent:
     culprit = account.culprit
-    return StallEvent(
+    stall = StallEvent(
         iteration=iteration,
         time_s=time_s,
         target_s=target_s,
@@ -99,3 +106,6 @@ def _event(
         chunk_iteration=None if culprit is None else culprit.sequence_number,
         is_delivery=is_delivery,
     )
+    if culprit is None:
+        return stall
+    return msgspec.structs.replace(stall, preventing_budget=preventing_budget(stall, culprit, engine))

@@ -87,6 +87,7 @@ def make_stall_reasons(tbt_s: float = 0.412, **changed: Any) -> StallReasons:
         },
         chunk=ChunkStats(31, 0, 2007, 7211),
         chunk_iteration=88_214,
+        preventing_budget=384,
     )
     reasons = StallReasons(age_s=3.2, tbt_s=tbt_s, stall=stall, policy="stall-free", preventing_budget=384)
     return msgspec.structs.replace(reasons, **changed)

@@ -33,6 +33,7 @@ NUM_BLOCKS = 2048
 BLOCK_SIZE = 16
 TARGET_S = 0.1
 LONG_PROMPT = 2000
+PREVENTING_BUDGET = 64
 
 
 def make_info() -> EngineInfo:
@@ -287,6 +288,7 @@ class PaperEngine:
             },
             chunk=chunk or ChunkStats(99, 0, 2000, 2000),
             chunk_iteration=self._sequence_number if chunk else self._sequence_number - 1,
+            preventing_budget=PREVENTING_BUDGET,
         )
 
     def _request_stats(self, request: PaperRequest) -> RequestStats:

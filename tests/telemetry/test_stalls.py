@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from sarathid.protocol.stats import ChunkStats, IterationStats, StallCause, StallEvent, TokenGap
@@ -8,7 +9,7 @@ from sarathid.telemetry.stalls import StallFinder
 from tests.factories import Engine, make_iteration, make_request
 
 TARGET_S = 0.1
-DECODE_S = 0.03
+ENGINE = msgspec.structs.replace(Engine.info(), isolated_decode_s=0.03)
 CHUNK = ChunkStats(request_id=31, start=0, length=2007, num_tokens=7211)
 
 
@@ -16,7 +17,7 @@ def observe(finder: StallFinder, *iterations: IterationStats, gaps: tuple[TokenG
     """Return the stalls that ended with the last of some iterations; of the gaps `gaps` were behind other engines."""
     stalls: tuple[StallEvent, ...] = ()
     for stats in iterations:
-        stalls = finder.of_iteration(stats, (*stats.gaps, *gaps), TARGET_S, DECODE_S)
+        stalls = finder.of_iteration(stats, (*stats.gaps, *gaps), TARGET_S, ENGINE)
     return list(stalls)
 
 
@@ -30,7 +31,7 @@ def test_a_gap_within_the_target_is_no_stall() -> None:
     finder = StallFinder()
     stats = make_iteration(gaps=(TokenGap(1, 0.1),))
     assert observe(finder, stats) == []
-    assert finder.of_iteration(make_iteration(gaps=(TokenGap(1, 9.0),)), (TokenGap(1, 9.0),), None, DECODE_S) == ()
+    assert finder.of_iteration(make_iteration(gaps=(TokenGap(1, 9.0),)), (TokenGap(1, 9.0),), None, ENGINE) == ()
 
 
 def test_a_chunk_beside_the_decodes_is_named_as_the_cause() -> None:
@@ -132,7 +133,8 @@ def test_a_preempted_request_stalls_because_of_its_preemption() -> None:
         engine.add(make_request(i, num_prompt_tokens=5, max_tokens=6))
     engine.run()
     finder = StallFinder()
-    stalls = [stall for stats in engine.iterations for stall in finder.of_iteration(stats, stats.gaps, 0.02, 0.01)]
+    info = engine.info()
+    stalls = [stall for stats in engine.iterations for stall in finder.of_iteration(stats, stats.gaps, 0.02, info)]
     assert [(stall.cause, stall.victims[0].request_id) for stall in stalls] == [(StallCause.PREEMPTION, 2)]
 
 
@@ -143,7 +145,7 @@ def deliver(
     pauses = Pauses()
     for span in unread:
         pauses.add(span)
-    return finder.of_delivery(Delivery(1, 0.03, generated_s, generated_s - 0.03, written_s, pauses), TARGET_S)
+    return finder.of_delivery(Delivery(1, 0.03, generated_s, generated_s - 0.03, written_s, pauses), TARGET_S, ENGINE)
 
 
 def served() -> StallFinder:
@@ -163,7 +165,7 @@ def test_a_gap_is_the_engines_up_to_the_token_and_its_ways_from_there_on() -> No
 
 def test_a_token_that_was_there_before_its_client_had_the_last_one_is_not_the_engines() -> None:
     finder = served()
-    stall = finder.of_delivery(Delivery(1, 5.0, 0.06, 0.03, 7.0, Pauses()), TARGET_S)
+    stall = finder.of_delivery(Delivery(1, 5.0, 0.06, 0.03, 7.0, Pauses()), TARGET_S, ENGINE)
     assert stall is not None
     assert seconds_of(stall) == {StallCause.EVENT_LOOP: 2.0}
 

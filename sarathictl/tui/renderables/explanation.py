@@ -6,28 +6,28 @@ from textwrap import wrap
 from rich.text import Text
 
 from sarathictl import units
-from sarathictl.state.sentences import cause_name, stall_sentence
+from sarathictl.state.sentences import cause_name, prevention, stall_sentence
 from sarathictl.tui.renderables.line import bar, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
 
-_BAR_CELLS = 20
-_SHORT_BAR_CELLS = 10
-_MIN_WIDTH_FOR_BARS = 66
-_NAME_WIDTH = 28
+_MAX_BAR_CELLS = 20
+_MIN_BAR_CELLS = 4
+_WIDTH_WITHOUT_BAR = 46  # of a length, a share, and the name of most causes
 _MAX_VICTIM_LINES = 4
 
 
 def draw_explanation(stall: StallEvent, width: int, look: Look) -> list[Text]:
-    """Return the stall as a sentence, its parts as bars, the chunk behind it and all its victims."""
+    """Return the stall as a sentence, what prevents it, its parts as bars, the chunk behind it and all its victims."""
     return [fit(text, width) for text in _explain(stall, width, look)]
 
 
 def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
-    num_cells = _BAR_CELLS if width >= _MIN_WIDTH_FOR_BARS else _SHORT_BAR_CELLS
+    num_cells = max(_MIN_BAR_CELLS, min(_MAX_BAR_CELLS, width - _WIDTH_WITHOUT_BAR))
     for words in wrap(stall_sentence(stall), width):
         yield line([(words, look.strong)])
-    yield line([(f"target {units.duration(stall.target_s)}, {_excess(stall)}", look.faint)])
+    for words in wrap("; ".join(_facts(stall)), width):
+        yield line([(words, look.plain)])
     yield Text()
     yield line([(f"gap of {stall.victims[0].request_id} = {units.duration(stall.worst_gap_s)}, of which", look.plain)])
     for cause, seconds in sorted(stall.parts.items(), key=lambda part: -part[1]):
@@ -38,6 +38,11 @@ def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
             yield line([(words, look.prefill)])
     for words in wrap(f"{len(stall.victims)} waited: {_victims(stall)}", width)[:_MAX_VICTIM_LINES]:
         yield line([(words, look.plain)])
+
+
+def _facts(stall: StallEvent) -> Iterator[str]:
+    yield f"target {units.duration(stall.target_s)}, {_excess(stall)}"
+    yield from prevention(stall)
 
 
 def _excess(stall: StallEvent) -> str:
@@ -55,7 +60,7 @@ def _part(cause: StallCause, seconds: float, whole_s: float, num_cells: int, loo
             (f"  {units.duration(seconds):>8}  ", look.strong),
             (bar(share, num_cells), style),
             (f" {units.share(share):>5}  ", look.plain),
-            (name[:_NAME_WIDTH], look.plain),
+            (name, look.plain),
         ]
     )
 

@@ -17,8 +17,9 @@ from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.roles import Role
 
-MAX_SPANS = 3
 FLASH_S = 5.0
+_WAYS = ((3, False), (2, False), (1, False), (1, True))  # spans of TBT, whether alerts are terse: the first that fits
+_BETWEEN = " │ "
 MIN_WIDTH_FOR_ROLE = 60
 _ROLES = {Role.READ: "VIEW", Role.INFER: "INFER", Role.OPERATE: "OPERATE", Role.ADMIN: "ADMIN"}
 
@@ -64,23 +65,25 @@ def draw_targets(view: EngineView, watch: Watch, width: int, look: Look) -> Text
     """Return the second line: TBT by span and TTFT against their targets, or why the link is not live."""
     if watch.link.message:
         return fit(line([(f" {watch.link.message}", look.over)]), width)
-    alert = _alert(watch, look)
-    for num_spans in range(MAX_SPANS, 0, -1):
-        text = _targets(view, view.tbt[:num_spans], look)
-        if text.cell_len + alert.cell_len <= width:
-            break
-    whole = Text.assemble(text, _goodput(view, look))
-    return spread(whole if whole.cell_len + alert.cell_len <= width else text, alert, width)
+    for num_spans, is_terse in _WAYS:
+        alert = _alert(watch, look, is_terse=is_terse)
+        room = width - alert.cell_len
+        pieces = list(_targets(view, view.tbt[:num_spans], look))
+        text = Text(_BETWEEN).join(pieces)
+        if text.cell_len <= room:
+            return spread(as_many_as_fit([text, _goodput(view, look)], room, ""), alert, width)
+    return spread(as_many_as_fit(pieces, room, _BETWEEN), alert, width)
 
 
-def _alert(watch: Watch, look: Look) -> Text:
-    """Return what is above its threshold; it flashes while it is new."""
+def _alert(watch: Watch, look: Look, *, is_terse: bool) -> Text:
+    """Return what is above its threshold, by its name alone where that is to be terse; it flashes while it is new."""
     if not watch.alerts:
         return Text()
     newest = max(watch.alerts, key=lambda alert: alert.time_s)
     is_lit = watch.now_s - newest.time_s > FLASH_S or int(watch.now_s + watch.wall_offset_s) % 2 == 0
     others = f" +{len(watch.alerts) - 1}" if len(watch.alerts) > 1 else ""
-    return line([(f" ! {newest.words}{others} ", look.alarm if is_lit else look.over)])
+    words = newest.name if is_terse else newest.words
+    return line([(f" ! {words}{others} ", look.alarm if is_lit else look.over)])
 
 
 def _role(watch: Watch, width: int, look: Look) -> Iterator[Piece]:
@@ -88,15 +91,16 @@ def _role(watch: Watch, width: int, look: Look) -> Iterator[Piece]:
         yield f"{_ROLES[watch.role]} ", look.strong if watch.role.includes(Role.OPERATE) else look.faint
 
 
-def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Text:
-    pieces: list[Piece] = [(" TBT p99", look.plain), *_target(view.slo.tbt_s, look)]
-    for figures in tbt:
-        pieces += _verdict(figures, figures.p99_s, view.slo.tbt_s, look)
-    pieces += [(" │ TTFT p95", look.plain), *_target(view.slo.ttft_s, look)]
-    pieces += _verdict(view.ttft, view.ttft.p95_s, view.slo.ttft_s, look)
-    if view.attainment is not None and view.slo.tbt_s is not None:
-        pieces += [(" │ in time ", look.plain), (units.share(view.attainment), look.strong)]
-    return line([*pieces, (" │ ", look.plain), (f"{view.output_rate:.0f} tok/s", look.strong)])
+def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Iterator[Text]:
+    """Yield how the targets fare, what matters most first."""
+    tbt_s, ttft_s = view.slo.tbt_s, view.slo.ttft_s
+    verdicts = [piece for figures in tbt for piece in _verdict(figures, figures.p99_s, tbt_s, look)]
+    yield line([(" TBT p99", look.plain), *_target(tbt_s, look), *verdicts])
+    verdict = _verdict(view.ttft, view.ttft.p95_s, ttft_s, look)
+    yield line([("TTFT p95", look.plain), *_target(ttft_s, look), *verdict])
+    if view.attainment is not None and tbt_s is not None:
+        yield line([("in time ", look.plain), (units.share(view.attainment), look.strong)])
+    yield line([(f"{view.output_rate:.0f} tok/s", look.strong)])
 
 
 def _goodput(view: EngineView, look: Look) -> Text:

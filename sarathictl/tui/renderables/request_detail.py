@@ -44,7 +44,7 @@ def _facts(row: RequestRow, view: EngineView, look: Look) -> Iterator[Text]:
     tbt = f"last {units.duration(row.tbt_last_s)}, worst {units.duration(row.tbt_max_s)}"
     yield _fact("TBT", tbt, look, _over(row.tbt_max_s, view.slo.tbt_s, look))
     if row.num_preemptions:
-        yield _fact("redone", f"{row.num_preemptions} times", look, look.preempted)
+        yield _fact("redone", units.times(row.num_preemptions), look, look.preempted)
 
 
 def _fact(label: str, words: str, look: Look, style: Style | None = None) -> Text:
@@ -76,7 +76,7 @@ def _stalls(row: RequestRow, life: RequestLife, look: Look, wall_offset_s: float
     for heading, stalls in (("waited", life.suffered), ("held others up", life.caused)):
         if stalls:
             yield Text()
-            yield line([(f" {heading} {len(stalls)} times, of late", look.strong)])
+            yield line([(f" {heading} {units.times(len(stalls))}, of late", look.strong)])
         for stall in stalls:
             words = stall_sentence(stall) if stalls is life.caused else f"← {cause(stall, is_terse=True)}"
             yield _stall(stall, _own_s(row, stall), words, look, wall_offset_s)

@@ -9,7 +9,6 @@ from sarathictl.state.stall_causes import CauseTotal, totals_by_cause
 from sarathictl.tui.renderables.line import bar, fit, line
 from sarathictl.tui.renderables.look import Look
 
-_NAME_WIDTH = 34
 _BAR_CELLS = 16
 
 
@@ -19,14 +18,18 @@ def draw_causes(view: EngineView, width: int, height: int, look: Look) -> list[T
     if not totals:
         return [fit(line([(" no stall yet", look.faint)]), width)]
     whole_s = sum(total.waited_s for total in totals)
-    return [fit(_draw(total, total.waited_s / whole_s, look), width) for total in totals[:height]]
+    name_width = max(len(_name(total)) for total in totals)
+    return [fit(_draw(total, total.waited_s / whole_s, name_width, look), width) for total in totals[:height]]
 
 
-def _draw(total: CauseTotal, share: float, look: Look) -> Text:
-    name = cause_name(total.cause).split(" (")[0].split(",")[0][:_NAME_WIDTH]
+def _name(total: CauseTotal) -> str:
+    return cause_name(total.cause).split(" (")[0].split(",")[0]
+
+
+def _draw(total: CauseTotal, share: float, name_width: int, look: Look) -> Text:
     return line(
         [
-            (f" {name:<{_NAME_WIDTH}}", look.plain),
+            (f" {_name(total):<{name_width}}  ", look.plain),
             (bar(share, _BAR_CELLS), look.over),
             (f" {units.share(share):>5}", look.strong),
             (f"  {units.number_of('stall', total.num_stalls)}, worst {units.duration(total.worst_s)}", look.plain),

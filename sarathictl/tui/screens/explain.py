@@ -15,7 +15,7 @@ from sarathictl.keymap import Place
 from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.look import Look
-from sarathid.protocol.stats import StallCause, StallEvent
+from sarathid.protocol.stats import StallEvent
 
 WIDTH = 74
 _MARGIN = 10  # border, padding and what the dialog leaves of the screen at its sides
@@ -42,7 +42,7 @@ class ExplainScreen(ModalScreen[Wish | None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the fix from who may not change anything and where no budget would have been one, as what is unknown."""
-        can_fix = self._stall.cause is StallCause.PREFILL and self.app.check_action("retune", ("budget",))
+        can_fix = self._stall.preventing_budget is not None and self.app.check_action("retune", ("budget",))
         can_ask = self._stall.chunk is not None and self.app.check_action("why", ())
         return {"fix": can_fix, "cause": can_ask}.get(str(*parameters), True) if action == "wish" else True
 

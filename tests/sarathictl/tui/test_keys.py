@@ -174,7 +174,7 @@ CASES = (
     Case(Place.STALL_LIST, "up", marked, before="down"),
     Case(Place.STALL_LIST, "escape", marked),
     Case(Place.STALL_LIST, "enter", screen, becomes(ExplainScreen), after="escape"),
-    Case(Place.STALL_LIST, "f", num_asked(ExplainRequest)),
+    Case(Place.STALL_LIST, "f", screen, becomes(RetuneScreen), after="escape"),
     Case(Place.REQUEST_LIST, "down", marked, before="2 tab"),
     Case(Place.REQUEST_LIST, "up", marked),
     Case(Place.REQUEST_LIST, "m", lambda bench: bench.app._followed, after="m"),
@@ -203,7 +203,7 @@ CASES = (
     *(Case(Place.STALL, key, screen, becomes(LiveScreen), "enter") for key in ("escape", "enter", "q")),
     Case(Place.STALL, "r", last_asked, lambda _, asked: isinstance(asked, ExplainRequest), "enter", "escape"),
     Case(Place.STALL, "t", is_paused, becomes(True), before="enter", after="end"),
-    Case(Place.STALL, "f", num_asked(ExplainRequest), before="enter"),
+    Case(Place.STALL, "f", screen, becomes(RetuneScreen), before="enter", after="escape"),
     Case(Place.REASONS, "w", num_asked(ExplainBudget), before="w"),
     *(Case(Place.REASONS, key, screen, becomes(LiveScreen), after="w") for key in ("escape", "enter", "q")),
     *(

@@ -1,6 +1,7 @@
 """The pictures, as text: one golden file a size, written anew with `UPDATE_GOLDEN=1`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from sarathictl import units
 from sarathictl.ascii_text import ascii_only
 from sarathictl.client.stats_stream import Link, LinkState
+from sarathictl.state.alerts import Alert
 from sarathictl.state.engine_state import EngineState
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.big_words import draw_big_words
@@ -15,7 +17,7 @@ from sarathictl.tui.renderables.digits import tall
 from sarathictl.tui.renderables.engine import draw_engine
 from sarathictl.tui.renderables.explanation import draw_explanation
 from sarathictl.tui.renderables.frame import draw_frame
-from sarathictl.tui.renderables.header import Watch, draw_header
+from sarathictl.tui.renderables.header import Watch, draw_header, draw_targets
 from sarathictl.tui.renderables.keys import Key, draw_keys
 from sarathictl.tui.renderables.line import bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
@@ -111,6 +113,17 @@ def test_live_paused_stale_and_disconnected_each_look_different() -> None:
         "OTHER VERSION",
         "PAUSED",
     ]
+
+
+@pytest.mark.parametrize(("width", "alert"), [(80, "! tbt.p99 +1 "), (140, "! tbt.p99 323 ms > 100 ms +1 ")])
+def test_alerts_leave_the_targets_whole(width: int, alert: str) -> None:
+    view = make_view()
+    alerts = (Alert("tbt.p99", 0.323, 0.1, view.now_s), Alert("ttft.p95", 2.62, 2.0, view.now_s - 1.0))
+    words = draw_targets(view, replace(make_watch(view), alerts=alerts), width, PLAIN_LOOK).plain
+    assert words.endswith(alert)
+    assert "TBT p99≤100ms  10s ✘323ms" in words
+    assert "TTFT p95≤2s  5m ✘2.62s" in words
+    assert "…" not in words
 
 
 def test_a_slow_iteration_is_as_wide_as_it_was_long() -> None:

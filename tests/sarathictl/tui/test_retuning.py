@@ -7,13 +7,13 @@ import pytest
 from textual.widgets import Static
 
 from sarathictl.tui.screens.confirm import ConfirmScreen
+from sarathictl.tui.screens.explain import ExplainScreen
 from sarathictl.tui.screens.live import LiveScreen
 from sarathictl.tui.screens.retune import RetuneScreen
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import (
     ChangeRequest,
     ErrorCode,
-    ExplainRequest,
     Keep,
     Plan,
     SetBudget,
@@ -23,11 +23,8 @@ from sarathid.protocol.control import (
 )
 from sarathid.protocol.plan import Candidate, Planned
 from sarathid.protocol.slo import SLOChange
-from sarathid.protocol.stats import StallEvent
-from sarathid.protocol.why import RequestReasons
 from tests.sarathictl.plans import FORECAST, make_planned
-from tests.sarathictl.reasons import make_request_reasons, make_stall_reasons
-from tests.sarathictl.records import START_S, make_settings
+from tests.sarathictl.records import PREVENTING_BUDGET, START_S, make_settings
 from tests.sarathictl.revisions import make_revision
 from tests.sarathictl.tui.bench import Bench, answer_of, changed, type_answer, until
 
@@ -165,34 +162,35 @@ async def test_policy_and_targets_have_a_dialog_too(bench: Bench, key: str, answ
 
 async def test_f_proposes_the_budget_that_would_have_prevented_the_marked_stall(bench: Bench) -> None:
     async with bench.app.run_test(size=(120, 36)) as pilot:
-        stall = marked_stall(bench)
-        reasons = make_stall_reasons(stall=stall, preventing_budget=96)
-        bench.operator.answers = {RequestReasons: make_request_reasons(stalls=(reasons,)), Planned: make_planned()}
+        bench.operator.answers = {Planned: make_planned()}
         await pilot.press("down", "f")
-        await until(pilot, lambda: isinstance(bench.app.screen, RetuneScreen))
-        assert bench.operator.asked[0] == ExplainRequest(request_id=stall.victims[0].request_id)
+        assert isinstance(bench.app.screen, RetuneScreen)
         await pilot.press("enter")
         await until(pilot, lambda: any(isinstance(op, SetBudget) for op in bench.operator.asked))
         (op,) = (op for op in bench.operator.asked if isinstance(op, SetBudget))
-        assert op.budget == 96
+        assert op.budget == PREVENTING_BUDGET
         assert "stalled 323 ms ← 248-token prefill" in op.reason
 
 
 async def test_f_works_from_the_explanation_too(bench: Bench) -> None:
     async with bench.app.run_test(size=(120, 36)) as pilot:
-        reasons = make_stall_reasons(stall=marked_stall(bench), preventing_budget=96)
-        bench.operator.answers = {RequestReasons: make_request_reasons(stalls=(reasons,)), Planned: make_planned()}
+        bench.operator.answers = {Planned: make_planned()}
         await pilot.press("down", "enter", "f")
         await until(pilot, lambda: isinstance(bench.app.screen, RetuneScreen))
 
 
 async def test_f_says_when_no_budget_would_have_helped(bench: Bench) -> None:
     async with bench.app.run_test(size=(120, 36)) as pilot:
-        reasons = make_stall_reasons(stall=marked_stall(bench), preventing_budget=None)
-        bench.operator.answers = {RequestReasons: make_request_reasons(stalls=(reasons,))}
+        bench.clock.advance(1.0)
+        helpless = msgspec.structs.replace(bench.stalls[-1], time_s=bench.clock.now_s(), preventing_budget=None)
+        bench.source.post(helpless)
+        bench.app.tick()
         await pilot.press("down", "f")
-        await until(pilot, lambda: told(bench, "no budget would have prevented it"))
+        assert told(bench, "no budget would have prevented it")
         assert isinstance(bench.app.screen, LiveScreen)
+        await pilot.press("enter")
+        assert isinstance(bench.app.screen, ExplainScreen)
+        assert "f prevents it" not in str(bench.app.screen.query_one("#dialog").border_subtitle)
 
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
@@ -232,10 +230,6 @@ async def test_u_undoes_only_after_yes_and_only_what_was_shown(bench: Bench) -> 
         await until(pilot, lambda: isinstance(bench.app.screen, ConfirmScreen))
         await pilot.press("y")
         await until(pilot, lambda: bench.operator.asked[-1] == Undo(if_revision=1))
-
-
-def marked_stall(bench: Bench) -> StallEvent:
-    return bench.stalls[-1]
 
 
 def told(bench: Bench, words: str) -> bool:

@@ -15,10 +15,8 @@ from sarathictl.tui.widgets.panel import Panel
 from sarathid.protocol.control import AuditTrail, Cancel, GetAudit
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.revisions import AuditEntry, AuditEvent, RevisionState
-from sarathid.protocol.why import RequestReasons
 from tests.sarathictl.plans import FORECAST, OBSERVED, make_planned
-from tests.sarathictl.reasons import make_request_reasons, make_stall_reasons
-from tests.sarathictl.records import make_settings
+from tests.sarathictl.records import PREVENTING_BUDGET, make_settings
 from tests.sarathictl.revisions import make_revision
 from tests.sarathictl.tui.bench import Bench, changed, type_answer, until
 
@@ -136,12 +134,13 @@ async def test_the_stalls_screen_explains_the_marked_stall_as_a_sum(bench: Bench
         assert bench.app._playhead.now_s == bench.stalls[-2].time_s
 
 
-async def test_f_goes_from_the_stalls_screen_to_the_change(bench: Bench) -> None:
-    reasons = make_stall_reasons(stall=bench.stalls[-1], preventing_budget=96)
-    bench.operator.answers = {RequestReasons: make_request_reasons(stalls=(reasons,)), Planned: make_planned()}
+async def test_f_goes_from_the_stalls_screen_to_the_change_that_it_names(bench: Bench) -> None:
+    bench.operator.answers = {Planned: make_planned()}
     async with bench.app.run_test(size=(120, 40)) as pilot:
-        await pilot.press("3", "f")
-        await until(pilot, lambda: isinstance(bench.app.screen, RetuneScreen))
+        await pilot.press("3")
+        assert bench.says(f"a budget of {PREVENTING_BUDGET} would")
+        await pilot.press("f")
+        assert isinstance(bench.app.screen, RetuneScreen)
 
 
 @pytest.mark.parametrize("size", SIZES)
