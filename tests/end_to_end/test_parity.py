@@ -156,3 +156,17 @@ def test_the_default_numbers_say_the_same_at_any_budget_and_without_batch_mates(
         prompt: together[prompt] for prompt in prompts[::4]
     }
     daemon.ask(SetBudget(budget=128), Retuned)
+
+
+@pytest.mark.long
+def test_the_default_numbers_say_the_same_through_preemption_and_odd_blocks(
+    daemon: RunningDaemon, tmp_path: Path
+) -> None:
+    prompts = make_prompts()
+    flags = ("--block-size", "7", "--kv-memory", "15MiB", "--max-model-len", "600", "--budget", "200")
+    with serving(tmp_path / "run", *flags) as starved:
+        found = complete_all(starved, prompts)
+        snapshot = starved.ask(GetSnapshot(num_iterations=4096), Snapshot)
+
+    assert sum(len(stats.preempted) for stats in snapshot.iterations) > 0
+    assert found == complete_all(daemon, prompts)
