@@ -42,6 +42,7 @@ def fill(log: EngineLog, minutes: float) -> tuple[int, float]:
         began_s = time.process_time()
         for record in records:
             log.take(record, engine.now_s)
+        log.pack()
         taken_s += time.process_time() - began_s
         num_records += len(records)
     return num_records, taken_s
