@@ -68,7 +68,7 @@ FIGURES = (
     Figure("KV", 6, 2, _share_used, lambda status: units.share(_share_used(status))),
     Figure("FILL", 6, 5, _fill, lambda status: units.share(_fill(status)), is_compared=False),
     Figure("BUBBLE", 7, 6, _bubble, lambda status: units.share(_bubble(status))),
-    Figure("STALLS", 7, 4, lambda status: status.num_stalls, lambda status: str(status.num_stalls)),
+    Figure("STALLS", 7, 4, lambda status: status.num_late, lambda status: str(status.num_late)),
     Figure("BUDGET", 7, 3, lambda _: None, _budget, is_compared=False),
     Figure("REV", 5, 7, lambda _: None, _revision, is_compared=False),
 )

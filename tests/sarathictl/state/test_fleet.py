@@ -40,6 +40,13 @@ def test_who_is_late_seldom_enough_is_in_time() -> None:
     assert cell_of(IN_TIME, make_status(make_settings(tbt_s=None)), []) == Cell("—")
 
 
+def test_stalls_are_those_of_the_minute_that_all_figures_are_of() -> None:
+    stalls = next(figure for figure in FIGURES if figure.heading == "STALLS")
+    old = msgspec.structs.replace(make_status(), num_stalls=400, num_late=2)
+    new = msgspec.structs.replace(make_status(), num_stalls=2, num_late=2)
+    assert cell_of(stalls, old, [new, new]) == Cell("2")
+
+
 def test_what_matters_least_gives_way_where_it_is_narrow() -> None:
     assert figures_for(100) == list(FIGURES)
     assert [figure.heading for figure in figures_for(26)] == ["TBT p99", "RUN", "WAIT", "KV"]
