@@ -56,29 +56,19 @@ def test_logits_are_those_of_the_rounded_weights(
     torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
 
 
-<<<<<<< Updated upstream
 @pytest.mark.parametrize("kv_dtype", [torch.float32, torch.float16], ids=["floats", "halves"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_in_int8_have_the_same_bits_however_a_sequence_is_cut(
     kind: str, kv_dtype: torch.dtype, tmp_path: Path, kernel_directory: Path
-=======
-@pytest.mark.parametrize("kind", KINDS)
-def test_logits_in_int8_have_the_same_bits_however_a_sequence_is_cut(
-    kind: str, tmp_path: Path, kernel_directory: Path
->>>>>>> Stashed changes
 ) -> None:
     name, changes = KINDS[kind]
     save_tiny_model(tmp_path, name, **changes)
     num_prompt, others = 60, tuple(TOKENS[:40])
     found = []
     for cuts in ((0, 60, *range(61, 91)), (0, 90), (0, 1, 2, 33, 59, 75, 90)):
-<<<<<<< Updated upstream
         paged = PagedModel(
             tmp_path, kernel_directory, num_sequences=2, quantization=Quantization.INT8, kv_dtype=kv_dtype
         )
-=======
-        paged = PagedModel(tmp_path, kernel_directory, num_sequences=2, quantization=Quantization.INT8)
->>>>>>> Stashed changes
         logits = []
         for first, end in pairwise(cuts):
             share = Share(0, tuple(TOKENS[first:end]), first, max(0, end - max(first, num_prompt)))
@@ -88,7 +78,6 @@ def test_logits_in_int8_have_the_same_bits_however_a_sequence_is_cut(
     assert torch.equal(found[0], found[2])
 
 
-<<<<<<< Updated upstream
 @pytest.mark.parametrize("name", ["Llama", "Qwen2", "Qwen3"])
 def test_a_block_in_one_call_computes_what_its_parts_do(
     name: str, tmp_path: Path, kernel_directory: Path, monkeypatch: pytest.MonkeyPatch
@@ -115,8 +104,6 @@ def test_a_block_in_one_call_computes_what_its_parts_do(
     assert all(torch.equal(found, expected) for found, expected in zip(whole, parts, strict=True))
 
 
-=======
->>>>>>> Stashed changes
 def test_rows_that_do_not_divide_into_groups_are_refused(tmp_path: Path, kernel_directory: Path) -> None:
     save_tiny_model(tmp_path, intermediate_size=80)
     with pytest.raises(ModelRefused, match="multiple of 32 weights, and this model has some of 80"):
