@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psutil
 
@@ -14,6 +15,7 @@ from tests.end_to_end.running_daemon import RunningDaemon, wait_until
 
 NUM_STREAMS = 16
 NUM_TOKENS = 120
+EXACT_IN_PARTS: dict[str, Any] = {"intermediate_size": 96}  # halves of 48, a multiple of 16, are summed in integers
 
 
 def rank_pids(daemon: RunningDaemon) -> list[int]:

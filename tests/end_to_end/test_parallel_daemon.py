@@ -8,15 +8,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.lost_ranks import lose
+from tests.end_to_end.lost_ranks import EXACT_IN_PARTS, lose
 from tests.end_to_end.running_daemon import STOP_TIMEOUT_S, RunningDaemon, serving
 from tests.models.tiny import save_speaking_model
 
 
 @pytest.fixture(scope="module")
 def speaking_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model whose words are the numbers of its tokens."""
-    return save_speaking_model(tmp_path_factory.mktemp("models") / "tiny")
+    """A tiny model whose words are the numbers of its tokens, the same in 8 bits whatever is computed beside it."""
+    return save_speaking_model(tmp_path_factory.mktemp("models") / "tiny", **EXACT_IN_PARTS)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.end_to_end.lost_ranks import lose
+from tests.end_to_end.lost_ranks import EXACT_IN_PARTS, lose
 from tests.end_to_end.running_daemon import RunningDaemon, launch, serving, wait_until, wait_until_ready
 from tests.end_to_end.two_nodes import CAN_MAKE_NODES, Node, joined, set_cable, two_nodes
 from tests.models.tiny import save_speaking_model
@@ -23,8 +23,8 @@ pytestmark = [
 
 
 def tiny_flags(directory: Path) -> tuple[str, ...]:
-    path = save_speaking_model(directory / "tiny")
-    compute = ("--model", str(path), "--device", "cpu", "--dtype", "float32", "--threads", "1")
+    path = save_speaking_model(directory / "tiny", **EXACT_IN_PARTS)
+    compute = ("--model", str(path), "--device", "cpu", "--threads", "1")
     return (*compute, "--slo-tbt", "off", "--kv-memory", "64MiB")
 
 
