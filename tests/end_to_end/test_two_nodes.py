@@ -1,6 +1,7 @@
 """A model on two nodes, launched as the README says: it answers, and outlives the loss of the other node's rank."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sarathid.exit_codes import ExitCode
 from tests.end_to_end.lost_ranks import EXACT_IN_PARTS, lose
 from tests.end_to_end.running_daemon import RunningDaemon, launch, serving, wait_until, wait_until_ready
 from tests.end_to_end.two_nodes import CAN_MAKE_NODES, Node, joined, set_cable, two_nodes
@@ -110,3 +112,13 @@ def test_a_node_whose_cable_was_cut_joins_again_when_it_is_mended(tmp_path: Path
         set_cable(there, "up")
         wait_until(lambda: daemon.log.count("ready in") == 2, "the other node has joined again")
         assert complete(daemon) == expected
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no node has a compiler")
+def test_a_node_that_lacks_the_compiler_of_the_other_is_refused(tmp_path: Path) -> None:
+    without_compiler = ("PATH=/nowhere", f"XDG_CACHE_HOME={tmp_path / 'cache'}")
+    with two_nodes() as (here, there), joined(there, here.endpoint, tmp_path / "join.log", *without_compiler):
+        nodes = ("--tp", "2", "--nnodes", "2", "--rendezvous", here.endpoint)
+        daemon = launch(tmp_path / "run", tmp_path / "run.log", *tiny_flags(tmp_path), *nodes, prefix=here.command())
+        assert daemon.wait() == ExitCode.USAGE
+    assert "computes in float32 by TorchLayers and rank 0 in int8 by CPULayers" in daemon.log

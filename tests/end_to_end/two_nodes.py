@@ -63,11 +63,12 @@ def two_nodes(delay_s: float | None = None) -> Iterator[tuple[Node, Node]]:
 
 
 @contextmanager
-def joined(node: Node, endpoint: str, log_path: Path, *flags: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Give a `sarathid join` that runs on a node; afterwards it and its ranks are gone."""
+def joined(node: Node, endpoint: str, log_path: Path, *variables: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Give a `sarathid join` that runs on a node, with `variables` set; afterwards it and its ranks are gone."""
     program = os.fspath(Path(sys.executable).with_name("sarathid"))
+    command = node.command("env", *variables, program, "join", endpoint)
     with log_path.open("wb") as log:
-        process = subprocess.Popen(node.command(program, "join", endpoint, *flags), stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         yield process
     finally:
