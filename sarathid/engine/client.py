@@ -265,6 +265,11 @@ class EngineClient:
         """Return what every request that has not ended does now, oldest first."""
         return self._requests.statuses(now_s)
 
+    def ending_request(self, request_id: int, now_s: float) -> RequestStatus | None:
+        """Return what a request did that has ended for its reader, while the engine has yet to tell of its end."""
+        stream = self._requests.find(request_id)
+        return None if stream is None or stream.finish_reason is None else stream.status(now_s)
+
     def check_room(self, owner: str = "") -> None:
         """Raise `QueueFull` when no request of an owner would be taken now, whatever it asks."""
         if self.info is None:

@@ -60,7 +60,8 @@ class Explainer:
         requests = self._engine.list_requests(now_s)
         status = next((request for request in requests if request.request_id == request_id), None)
         ended = next((found for found in reversed(self._board.finished) if found.request_id == request_id), None)
-        if status is None and ended is None:
+        ending = self._engine.ending_request(request_id, now_s) if status is None and ended is None else None
+        if status is None and ended is None and ending is None:
             raise ControlRefused(
                 ErrorCode.NOT_FOUND,
                 f"there is no request {request_id}, or it ended long ago",
@@ -73,7 +74,7 @@ class Explainer:
             slo=SLO() if settings is None else settings.slo,
             is_engine_ready=self._engine.is_ready,
             plan=iterations[0].plan if iterations else None,
-            status=status,
+            status=status or ending,
             ended=ended,
             ended_age_s=None if ended is None else now_s - ended.finished_s,
             wait=None if status is None else self._wait(status, requests, now_s),

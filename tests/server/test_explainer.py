@@ -141,6 +141,18 @@ def test_a_running_request_waits_for_nothing(tmp_path: Path) -> None:
     with_explainer(tmp_path, use)
 
 
+def test_a_request_of_whose_end_the_engine_has_yet_to_tell_is_known(tmp_path: Path) -> None:
+    async def use(engine: EngineClient, explainer: Explainer) -> None:
+        stream = submit(engine, num_prompt_tokens=8, max_tokens=200)
+        await anext(aiter(stream))
+        stream.close()
+        reasons = explainer.request(stream.request_id)
+        assert reasons.status is not None
+        assert (reasons.status.request_id, reasons.wait, reasons.ended) == (stream.request_id, None, None)
+
+    with_explainer(tmp_path, use)
+
+
 def test_a_request_that_nobody_knows_is_not_found(tmp_path: Path) -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         with pytest.raises(ControlRefused) as refused:
