@@ -143,7 +143,7 @@ def _admits_all(status: Status) -> bool:
     """Whether new requests are let in although the decodes alone miss the target."""
     if status.engine is None or status.settings is None:
         return False
-    return status.engine.overload.resolved(are_targets_set=status.settings.are_targets_set) is OverloadMode.ADMIT
+    return status.settings.overload(status.engine.overload) is OverloadMode.ADMIT
 
 
 def _refusal_check(refusals: dict[float, int]) -> Check:

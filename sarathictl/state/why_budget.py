@@ -136,7 +136,7 @@ def _overload(overload: Overload) -> str:
 
 
 def _new_requests(found: BudgetReasons) -> str:
-    match found.engine.overload.resolved(are_targets_set=found.settings.are_targets_set):
+    match found.settings.overload(found.engine.overload):
         case OverloadMode.ADMIT if found.engine.overload is OverloadMode.AUTO:
             return "are let in all the same, until somebody sets a target"
         case OverloadMode.ADMIT:

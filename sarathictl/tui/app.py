@@ -100,9 +100,7 @@ class ConsoleApp(App[None]):
 
     CSS_PATH = "app.tcss"
     TITLE = "sarathictl top"
-    DEFAULT_MODE = (
-        "opening"  # the screen that comes up, in the place of one of Textual's own; each other has a mode too
-    )
+    DEFAULT_MODE = "opening"  # a screen of our own in the place of Textual's; each other screen has its mode, too
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {find_provider}
     HORIZONTAL_BREAKPOINTS = [(0, "-cramped"), (60, "-narrow"), (100, "-broad"), (160, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-flat"), (16, "-short"), (34, "-tall"), (50, "-high")]  # noqa: RUF012

@@ -47,7 +47,7 @@ def initial_settings(config: EngineConfig, isolated_decode_s: float) -> EngineSe
             ttft_s=None if config.slo_ttft is None else resolve_target_s(config.slo_ttft, isolated_decode_s),
         ),
         budget_mode=mode_of(budget),
-        are_targets_set=(config.slo_tbt, config.slo_ttft) != (AUTO_TARGET, None),
+        is_target_set=config.slo_tbt != AUTO_TARGET,
     )
 
 

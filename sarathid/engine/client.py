@@ -371,7 +371,7 @@ class EngineClient:
                 policy=applied.new.policy,
                 slo=applied.new.slo,
                 budget_mode=applied.new.budget_mode,
-                are_targets_set=applied.new.are_targets_set,
+                is_target_set=applied.new.is_target_set,
                 **msgspec.structs.asdict(sent.note),
             )
         )

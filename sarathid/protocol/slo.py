@@ -43,19 +43,14 @@ class BudgetMode(StrEnum):
 class OverloadMode(StrEnum):
     """What happens to new requests while the decodes alone take the target's time: nothing, they wait, or go away.
 
-    `AUTO` has them wait for a target that somebody set, and not for the one that an engine has by default.
+    `AUTO` has them wait for a target that somebody set, and not for the one that an engine has by default;
+    `EngineSettings.overload` tells which of both it is.
     """
 
     ADMIT = "admit"
     HOLD = "hold"
     SHED = "shed"
     AUTO = "auto"
-
-    def resolved(self, *, are_targets_set: bool) -> "OverloadMode":
-        """Return what this mode comes to."""
-        if self is not OverloadMode.AUTO:
-            return self
-        return OverloadMode.HOLD if are_targets_set else OverloadMode.ADMIT
 
 
 BudgetChoice: TypeAlias = Annotated[int, Meta(ge=1)] | Literal["auto", "profiled"]

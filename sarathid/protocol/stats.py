@@ -314,7 +314,7 @@ class SettingsChanged(ChangeNote, frozen=True, kw_only=True, tag="settings"):
     policy: str
     slo: SLO
     budget_mode: BudgetMode = BudgetMode.FIXED
-    are_targets_set: bool = True
+    is_target_set: bool = True
 
     @property
     def settings(self) -> "EngineSettings":
@@ -325,7 +325,7 @@ class SettingsChanged(ChangeNote, frozen=True, kw_only=True, tag="settings"):
             policy=self.policy,
             slo=self.slo,
             budget_mode=self.budget_mode,
-            are_targets_set=self.are_targets_set,
+            is_target_set=self.is_target_set,
         )
 
 
@@ -348,8 +348,8 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What can be changed while the engine runs.
 
     `token_budget` is in force when the mode is fixed or profiled. Adaptive, it is what iterations get while
-    there is no target or not enough is known to predict their time. Unless `are_targets_set` by somebody, `slo` is what
-    an engine has by default.
+    there is no target or not enough is known to predict their time. Where not `is_target_set` by somebody, `slo.tbt_s`
+    is what an engine has by default.
     """
 
     revision: int
@@ -357,7 +357,7 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     slo: SLO
     budget_mode: BudgetMode = BudgetMode.FIXED
-    are_targets_set: bool = True
+    is_target_set: bool = True
 
     @property
     def budget(self) -> BudgetChoice:
@@ -375,8 +375,14 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
             policy=self.policy if policy is None else policy,
             slo=self.slo if slo is None else slo,
             budget_mode=mode_of(budget),
-            are_targets_set=self.are_targets_set or slo is not None,
+            is_target_set=self.is_target_set or (slo is not None and slo.tbt_s != self.slo.tbt_s),
         )
+
+    def overload(self, mode: OverloadMode) -> OverloadMode:
+        """Return what becomes of new requests by a mode, which may leave that to whether somebody set the target."""
+        if mode is not OverloadMode.AUTO:
+            return mode
+        return OverloadMode.HOLD if self.is_target_set else OverloadMode.ADMIT
 
 
 class WeightsOrigin(StrEnum):

@@ -95,7 +95,7 @@ class Scenario:
             "--watermark": _watermark(engine),
             "--min-budget": engine.min_token_budget,
             "--max-budget": engine.max_token_budget,
-            "--overload": engine.overload.resolved(are_targets_set=settings.are_targets_set),
+            "--overload": settings.overload(engine.overload),
             "--prefill-order": engine.prefill_order,
             "--correction": self.correction,
             "--window": f"{_moment(span.start_s - self.start_s)}:{span.end_s - self.start_s}s",

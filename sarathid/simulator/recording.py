@@ -81,7 +81,7 @@ class SimulatedRecording:
                     policy=settings.policy,
                     slo=settings.slo,
                     budget_mode=settings.budget_mode,
-                    are_targets_set=settings.are_targets_set,
+                    is_target_set=settings.is_target_set,
                 )
             )
 

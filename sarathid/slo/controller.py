@@ -156,8 +156,7 @@ class SLOController:
                 max_tokens=around.bounds.max_tokens,
             )
         self.settings = msgspec.structs.replace(settings, token_budget=num_tokens or settings.token_budget)
-        overload = self._circumstances.overload.resolved(are_targets_set=settings.are_targets_set)
-        self._may_hold_back = overload is not OverloadMode.ADMIT
+        self._may_hold_back = settings.overload(self._circumstances.overload) is not OverloadMode.ADMIT
         self._adaptive_s = settings.slo.tbt_s if settings.budget_mode is BudgetMode.ADAPTIVE else None
 
     def apply(self, change: ChangeSettings) -> EngineSettings:

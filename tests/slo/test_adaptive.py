@@ -91,19 +91,21 @@ def test_too_many_decodes_are_told_and_new_requests_wait_unless_they_may_not(mod
         assert sum(held) / len(held) > 0.9
 
 
-@pytest.mark.parametrize("are_targets_set", [True, False])
-def test_nobody_is_held_for_a_target_that_nobody_set_until_somebody_sets_one(are_targets_set: bool) -> None:
+@pytest.mark.parametrize("is_target_set", [True, False])
+def test_nobody_is_held_for_a_target_that_nobody_set_until_somebody_sets_one(is_target_set: bool) -> None:
     requests = tuple(PlannedRequest(0.1 * i, 32, 1500) for i in range(120))
     serving = Serving(token_budget="auto", slo_tbt_s=0.055, overload=OverloadMode.AUTO)
     run = Run(YI, serving, requests, {})
-    run.core.resume(0, msgspec.structs.replace(run.core.settings, are_targets_set=are_targets_set))
+    run.core.resume(0, msgspec.structs.replace(run.core.settings, is_target_set=is_target_set))
     before = run.until(9.0).between(0.0, 9.0)
-    assert any(stats.blocked_by is Blocker.HOLD for stats in before) is are_targets_set
+    assert any(stats.blocked_by is Blocker.HOLD for stats in before) is is_target_set
 
-    run.core.change_settings(ChangeSettings(change_id=1, policy="stall-free"))
-    assert run.core.settings.are_targets_set is are_targets_set
-    run.core.change_settings(ChangeSettings(change_id=2, slo=SLO(tbt_s=0.055)))
-    assert run.core.settings.are_targets_set
+    first_tokens_too = SLO(tbt_s=0.055, ttft_s=20.0)
+    for change in (ChangeSettings(change_id=1, policy="stall-free"), ChangeSettings(change_id=2, slo=first_tokens_too)):
+        run.core.change_settings(change)
+        assert run.core.settings.is_target_set is is_target_set
+    run.core.change_settings(ChangeSettings(change_id=3, slo=SLO(tbt_s=0.054)))
+    assert run.core.settings.is_target_set
     assert any(stats.blocked_by is Blocker.HOLD for stats in run.until(12.0).between(9.0, 12.0))
 
 

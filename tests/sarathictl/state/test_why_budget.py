@@ -91,7 +91,7 @@ def test_tiles_overload_promises_and_policies_that_do_not_cut_are_mentioned() ->
 
 
 @pytest.mark.parametrize(
-    ("mode", "are_targets_set", "words"),
+    ("mode", "is_target_set", "words"),
     [
         (OverloadMode.AUTO, True, "new requests wait"),
         (OverloadMode.AUTO, False, "new requests are let in all the same, until somebody sets a target"),
@@ -99,11 +99,11 @@ def test_tiles_overload_promises_and_policies_that_do_not_cut_are_mentioned() ->
         (OverloadMode.SHED, False, "new requests are refused"),
     ],
 )
-def test_an_overload_says_what_becomes_of_new_requests(mode: OverloadMode, are_targets_set: bool, words: str) -> None:
+def test_an_overload_says_what_becomes_of_new_requests(mode: OverloadMode, is_target_set: bool, words: str) -> None:
     found = make_budget_reasons(
         overload=OVERLOAD,
         engine=msgspec.structs.replace(make_budget_reasons().engine, overload=mode),
-        settings=msgspec.structs.replace(make_settings(), are_targets_set=are_targets_set),
+        settings=msgspec.structs.replace(make_settings(), is_target_set=is_target_set),
     )
     assert facts_of(found)["overload"].endswith(f"; {words}")
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
@@ -66,21 +67,17 @@ CHAT_CHOICES = st.builds(
 )
 
 
-@given(HEADS, COMPLETION_CHOICES, st.booleans(), st.none() | USAGES)
-def test_an_event_of_a_completion(
-    head: dict[str, Any], choice: CompletionChoice, tells_usage: bool, usage: Usage | None
+@pytest.mark.parametrize(("kind", "choices"), [(CompletionReply, COMPLETION_CHOICES), (ChatChunk, CHAT_CHOICES)])
+@given(st.data(), HEADS, st.booleans(), st.none() | USAGES)
+def test_an_event_around_a_choice(
+    kind: type[CompletionReply | ChatChunk],
+    choices: st.SearchStrategy[Any],
+    data: st.DataObject,
+    head: dict[str, Any],
+    tells_usage: bool,
+    usage: Usage | None,
 ) -> None:
-    envelope = EventEnvelope(CompletionReply(**head, choices=()), tells_usage=tells_usage)
+    choice = data.draw(choices)
+    envelope = EventEnvelope(kind(**head, choices=()), tells_usage=tells_usage)
     told = usage if usage is not None or tells_usage else UNSET
-    whole = CompletionReply(**head, choices=(choice,), usage=told)
-    assert envelope.around(choice, usage) == msgspec.json.encode(whole)
-
-
-@given(HEADS, CHAT_CHOICES, st.booleans(), st.none() | USAGES)
-def test_an_event_of_a_chat(
-    head: dict[str, Any], choice: ChatChunkChoice, tells_usage: bool, usage: Usage | None
-) -> None:
-    envelope = EventEnvelope(ChatChunk(**head, choices=()), tells_usage=tells_usage)
-    told = usage if usage is not None or tells_usage else UNSET
-    whole = ChatChunk(**head, choices=(choice,), usage=told)
-    assert envelope.around(choice, usage) == msgspec.json.encode(whole)
+    assert envelope.around(choice, usage) == msgspec.json.encode(kind(**head, choices=(choice,), usage=told))
