@@ -9,7 +9,7 @@ from sarathid.engine.client import EngineClient
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ErrorCode, RequestStatus
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import EngineSettings, IterationStats, StallEvent
+from sarathid.protocol.stats import EngineSettings, IterationStats
 from sarathid.protocol.why import BudgetReasons, RequestReasons, StallReasons, WaitReasons
 from sarathid.server.promises import StartPromises
 from sarathid.server.waiting_line import RUNNING, WaitingLine
@@ -100,9 +100,7 @@ class Explainer:
 
     def _stalls(self, request_id: int, now_s: float) -> Iterator[StallReasons]:
         """Yield the stalls of a request that are remembered, newest first."""
-        for event in reversed(self._board.events):
-            if not isinstance(event, StallEvent):
-                continue
+        for event in reversed(self._board.stalls):
             own = next((victim for victim in event.victims if victim.request_id == request_id), None)
             if own is not None:
                 culprit = self._find_iteration(event.chunk_iteration)

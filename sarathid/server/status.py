@@ -116,7 +116,7 @@ class StatusReporter:
             status=self.status(role),
             requests=self._engine.list_requests(self._clock.now_s()),
             iterations=tuple(islice(board.iterations, num_skipped, None)),
-            events=tuple(board.events),
+            events=board.events,
             finished=tuple(board.finished),
             stream_positions=self._publisher.positions,
         )

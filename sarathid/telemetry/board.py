@@ -38,7 +38,8 @@ class Board:
 
     def __init__(self) -> None:
         self.iterations: deque[IterationStats] = deque(maxlen=MAX_HISTORY)
-        self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
+        self.stalls: deque[StallEvent] = deque(maxlen=MAX_EVENTS)
+        self._others: deque[Event] = deque(maxlen=MAX_EVENTS)  # hundreds of stalls a second push none of them out
         self.finished: deque[RequestStats] = deque(maxlen=MAX_EVENTS)
         self.num_iterations = 0
         self.num_output_tokens = 0
@@ -69,6 +70,11 @@ class Board:
         """The latest iteration, None before the first."""
         return self.iterations[-1] if self.iterations else None
 
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The latest stalls and as many of the other events, oldest first."""
+        return tuple(sorted((*self.stalls, *self._others), key=_time_of))
+
     def begin(self, settings: EngineSettings) -> None:
         """Take note of the settings that an engine starts with."""
         self._slo = settings.slo
@@ -85,18 +91,18 @@ class Board:
                 self.num_finished[record.finish_reason] += 1
                 self.requests.observe(record)
             case StallEvent():
-                self.events.append(record)
+                self.stalls.append(record)
                 self.num_stalls[record.cause] += len(record.victims)
                 self._count_misses(record)
             case Overload():
-                self.events.append(record)
+                self._others.append(record)
                 self.overload = record if record.is_overloaded else None
             case LifeCycle():
-                self.events.append(record)
+                self._others.append(record)
                 if record.state == DaemonState.RESTARTING:
                     self.overload = None
             case SettingsChanged():
-                self.events.append(record)
+                self._others.append(record)
                 self._slo = record.slo
                 self.overload = None
 
@@ -167,3 +173,7 @@ def _percentiles(window: LatencyWindow, now_s: float) -> Percentiles:
         p99_s=recent.percentile(0.99),
         max_s=recent.max_s,
     )
+
+
+def _time_of(event: Event) -> float:
+    return event.time_s

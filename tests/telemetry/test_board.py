@@ -18,7 +18,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     TokenGap,
 )
-from sarathid.telemetry.board import Board
+from sarathid.telemetry.board import MAX_EVENTS, Board
 from tests.factories import make_iteration
 
 
@@ -79,6 +79,17 @@ def test_stalls_are_counted_by_victim_and_cause_and_ends_by_reason() -> None:
     assert board.num_stalls == {StallCause.PREFILL: 3, StallCause.SLOW_READER: 1}
     assert board.num_finished == {FinishReason.STOP: 2, FinishReason.CANCELLED: 1}
     assert len(board.events) == 2
+
+
+def test_a_change_and_an_overload_outlive_a_flood_of_stalls() -> None:
+    board = Board()
+    changed = SettingsChanged(time_s=0.5, iteration=1, revision=1, token_budget=512, policy="stall-free", slo=SLO())
+    board.observe(changed)
+    for _ in range(MAX_EVENTS + 1):
+        board.observe(make_stall(StallCause.DECODE, 1))
+    board.observe(ended := LifeCycle(time_s=2.0, state="restarting", message="killed"))
+
+    assert (board.events[0], board.events[-1], len(board.events)) == (changed, ended, MAX_EVENTS + 2)
 
 
 def make_plan(bound: BudgetBound, *, headroom: float = 0.85, correction: float = 1.1) -> BudgetPlan:
