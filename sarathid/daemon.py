@@ -53,7 +53,7 @@ from sarathid.telemetry.board import Board
 from sarathid.telemetry.flight_recorder import FlightRecorder
 from sarathid.telemetry.gpu_meter import GPUMeter
 from sarathid.telemetry.kept_burn_rates import KeptBurnRates
-from sarathid.telemetry.log import log_record
+from sarathid.telemetry.log import log_record, targets_in_words
 from sarathid.telemetry.publisher import StatsPublisher
 from sarathid.telemetry.tape_ring import TapeRing
 from sarathid.telemetry.tracing import make_tracer
@@ -401,14 +401,13 @@ async def first_of(event: Coroutine[Any, Any, object], tasks: Sequence[asyncio.T
 
 def introduction(info: EngineInfo, settings: EngineSettings) -> tuple[str, ...]:
     """Return what an operator wants to read first, in lines."""
-    mib, target_s = 1 << 20, settings.slo.tbt_s
-    target = "no target" if target_s is None else f"TBT P99 within {target_s * 1000:.0f} ms"
+    mib = 1 << 20
     return (
         f"model   {info.model}, {info.dtype} on {info.device} ({info.layout}), {info.num_threads} threads, "
         f"{info.attention_backend} attention",
         f"memory  {info.weight_bytes / mib:.0f} MiB of weights, {info.kv_cache_bytes / mib:.0f} MiB of KV cache: "
         f"{info.num_blocks} blocks of {info.block_size} tokens",
         f"budget  {settings.budget} tokens an iteration ({info.min_token_budget} to {info.max_token_budget}), "
-        f"{settings.policy}, {target}",
+        f"{settings.policy}, {targets_in_words(settings.slo)}",
         *(f"note    {note}" for note in (*filter(None, (info.weights_fault,)), *info.notes)),
     )

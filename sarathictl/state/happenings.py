@@ -111,8 +111,11 @@ def newest_first(happenings: Iterable[Happening], stalls: Iterable[StallEvent]) 
 def _change(record: SettingsChanged) -> str:
     who = f" by {units.printable(record.changed_by)}" if record.changed_by else ""
     why = f": {units.printable(record.reason)}" if record.reason else ""
-    target = "off" if record.slo.tbt_s is None else units.duration(record.slo.tbt_s)
-    return f"r{record.revision} budget {budget_in_words(record)}, {record.policy}, TBT target {target}{who}{why}"
+    tbt, ttft = record.slo.tbt_s, record.slo.ttft_s
+    targets = f"TBT target {'off' if tbt is None else units.duration(tbt)}"
+    if ttft is not None:
+        targets += f", TTFT target {units.duration(ttft)}"
+    return f"r{record.revision} budget {budget_in_words(record)}, {record.policy}, {targets}{who}{why}"
 
 
 def _overload(record: Overload) -> str:

@@ -99,7 +99,10 @@ def read_targets(targets: Sequence[str]) -> SLOChange:
     """
     if list(targets) == [_OFF]:
         return SLOChange(tbt_s=None, ttft_s=None)
-    return msgspec.convert(dict(map(_read_target, targets)), SLOChange)
+    read = [_read_target(text) for text in targets]
+    if len(dict(read)) < len(read):
+        raise ConfigError(f"{' '.join(targets)!r} names a target twice; which of its values is meant?")
+    return msgspec.convert(dict(read), SLOChange)
 
 
 def budget_in_words(settings: EngineSettings | SettingsChanged) -> str:

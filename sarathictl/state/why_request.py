@@ -176,8 +176,14 @@ def _stalls(found: RequestReasons) -> Iterator[Fact]:
     for reasons in found.stalls[:MAX_TOLD_STALLS]:
         yield "stall", f"{units.duration(reasons.age_s)} ago, {_sum(reasons)}"
         yield from (("", words) for words in _culprit(reasons))
-    if len(found.stalls) > MAX_TOLD_STALLS:
-        yield "", f"{len(found.stalls) - MAX_TOLD_STALLS} stalls before these are left out; `stalls` tells of all"
+    if (num_before := _num_stalls_in_all(found) - len(found.stalls[:MAX_TOLD_STALLS])) > 0 and found.stalls:
+        yield "", f"{_num_stalls(num_before)} before these are left out; `stalls` tells of those that are remembered"
+
+
+def _num_stalls_in_all(found: RequestReasons) -> int:
+    """Return how many stalls the request had, of which the daemon remembers the latest."""
+    standing = found.status or found.ended
+    return len(found.stalls) if standing is None else standing.num_stalls
 
 
 def _sum(reasons: StallReasons) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 
+from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import Overload, RequestStats, SettingsChanged, StallEvent, StreamRecord
 
 _LEVELS = (logging.INFO, logging.DEBUG)
@@ -21,6 +22,12 @@ def configure(verbosity: int) -> None:
     logging.getLogger("asyncio").setLevel(logging.ERROR)
 
 
+def targets_in_words(slo: SLO) -> str:
+    """Return `"TBT P99 within 100 ms, TTFT P95 within 2 s"`, or `"no target"`."""
+    targets = (("TBT P99", slo.tbt_s), ("TTFT P95", slo.ttft_s))
+    return ", ".join(f"{name} within {_time(target_s)}" for name, target_s in targets if target_s) or "no target"
+
+
 def log_record(record: StreamRecord) -> None:
     """Write of a record that a person wants to read of."""
     match record:
@@ -31,17 +38,17 @@ def log_record(record: StreamRecord) -> None:
                 record.changed_by or "?",
                 record.settings.budget,
                 record.policy,
-                record.slo,
+                targets_in_words(record.slo),
                 record.iteration,
                 f": {record.reason}" if record.reason else "",
             )
         case Overload(is_overloaded=True):
             log.warning(
-                "iteration %d: %d decodes take %.0f ms alone, of %.0f ms that are planned for; %d like them would fit",
+                "iteration %d: %d decodes take %.3g ms alone, of %.3g ms that are planned for; %d like them would fit",
                 record.iteration,
                 record.num_decodes,
                 record.decode_s * 1e3,
-                record.planned_s * 1e3,
+                max(0.0, record.planned_s * 1e3),
                 record.most_decodes,
             )
         case Overload():
@@ -63,3 +70,7 @@ def log_record(record: StreamRecord) -> None:
                 record.worst_gap_s,
                 record.cause,
             )
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds * 1e3:.3g} ms" if seconds < 0.9995 else f"{seconds:.6g} s"

@@ -97,6 +97,16 @@ def test_every_change_takes_the_same_terms(
     assert sent == [msgspec.structs.replace(op, id=1), msgspec.structs.replace(op, id=1, **asked)]
 
 
+@pytest.mark.parametrize("targets", [("tbt=100ms", "tbt=200ms"), ("tbt=100ms", "ttft=2s", "tbt.p99=off")])
+def test_a_target_with_two_values_is_sent_with_neither(
+    daemon: StubDaemon, sarathictl: Any, targets: tuple[str, ...]
+) -> None:
+    outcome = sarathictl("set-slo", *targets)
+
+    assert (outcome.code, daemon.asked) == (2, [])
+    assert "names a target twice" in outcome.err
+
+
 def test_a_dry_run_says_what_would_change(daemon: StubDaemon, sarathictl: Any) -> None:
     outcome = sarathictl("set-budget", "512", "--dry-run", "--wait")
 

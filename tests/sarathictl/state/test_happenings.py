@@ -25,7 +25,10 @@ def test_each_kind_has_its_words() -> None:
     )
     preempted = msgspec.structs.replace(ITERATION, preempted=tuple(range(1, 9)))
     told: dict[Kind, tuple[StreamRecord, str]] = {
-        Kind.CHANGE: (changed(make_settings(64, revision=3)), "r3 budget 64, stall-free, TBT target 100 ms by ops"),
+        Kind.CHANGE: (
+            changed(make_settings(64, revision=3)),
+            "r3 budget 64, stall-free, TBT target 100 ms, TTFT target 2 s by ops",
+        ),
         Kind.SLO: (overload, "90 decodes alone take 120 ms, 100 ms are planned; at most 80 fit"),
         Kind.PREEMPT: (preempted, "preempted 1, 2, 3, 4, 5, 6, 2 more: the KV cache was full"),
         Kind.ENGINE: (LifeCycle(time_s=1.0, state="restarting", message="it\x1b died"), "restarting: it· died"),

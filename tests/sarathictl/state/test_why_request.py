@@ -50,6 +50,7 @@ def test_a_stall_is_a_sum_of_causes_with_its_culprit_and_the_budget_that_prevent
             "+ 2 ms the engine's own overhead + 1 ms unexplained",
             "           by 2007 tokens of request 31 (to 2007 of 7211) in iteration 88214",
             "           `set-budget 384` would have kept it within 100 ms",
+            "           3 stalls before these are left out; `stalls` tells of those that are remembered",
         )
     )
 
@@ -166,7 +167,9 @@ def test_an_ended_request_is_told_from_its_record() -> None:
     assert facts_of(msgspec.structs.replace(found, ended=never))["start"] == "it never did"
 
 
-def test_of_many_stalls_the_latest_are_told_and_the_others_counted() -> None:
-    facts = explain_request(make_request_reasons(stalls=(make_stall_reasons(),) * (MAX_TOLD_STALLS + 3)))
+def test_of_many_stalls_the_latest_are_told_and_the_others_counted_even_if_the_daemon_forgot_them() -> None:
+    stalls = (make_stall_reasons(),) * (MAX_TOLD_STALLS + 3)
+    ended = msgspec.structs.replace(ENDED, num_stalls=398)
+    facts = explain_request(make_request_reasons(status=None, ended=ended, ended_age_s=3.0, stalls=stalls))
     assert sum(label == "stall" for label, _ in facts) == MAX_TOLD_STALLS
-    assert facts[-1] == ("", "3 stalls before these are left out; `stalls` tells of all")
+    assert facts[-1] == ("", "390 stalls before these are left out; `stalls` tells of those that are remembered")
