@@ -31,9 +31,10 @@ def test_a_file_is_open_in_every_rank() -> None:
 def few_descriptors(num_more: int) -> Iterator[None]:
     """Let this process open only so many more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    free = os.dup(0)  # the lowest that is free: all below are taken
-    os.close(free)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + num_more, hard))
+    opened = [os.dup(0) for _ in range(num_more)]  # each the lowest that was free, in whatever gaps there are
+    for descriptor in opened:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (opened[-1] + 1, hard))
     try:
         yield
     finally:
@@ -48,4 +49,4 @@ def test_ranks_of_which_one_can_not_be_started_are_all_gone(tmp_path: Path) -> N
         LocalRanks(engine, Layout.of(engine), 0, FileMeeting(meeting), "lo")
     os.close(meeting)
     assert psutil.Process().children() == processes
-    assert len(os.listdir("/proc/self/fd")) == len(descriptors)
+    assert len(os.listdir("/proc/self/fd")) <= len(descriptors)
