@@ -15,7 +15,16 @@ from sarathid.protocol.changes import Figures
 from sarathid.protocol.plan import Forecast, Planned
 from sarathid.protocol.requests import PrefillOrder, Request, SamplingParams
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import ChunkStats, EngineInfo, EngineSettings, FirstToken, IterationStats, TokenGap
+from sarathid.protocol.stats import (
+    Blocker,
+    ChunkStats,
+    EngineInfo,
+    EngineSettings,
+    FirstToken,
+    IterationStats,
+    StageTime,
+    TokenGap,
+)
 from sarathid.protocol.step import StepOutput
 from sarathid.scheduler.batch import Drawn, ScheduledBatch, ScheduledSequence
 
@@ -223,6 +232,8 @@ def make_iteration(
     finished: tuple[int, ...] = (),
     predicted_s: float | None = None,
     predicted_decode_s: float | None = None,
+    blocked_by: Blocker | None = None,
+    stages: tuple[StageTime, ...] = (),
 ) -> IterationStats:
     return IterationStats(
         sequence_number=sequence_number,
@@ -248,6 +259,8 @@ def make_iteration(
         finished=finished,
         predicted_s=predicted_s,
         predicted_decode_s=predicted_decode_s,
+        blocked_by=blocked_by,
+        stages=stages,
     )
 
 

@@ -23,9 +23,11 @@ MOST_BUBBLE_SHARE = 0.2
 
 _HINTS = {
     StallCause.PREEMPTION: "a larger --kv-memory, or fewer answers at a time (--max-num-seqs)",
+    StallCause.KV_WAIT: "a larger --kv-memory, or fewer answers at a time (--max-num-seqs)",
     StallCause.GARBAGE_COLLECTION: "`sarathictl record --last 10m --out FILE` keeps it for a report",
     StallCause.OVERHEAD: "look at what else runs on the engine's cores",
     StallCause.DECODE: "fewer answers at a time (--max-num-seqs), or a looser target",
+    StallCause.BUBBLE: "`sarathictl stages` says which stage waits; `plan --budget auto` what even batches would give",
     StallCause.ENGINE_PAUSE: "ask who stopped the engine's process (SIGSTOP, a debugger)",
     StallCause.EVENT_LOOP: "look at what else runs beside the daemon",
     StallCause.DAEMON_PAUSE: "ask who stopped the daemon (SIGSTOP, ^Z)",

@@ -8,9 +8,11 @@ from sarathid.protocol.stats import ChunkStats, IterationScheduled, RequestStats
 _CAUSES = {
     StallCause.PREFILL: "prefill",
     StallCause.PREEMPTION: "preempted (KV cache full), computed again",
+    StallCause.KV_WAIT: "waited for KV blocks (preempted, the cache full)",
     StallCause.GARBAGE_COLLECTION: "garbage collection",
     StallCause.OVERHEAD: "the engine's own overhead",
     StallCause.DECODE: "the decode batch alone",
+    StallCause.BUBBLE: "pipeline bubbles (uneven batches wait for each other)",
     StallCause.ENGINE_PAUSE: "the engine was stopped",
     StallCause.RESTART: "another engine had to start",
     StallCause.EVENT_LOOP: "the daemon was slow to pass it on",
@@ -18,6 +20,7 @@ _CAUSES = {
     StallCause.SLOW_READER: "its client read too slowly",
     StallCause.UNEXPLAINED: "unexplained",
 }
+_PREDICTED = (StallCause.PREFILL, StallCause.DECODE, StallCause.BUBBLE)
 
 
 def stall_sentence(stall: StallEvent) -> str:
@@ -71,6 +74,13 @@ def running_words(running: IterationScheduled) -> str:
 def cause_name(kind: StallCause) -> str:
     """Return one cause in words."""
     return _CAUSES[kind]
+
+
+def origin(stall: StallEvent, kind: StallCause) -> str:
+    """Return where the seconds of a cause come from; a prediction tells prefill from what else was computed."""
+    if kind is StallCause.UNEXPLAINED:
+        return "remainder"
+    return "model" if kind in _PREDICTED and StallCause.PREFILL in stall.parts else "measured"
 
 
 def progress(chunk: ChunkStats) -> str:

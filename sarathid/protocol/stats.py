@@ -250,10 +250,12 @@ class StallCause(StrEnum):
     """What a TBT above the target is mostly made of."""
 
     PREFILL = "prefill"
-    PREEMPTION = "preemption"
+    PREEMPTION = "preemption"  # it lost its blocks: others ran, or what they held was computed again
+    KV_WAIT = "kv-wait"  # for blocks, after it had lost its own
     GARBAGE_COLLECTION = "garbage-collection"  # of the engine's process
     OVERHEAD = "overhead"  # the engine between iterations: taking commands, scheduling, telling
     DECODE = "decode"
+    BUBBLE = "bubble"  # batches of a pipeline waited for each other
     ENGINE_PAUSE = "engine-pause"  # its process was stopped
     RESTART = "restart"
     EVENT_LOOP = "event-loop"  # the daemon was slow to pass a token on

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sarathid.protocol.stats import ChunkStats, IterationStats, StallCause
+from sarathid.protocol.stats import Blocker, ChunkStats, IterationStats, StageTime, StallCause
 from sarathid.telemetry.parts import Parts
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.span import Span
@@ -18,7 +18,8 @@ class IterationSpan:
     First the host works, up to the executor's turn in `compute`, whose end is that of the iteration's tokens. Of that
     `expected_s` was foreseen for the batch and `expected_decode_s` for it without its chunks; what exceeds the former
     by over half, or a mere guess threefold, is unexplained. None where nothing can be expected of a chunk. `prefill_s`
-    is what its chunks cost beside its decodes, None while those are not predicted.
+    is what its chunks cost beside its decodes, and `chunks_s` what they were expected to, None while those are not
+    predicted.
     """
 
     sequence_number: int
@@ -29,10 +30,12 @@ class IterationSpan:
     expected_decode_s: float
     most_excess_s: float
     num_decode_tokens: int
-    num_prefill_tokens: int
     prefill_s: float | None
-    chunk: ChunkStats | None
+    chunks_s: float | None
+    chunks: tuple[ChunkStats, ...]
     preempted: tuple[int, ...]
+    blocked_by: Blocker | None
+    stages: tuple[StageTime, ...]
 
     @classmethod
     def of(cls, stats: IterationStats, before: IterationStats | None, isolated_decode_s: float) -> "IterationSpan":
@@ -57,15 +60,37 @@ class IterationSpan:
             expected_decode_s=max(0.0, _expected_decode_s(stats, isolated_decode_s) - early_s),
             most_excess_s=most_excess_s,
             num_decode_tokens=stats.num_decode_tokens,
-            num_prefill_tokens=stats.num_prefill_tokens,
             prefill_s=None if stats.predicted_decode_s is None else stats.execute_s - stats.predicted_decode_s,
-            chunk=max(stats.chunks, key=lambda chunk: chunk.length, default=None),
+            chunks_s=_expected_of_chunks_s(stats),
+            chunks=stats.chunks,
             preempted=stats.preempted,
+            blocked_by=stats.blocked_by,
+            stages=stats.stages,
         )
 
     @property
     def whole(self) -> Span:
         return Span(self.host.from_s, self.compute.until_s)
+
+    @property
+    def num_prefill_tokens(self) -> int:
+        return sum(chunk.length for chunk in self.chunks)
+
+    @property
+    def chunk(self) -> ChunkStats | None:
+        """The longest of its chunks, None where it has none."""
+        return max(self.chunks, key=lambda chunk: chunk.length, default=None)
+
+    def stage_decodes_s(self) -> tuple[float, ...]:
+        """Return how long each stage of a pipeline worked for its decodes; () without one, or where nothing tells.
+
+        Its chunks are taken to have cost what was expected of them, and each stage its share of that.
+        """
+        work_s = sum([stage.busy_s for stage in self.stages])
+        if len(self.stages) < 2 or self.chunks_s is None or work_s <= 0.0:
+            return ()
+        share = max(0.0, 1.0 - self.chunks_s / work_s)
+        return tuple([share * stage.busy_s for stage in self.stages])
 
     def parts_within(self, span: Span, pauses: Pauses) -> Parts:
         """Return the seconds of each cause in what of this lies in `span`; they add up to its length."""
@@ -92,7 +117,7 @@ class IterationSpan:
         excess_s = 0.0 if self.expected_s is None else compute_s - self.expected_s
         unexplained_s = excess_s if excess_s > self.most_excess_s else 0.0
         explained_s = compute_s - unexplained_s
-        decode_s = explained_s if self.chunk is None else min(explained_s, self.expected_decode_s)
+        decode_s = min(explained_s, self.expected_decode_s) if self.chunks else explained_s
         return {
             StallCause.GARBAGE_COLLECTION: gc_s,
             StallCause.UNEXPLAINED: unexplained_s,
@@ -118,3 +143,12 @@ def _expected_decode_s(stats: IterationStats, isolated_decode_s: float) -> float
     if stats.num_decode_tokens == 0:
         return 0.0
     return isolated_decode_s if stats.predicted_decode_s is None else stats.predicted_decode_s
+
+
+def _expected_of_chunks_s(stats: IterationStats) -> float | None:
+    """Return what its chunks were expected to cost beside its decodes; None where that was not predicted."""
+    if not stats.chunks:
+        return 0.0
+    if stats.predicted_s is None or stats.predicted_decode_s is None:
+        return None
+    return stats.predicted_s - stats.predicted_decode_s

@@ -1,10 +1,11 @@
 """What the engine's time went to, by cause, over any stretch of the recent past."""
 
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sarathid.protocol.stats import IterationStats, StallCause
+from sarathid.telemetry.bubble_wait import DecodeShare, waited_s
+from sarathid.telemetry.eviction import Eviction
 from sarathid.telemetry.iteration_span import IterationSpan
 from sarathid.telemetry.parts import Parts, add
 from sarathid.telemetry.pauses import Pauses
@@ -50,35 +51,51 @@ class TimeAccount:
     def of(self, span: Span, request_id: int) -> Account:
         """Return what `span`, in which a request waited for its next token, went to.
 
-        From where the engine was lost all of it is the restart's, and from where the request was preempted all
-        computing is the preemption's: it was others' turn, or done again. What is not remembered is unexplained.
+        From where the engine was lost all of it is the restart's. From where the request was preempted all computing
+        is the preemption's, since it was others' turn or was done again, but for that in which it had to wait for
+        blocks. What decodes took while a pipeline waited is its bubbles'. What is not remembered is unexplained.
         """
-        parts, culprit, most_prefill_s = Parts(float), None, 0.0
+        parts = Parts(float)
         lost_s = next((each_s for each_s in self._lost_s if span.from_s - _ROUNDING_S <= each_s < span.until_s), None)
         if lost_s is not None:
             add(parts, self._restart(Span(lost_s, span.until_s)))
             span = Span(min(span.from_s, lost_s), lost_s)
-        spanned = tuple(self._spanned_by(span))
-        preempted_s = min((each.host.from_s for each in spanned if request_id in each.preempted), default=span.until_s)
-        for each in spanned:
-            found = each.parts_within(span, self.pauses)
-            if found[StallCause.PREFILL] > most_prefill_s:
-                culprit, most_prefill_s = each, found[StallCause.PREFILL]
-            if each.host.from_s >= preempted_s:
-                found[StallCause.PREEMPTION] += found.pop(StallCause.PREFILL) + found.pop(StallCause.DECODE)
-            add(parts, found)
+        spanned = self._spanned_by(span)
+        culprit = self._add_iterations(parts, spanned, span, request_id)
         remembered_s = sum(each.whole.within(span).seconds for each in spanned)
         parts[StallCause.UNEXPLAINED] += max(0.0, span.seconds - remembered_s)
         return Account(parts, culprit)
+
+    def _add_iterations(
+        self, parts: Parts, spanned: list[IterationSpan], span: Span, request_id: int
+    ) -> IterationSpan | None:
+        """Add what of `span` went to iterations, oldest first; return the one whose prefill took most."""
+        culprit, most_prefill_s = None, 0.0
+        eviction, decodes = Eviction(request_id), list[DecodeShare]()
+        for each in spanned:
+            found = each.parts_within(span, self.pauses)
+            if 0.0 < found[StallCause.PREFILL] >= most_prefill_s:
+                culprit, most_prefill_s = each, found[StallCause.PREFILL]
+            cause = eviction.cause_in(each)
+            if cause is None:
+                decodes.append(DecodeShare(each, found[StallCause.DECODE]))
+            else:
+                found[cause] += found.pop(StallCause.PREFILL) + found.pop(StallCause.DECODE)
+            add(parts, found)
+        bubble_s = waited_s(decodes)
+        add(parts, {StallCause.BUBBLE: bubble_s, StallCause.DECODE: -bubble_s})
+        return culprit
 
     def _restart(self, span: Span) -> dict[StallCause, float]:
         paused_s = self.pauses.seconds_within(span)
         return {StallCause.ENGINE_PAUSE: paused_s, StallCause.RESTART: span.seconds - paused_s}
 
-    def _spanned_by(self, span: Span) -> Iterator[IterationSpan]:
-        """Yield the iterations that have a part of `span`, newest first."""
+    def _spanned_by(self, span: Span) -> list[IterationSpan]:
+        """Return the iterations that have a part of `span`, oldest first."""
+        spanned = []
         for each in reversed(self._iterations):
             if each.whole.until_s <= span.from_s:
-                return
+                break
             if each.whole.within(span).seconds > 0.0:
-                yield each
+                spanned.append(each)
+        return spanned[::-1]

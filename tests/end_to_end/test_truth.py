@@ -47,7 +47,7 @@ class Deed(NamedTuple):
 
 CAUSES = {
     "long chunk": {StallCause.PREFILL},
-    "preemption": {StallCause.PREEMPTION},
+    "preemption": {StallCause.KV_WAIT, StallCause.PREEMPTION},
     "garbage collection": {StallCause.GARBAGE_COLLECTION},
     "engine stopped": {StallCause.ENGINE_PAUSE},
     "engine killed": {StallCause.RESTART},

@@ -1,7 +1,11 @@
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sarathid.protocol.stats import ChunkStats, IterationStats, StallCause, StallEvent, TokenGap
+from sarathid.costmodel.forecast import PipelineForecast
+from sarathid.costmodel.pipeline import Pipeline
+from sarathid.protocol.stats import Blocker, ChunkStats, IterationStats, StageTime, StallCause, StallEvent, TokenGap
 from sarathid.telemetry.delivery import Delivery
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.span import Span
@@ -67,6 +71,94 @@ def test_batches_that_overlap_in_a_pipeline_are_counted_once() -> None:
     assert stall.chunk_iteration == 2
 
 
+class PipelineRun:
+    """Batches through the stages of a pipeline, each submitted at the moment that is given, with their records."""
+
+    def __init__(self, num_stages: int) -> None:
+        self.iterations: list[IterationStats] = []
+        self._pipeline = Pipeline(num_stages)
+        self._forecast = PipelineForecast(num_stages)
+
+    def submit(self, now_s: float, decode_s: float, chunk_s: float = 0.0, last_token_s: float | None = None) -> float:
+        """Run a batch that costs each stage so much; return when its tokens come, to those who had one before."""
+        num_stages = self._pipeline.num_stages
+        works = self._pipeline.run(now_s, (decode_s + chunk_s,) * num_stages)
+        predicted_s = self._forecast.launch(now_s, num_stages * (decode_s + chunk_s))
+        tokens_s = works[-1].end_s
+        stats = make_iteration(
+            len(self.iterations),
+            start_s=now_s,
+            execute_s=tokens_s - now_s,
+            chunks=(CHUNK,) if chunk_s else (),
+            gaps=() if last_token_s is None else (TokenGap(1, tokens_s - last_token_s),),
+            predicted_s=predicted_s,
+            predicted_decode_s=predicted_s - num_stages * chunk_s,
+            stages=tuple(StageTime(work.start_s, work.busy_s, 0.0) for work in works),
+        )
+        self.iterations.append(stats)
+        return tokens_s
+
+
+def test_batches_of_a_pipeline_that_are_even_wait_for_nothing() -> None:
+    run = PipelineRun(num_stages=2)
+    first_s, _ = run.submit(0.0, 0.1), run.submit(0.0, 0.1)
+    run.submit(first_s, 0.1, last_token_s=first_s)
+    (stall,) = observe(StallFinder(), *run.iterations)
+    assert seconds_of(stall) == {StallCause.DECODE: 0.2}
+
+
+def test_a_request_alone_in_a_pipeline_waits_for_nobody() -> None:
+    run = PipelineRun(num_stages=4)
+    first_s = run.submit(0.0, 0.1)
+    run.submit(first_s, 0.1, last_token_s=first_s)
+    (stall,) = observe(StallFinder(), *run.iterations)
+    assert seconds_of(stall) == {StallCause.DECODE: 0.4}
+
+
+def test_what_uneven_batches_wait_for_each_other_is_the_pipelines_bubble() -> None:
+    run = PipelineRun(num_stages=2)
+    small_s, large_s = run.submit(0.0, 0.1), run.submit(0.0, 0.3)
+    again_s = run.submit(small_s, 0.1)
+    run.submit(large_s, 0.3)
+    run.submit(again_s, 0.1, last_token_s=again_s)
+    (stall,) = observe(StallFinder(), *run.iterations)
+    assert seconds_of(stall) == {StallCause.DECODE: 0.4, StallCause.BUBBLE: 0.2}
+
+
+def test_a_large_batch_in_a_long_pipeline_makes_small_ones_wait_for_idle_stages() -> None:
+    run = PipelineRun(num_stages=4)
+    small_s, _ = run.submit(0.0, 0.01), run.submit(0.0, 0.3)
+    run.submit(small_s, 0.01, last_token_s=small_s)
+    (stall,) = observe(StallFinder(), *run.iterations)
+    assert stall.cause is StallCause.BUBBLE
+    assert seconds_of(stall) == {StallCause.DECODE: 0.31, StallCause.BUBBLE: pytest.approx(0.87)}
+
+
+def test_a_chunk_is_to_blame_for_what_it_takes_of_every_stage() -> None:
+    run = PipelineRun(num_stages=2)
+    run.submit(0.0, 0.1, chunk_s=0.3)
+    run.submit(0.0, 0.1, last_token_s=0.0)
+    (stall,) = observe(StallFinder(), *run.iterations)
+    assert (stall.cause, stall.chunk) == (StallCause.PREFILL, CHUNK)
+    assert seconds_of(stall) == {StallCause.PREFILL: 0.6, StallCause.DECODE: 0.2, StallCause.BUBBLE: 0.1}
+
+
+@given(
+    num_stages=st.integers(1, 5),
+    costs=st.lists(st.tuples(st.floats(1e-3, 1.0), st.sampled_from((0.0, 0.05, 2.0))), min_size=3, max_size=12),
+)
+def test_the_parts_of_a_gap_in_any_pipeline_add_up(num_stages: int, costs: list[tuple[float, float]]) -> None:
+    run = PipelineRun(num_stages)
+    tokens_s = [0.0] * num_stages  # at first as many batches as there are stages, then one whenever one is done
+    for decode_s, chunk_s in costs:
+        last_token_s = tokens_s[-num_stages]
+        tokens_s.append(run.submit(last_token_s, decode_s, chunk_s, last_token_s))
+    finder = StallFinder()
+    for stall in (stall for stats in run.iterations for stall in observe(finder, stats)):
+        assert min(stall.parts.values()) > 0.0
+        assert num_stages > 1 or StallCause.BUBBLE not in seconds_of(stall)
+
+
 @pytest.mark.parametrize(
     ("where", "cause"),
     [
@@ -127,15 +219,44 @@ def test_what_is_not_remembered_is_unexplained() -> None:
     assert seconds_of(stall) == {StallCause.UNEXPLAINED: 5.0, StallCause.DECODE: 0.03}
 
 
-def test_a_preempted_request_stalls_because_of_its_preemption() -> None:
+def test_a_preempted_request_waits_for_blocks_until_it_is_computed_again() -> None:
+    redone = ChunkStats(request_id=9, start=0, length=812, num_tokens=812)
+    (stall,) = observe(
+        StallFinder(),
+        make_iteration(1, start_s=0.0, execute_s=0.03),
+        make_iteration(2, start_s=0.03, execute_s=0.03, preempted=(9,), blocked_by=Blocker.PREEMPTION),
+        make_iteration(3, start_s=0.06, execute_s=0.2, blocked_by=Blocker.BLOCKS, predicted_s=0.2),
+        make_iteration(4, start_s=0.26, execute_s=0.04, blocked_by=Blocker.BUDGET, predicted_s=0.04),
+        make_iteration(5, start_s=0.30, execute_s=0.1, chunks=(redone,), gaps=(TokenGap(9, 0.37),), predicted_s=0.1),
+    )
+    assert stall.cause is StallCause.KV_WAIT
+    assert seconds_of(stall) == {StallCause.KV_WAIT: 0.23, StallCause.PREEMPTION: 0.14}
+
+
+def test_who_loses_its_blocks_again_waits_for_them_again() -> None:
+    redone = ChunkStats(request_id=9, start=0, length=812, num_tokens=900)
+    rest = ChunkStats(request_id=9, start=0, length=900, num_tokens=900)
+    (stall,) = observe(
+        StallFinder(),
+        make_iteration(1, start_s=0.0, execute_s=0.03),
+        make_iteration(2, start_s=0.03, execute_s=0.03, preempted=(9,), blocked_by=Blocker.BLOCKS),
+        make_iteration(3, start_s=0.06, execute_s=0.05, chunks=(redone,), predicted_s=0.05),
+        make_iteration(4, start_s=0.11, execute_s=0.03, preempted=(9,), blocked_by=Blocker.BLOCKS),
+        make_iteration(5, start_s=0.14, execute_s=0.06, chunks=(rest,), gaps=(TokenGap(9, 0.17),), predicted_s=0.06),
+    )
+    assert seconds_of(stall) == {StallCause.PREEMPTION: 0.11, StallCause.KV_WAIT: 0.06}
+
+
+def test_a_request_that_an_engine_preempts_stalls_for_lack_of_blocks() -> None:
     engine = Engine(num_blocks=6, block_size=2, max_model_len=12, token_budget=64, slo_tbt="20ms")
     for i in (1, 2):
         engine.add(make_request(i, num_prompt_tokens=5, max_tokens=6))
     engine.run()
     finder = StallFinder()
     info = engine.info()
-    stalls = [stall for stats in engine.iterations for stall in finder.of_iteration(stats, stats.gaps, 0.02, info)]
-    assert [(stall.cause, stall.victims[0].request_id) for stall in stalls] == [(StallCause.PREEMPTION, 2)]
+    (stall,) = [stall for stats in engine.iterations for stall in finder.of_iteration(stats, stats.gaps, 0.02, info)]
+    assert (stall.cause, stall.victims[0].request_id) == (StallCause.KV_WAIT, 2)
+    assert seconds_of(stall).keys() == {StallCause.KV_WAIT, StallCause.PREEMPTION}
 
 
 def deliver(

@@ -3,17 +3,20 @@
 from collections.abc import Iterator
 from textwrap import wrap
 
+from rich.style import Style
 from rich.text import Text
 
 from sarathictl import units
-from sarathictl.state.sentences import cause_name, prevention, stall_sentence
+from sarathictl.state.sentences import cause_name, origin, prevention, stall_sentence
 from sarathictl.tui.renderables.line import bar, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
 
 _MAX_BAR_CELLS = 20
 _MIN_BAR_CELLS = 4
-_WIDTH_WITHOUT_BAR = 46  # of a length, a share, and the name of most causes
+_GOOD_BAR_CELLS = 8
+_LENGTH_AND_SHARE_CELLS = 21
+_ORIGIN_CELLS = len("  remainder")
 _MAX_VICTIM_LINES = 4
 
 
@@ -23,15 +26,13 @@ def draw_explanation(stall: StallEvent, width: int, look: Look) -> list[Text]:
 
 
 def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
-    num_cells = max(_MIN_BAR_CELLS, min(_MAX_BAR_CELLS, width - _WIDTH_WITHOUT_BAR))
     for words in wrap(stall_sentence(stall), width):
         yield line([(words, look.strong)])
     for words in wrap("; ".join(_facts(stall)), width):
         yield line([(words, look.plain)])
     yield Text()
     yield line([(f"gap of {stall.victims[0].request_id} = {units.duration(stall.worst_gap_s)}, of which", look.plain)])
-    for cause, seconds in sorted(stall.parts.items(), key=lambda part: -part[1]):
-        yield _part(cause, seconds, stall.worst_gap_s, num_cells, look)
+    yield from _parts(stall, width, look)
     yield Text()
     if stall.chunk is not None:
         for words in wrap(_chunk(stall.chunk, stall.chunk_iteration), width):
@@ -51,18 +52,34 @@ def _excess(stall: StallEvent) -> str:
     return f"{units.fine_share(ratio - 1.0)} over" if ratio < 1.5 else f"{ratio:.1f} times it"
 
 
-def _part(cause: StallCause, seconds: float, whole_s: float, num_cells: int, look: Look) -> Text:
-    share = seconds / whole_s if whole_s else 0.0
-    style = {StallCause.PREFILL: look.prefill, StallCause.DECODE: look.decode}.get(cause, look.preempted)
-    name = cause_name(cause).split(" (")[0]
-    return line(
-        [
-            (f"  {units.duration(seconds):>8}  ", look.strong),
-            (bar(share, num_cells), style),
-            (f" {units.share(share):>5}  ", look.plain),
-            (name, look.plain),
-        ]
-    )
+def _parts(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
+    """Yield a line for each cause, the one that took most first; where its seconds come from if there is room."""
+    names = {cause: cause_name(cause).split(" (")[0] for cause in stall.parts}
+    name_width = max(map(len, names.values()), default=0)
+    num_left = width - _LENGTH_AND_SHARE_CELLS - name_width
+    has_origin = num_left >= _GOOD_BAR_CELLS + _ORIGIN_CELLS
+    num_cells = max(_MIN_BAR_CELLS, min(_MAX_BAR_CELLS, num_left - _ORIGIN_CELLS if has_origin else num_left))
+    for cause, seconds in sorted(stall.parts.items(), key=lambda part: -part[1]):
+        share = seconds / stall.worst_gap_s if stall.worst_gap_s else 0.0
+        yield line(
+            [
+                (f"  {units.duration(seconds):>8}  ", look.strong),
+                (bar(share, num_cells), _style_of(cause, look)),
+                (f" {units.share(share):>5}  ", look.plain),
+                (f"{names[cause]:<{name_width}}", look.plain),
+                (f"  {origin(stall, cause)}" if has_origin else "", look.faint),
+            ]
+        )
+
+
+def _style_of(cause: StallCause, look: Look) -> Style:
+    styles = {
+        StallCause.PREFILL: look.prefill,
+        StallCause.DECODE: look.decode,
+        StallCause.KV_WAIT: look.kv,
+        StallCause.BUBBLE: look.faint,
+    }
+    return styles.get(cause, look.preempted)
 
 
 def _chunk(chunk: ChunkStats, iteration: int | None) -> str:

@@ -1,9 +1,11 @@
 """The pictures, as text: one golden file a size, written anew with `UPDATE_GOLDEN=1`."""
 
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from sarathictl import units
@@ -25,7 +27,7 @@ from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
 from sarathictl.tui.renderables.tape import Tape, draw_tape
 from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
 from sarathid.protocol.control import RequestState
-from sarathid.protocol.stats import Blocker, IterationScheduled
+from sarathid.protocol.stats import Blocker, IterationScheduled, StallCause
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -68,6 +70,20 @@ def test_a_whole_picture(policy: str, width: int, height: int) -> None:
 def test_an_explanation_takes_the_gap_apart() -> None:
     lines = draw_explanation(make_view().stalls[0], 76, PLAIN_LOOK)
     check_golden("explanation", "\n".join(line.plain.rstrip() for line in lines))
+
+
+def test_an_explanation_names_every_cause_and_says_where_its_seconds_come_from() -> None:
+    stall = make_view().stalls[0]
+    everything = msgspec.structs.replace(stall, parts=dict.fromkeys(StallCause, 0.02))
+    rows = [re.split(r" {2,}", text.plain.strip()) for text in draw_explanation(everything, 90, PLAIN_LOOK)]
+    by_name = {row[-2]: row[-1] for row in rows if row[0] == "20 ms"}
+    assert by_name["prefill"] == by_name["pipeline bubbles"] == "model"
+    assert by_name["waited for KV blocks"] == by_name["garbage collection"] == "measured"
+    assert by_name["unexplained"] == "remainder"
+    assert len(by_name) == len(StallCause)
+    measured = msgspec.structs.replace(stall, parts={StallCause.DECODE: 0.3, StallCause.BUBBLE: 0.023})
+    origins = [text.plain.split()[-1] for text in draw_explanation(measured, 90, PLAIN_LOOK)[4:6]]
+    assert origins == ["measured", "measured"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(50, 14), (40, 12), (40, 8)])
