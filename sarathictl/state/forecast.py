@@ -72,6 +72,12 @@ def worst_error(planned: Planned) -> tuple[str, float] | None:
     return max(errors.items(), key=lambda named: abs(named[1]), default=None)
 
 
+def is_trusted(planned: Planned) -> bool:
+    """Return whether the replay of what happened is near enough to it, in every figure, to go by what it says."""
+    worst = worst_error(planned)
+    return worst is None or abs(worst[1]) <= TRUSTED_ERROR
+
+
 def candidate_of(settings: EngineSettings) -> Candidate:
     """Return the candidate that comes to these settings, whatever is in force."""
     slo = SLOChange(tbt_s=settings.slo.tbt_s, ttft_s=settings.slo.ttft_s)
@@ -98,7 +104,7 @@ def trust_in_words(planned: Planned) -> str:
         return "too little was seen to say how well this predicts"
     name, error = worst
     words = f"it predicts what did happen within {units.share(abs(error))} ({name} is most off)"
-    return words if abs(error) <= TRUSTED_ERROR else f"{words}: take it as a direction, not as figures"
+    return words if is_trusted(planned) else f"{words}: take it as a direction, not as figures"
 
 
 def error_of(row: Row, planned: Planned) -> float | None:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.comparison import Compared, compare
-from sarathictl.state.forecast import basis_in_words, trust_in_words
+from sarathictl.state.forecast import basis_in_words, is_trusted, trust_in_words
 from sarathictl.tui.renderables.line import Piece, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.plan import Planned
@@ -19,7 +19,12 @@ _HEADINGS = ("observed", "replayed", "forecast", "± model", "change")
 
 
 def draw_forecast(planned: Planned, width: int, look: Look) -> list[Text]:
-    """Return a heading, a line a figure, what the forecast rests on and how far to trust it."""
+    """Return a heading, a line a figure, what the forecast rests on and how far to trust it.
+
+    A forecast by a replay that does not tell what did happen is grey.
+    """
+    if not is_trusted(planned):
+        look = look.faded()
     heading = " " * _NAME_WIDTH + "".join(f"{name:>{_WIDTH}}" for name in _HEADINGS)
     return [
         fit(line([(heading, look.faint)]), width),

@@ -6,7 +6,7 @@ from textwrap import wrap
 from rich.text import Text
 
 from sarathictl import units
-from sarathictl.state.forecast import basis_in_words, trust_in_words
+from sarathictl.state.forecast import basis_in_words, is_trusted, trust_in_words
 from sarathictl.state.frontier import Trial, trials_of
 from sarathictl.tui.renderables.line import Piece, bar, fit, line
 from sarathictl.tui.renderables.look import Look
@@ -19,7 +19,9 @@ _MARK_WIDTH = 2
 
 
 def draw_frontier(planned: Planned, width: int, look: Look) -> list[Text]:
-    """Return a heading, a line a budget, what they rest on and how far to trust them."""
+    """Return a heading, a line a budget, what they rest on and how far to trust them; grey if they can't be trusted."""
+    if not is_trusted(planned):
+        look = look.faded()
     trials = list(trials_of(planned))
     num_cells = max(1, (width - _NAME_WIDTH - _STALLS_WIDTH) // 2 - _TIME_WIDTH - _MARK_WIDTH - 1)
     column = _TIME_WIDTH + _MARK_WIDTH + 1 + num_cells

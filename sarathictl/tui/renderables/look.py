@@ -48,6 +48,10 @@ class Look:
         """Return how a name in a colour of its own is written."""
         return self.notice if self.notice.color is None else Style(color="#000000", bgcolor=BADGES[color], bold=True)
 
+    def faded(self) -> "Look":
+        """Return the look of figures that nobody should go by."""
+        return replace(self, plain=self.faint, strong=self.faint, over=self.faint, decode=self.faint)
+
     def state_style(self, state: RequestState) -> Style:
         """Return how the state of a request is written."""
         styles = {

@@ -6,7 +6,7 @@ import msgspec
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Grid, VerticalScroll
+from textual.containers import Grid, Horizontal, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 from textual.worker import get_current_worker
@@ -26,6 +26,7 @@ from sarathid.errors import ConfigError, ControlRefused, SarathiError
 from sarathid.protocol.control import ChangeRequest, Retuned
 
 DEFAULT_CONFIRM = "60s"
+ANYWAY = "anyway"
 _STEP_KEYS = "←→ tile, ⇧←→ token, a auto"
 
 
@@ -33,7 +34,7 @@ class RetuneScreen(ModalScreen[str | None]):
     """Forecasts and sends what is entered, and ends with words when the change is in force.
 
     It is in force when the stream has shown its revision, not when the daemon has promised it. A change does not wait
-    for its forecast, which `ask_plan` may take long to give.
+    for its forecast, which `ask_plan` may take long to give; but one whose forecast can't be trusted takes a word more.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -51,6 +52,7 @@ class RetuneScreen(ModalScreen[str | None]):
         self._confirm = Input(DEFAULT_CONFIRM, "never", compact=True)
         self._guard = Input("", form.guard, id="guard", compact=True)
         self._reason = Input(form.reason, "for the audit log", id="reason", compact=True)
+        self._anyway = Input(placeholder=ANYWAY, id="anyway", compact=True)
         self._note = Label("", id="note", markup=False)
         self._accepted: Retuned | None = None
         self._seen_revision = 0
@@ -67,6 +69,10 @@ class RetuneScreen(ModalScreen[str | None]):
                 yield from (Label("or once broken"), self._guard)
                 yield from (Label("reason"), self._reason)
             yield self._forecast
+            with Horizontal(id="doubt") as doubt:
+                doubt.display = False
+                yield Label(f"Type {ANYWAY} to apply it all the same:")
+                yield self._anyway
             yield Label("", id="answer", markup=False)
 
     def on_mount(self) -> None:
@@ -80,15 +86,28 @@ class RetuneScreen(ModalScreen[str | None]):
         except ConfigError:
             op = None
         self._forecast.want(None if op is None else candidate_of_change(op))
+        self._doubt(is_doubtful=False)
         words = self._form.note(changed.value) if self._form.note else ""
         self._note.update(words or (_STEP_KEYS if self._form.step else ""))
 
     def on_input_submitted(self) -> None:
         asked = self._asked()
-        if asked is not None:
-            self._say("sent")
-            predicted = self._forecast.figures_of(candidate_of_change(asked))
-            self._send(msgspec.structs.replace(asked, predicted=predicted))
+        if asked is None:
+            return
+        candidate = candidate_of_change(asked)
+        if self._forecast.is_doubtful(candidate) and self._anyway.value.strip() != ANYWAY:
+            self._doubt(is_doubtful=True)
+            return
+        self._say("sent")
+        self._send(msgspec.structs.replace(asked, predicted=self._forecast.figures_of(candidate)))
+
+    def _doubt(self, *, is_doubtful: bool) -> None:
+        """Ask for a word more, or no longer."""
+        self.query_one("#doubt").display = is_doubtful
+        if is_doubtful:
+            self._anyway.focus()
+        else:
+            self._anyway.clear()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide the row of budgets where something else is changed."""

@@ -9,6 +9,7 @@ from textual.timer import Timer
 from textual.widgets import Static
 from textual.worker import get_current_worker
 
+from sarathictl.state.forecast import is_trusted
 from sarathictl.tui.ask import Ask
 from sarathictl.tui.renderables.forecast import draw_forecast
 from sarathictl.tui.renderables.line import line
@@ -45,6 +46,11 @@ class ForecastTable(Static):
         """Return what was forecast of a candidate, None if nothing was."""
         answer = self._answers.get(candidate)
         return answer.forecasts[0].figures if isinstance(answer, Planned) else None
+
+    def is_doubtful(self, candidate: Candidate) -> bool:
+        """Whether a candidate was forecast by a replay that does not tell what did happen."""
+        answer = self._answers.get(candidate)
+        return isinstance(answer, Planned) and not is_trusted(answer)
 
     def on_resize(self) -> None:
         self._draw()

@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from textual.widgets import Static
+from rich.text import Text
+from textual.widgets import Input, Static
 
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.explain import ExplainScreen
@@ -23,7 +24,7 @@ from sarathid.protocol.control import (
 )
 from sarathid.protocol.plan import Candidate, Planned
 from sarathid.protocol.slo import SLOChange
-from tests.sarathictl.plans import FORECAST, make_planned
+from tests.sarathictl.plans import FORECAST, OBSERVED, make_planned
 from tests.sarathictl.records import PREVENTING_BUDGET, START_S, make_settings
 from tests.sarathictl.revisions import make_revision
 from tests.sarathictl.tui.bench import Bench, answer_of, changed, type_answer, until
@@ -33,6 +34,13 @@ pytestmark = pytest.mark.usefixtures("utc")
 
 def forecast_of(bench: Bench) -> str:
     return str(bench.app.screen.query_one("#forecast", Static).content)
+
+
+def styles_of(bench: Bench) -> set[Any]:
+    """Return how the forecast's words are written."""
+    content = bench.app.screen.query_one("#forecast", Static).content
+    assert isinstance(content, Text)
+    return {span.style for span in content.spans}
 
 
 def changes_in(bench: Bench) -> list[Any]:
@@ -103,6 +111,38 @@ async def test_a_forecast_that_is_refused_is_said_and_the_change_can_be_made(ben
         bench.operator.refusal = None
         await pilot.press("enter")
         await until(pilot, lambda: changes_in(bench)[-1:] == [SetBudget(budget=257, if_revision=1, confirm_s=60.0)])
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_a_forecast_that_does_not_tell_the_past_is_grey_and_takes_a_word_more(
+    bench: Bench, size: tuple[int, int]
+) -> None:
+    wrong = msgspec.structs.replace(OBSERVED, tbt_p99_s=0.1)
+    bench.operator.answers = {Planned: make_planned(replayed=wrong)}
+    async with bench.app.run_test(size=size) as pilot:
+        await pilot.press("b", "right")
+        await until(pilot, lambda: "± model" in forecast_of(bench))
+        assert styles_of(bench) == {bench.app.look.faint}
+        await pilot.press("enter")
+        screen, word = bench.app.screen, bench.app.screen.query_one("#anyway", Input)
+        await until(pilot, lambda: word.has_focus)
+        assert screen.query_one("#dialog").region.contains_region(word.region)
+        await pilot.press(*"any", "enter")
+        assert changes_in(bench) == []
+        word.clear()
+        await pilot.press(*"anyway", "enter")
+        await until(pilot, lambda: changes_in(bench) == [SetBudget(budget=257, if_revision=1, confirm_s=60.0)])
+
+
+async def test_another_value_takes_its_own_word(bench: Bench) -> None:
+    wrong = msgspec.structs.replace(OBSERVED, tbt_p99_s=0.1)
+    bench.operator.answers = {Planned: make_planned(replayed=wrong)}
+    async with bench.app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("b", "right")
+        await until(pilot, lambda: "± model" in forecast_of(bench))
+        await pilot.press("enter", *"anyway", "shift+tab", "shift+tab", "shift+tab", "shift+tab", "right")
+        word = bench.app.screen.query_one("#anyway", Input)
+        assert (word.value, word.display and word.parent is not None and word.parent.display) == ("", False)
 
 
 async def test_arrows_step_by_tile_and_token_and_a_writes_auto(bench: Bench) -> None:
