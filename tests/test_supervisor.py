@@ -15,6 +15,7 @@ from sarathid.engine.client import EngineClient
 from sarathid.errors import EngineFailed
 from sarathid.protocol.requests import SamplingParams
 from sarathid.supervisor import EngineSupervisor
+from tests.engine.reading import deltas_of
 from tests.server.scripted_engine import SCRIPT
 
 COMMAND = (sys.executable, "-m", "tests.server.scripted_engine")
@@ -89,7 +90,7 @@ def test_a_stream_goes_on_identically_behind_a_killed_engine(tmp_path: Path) -> 
         stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
         first_engine = supervised.engine_pid
         tokens: list[int] = []
-        async for delta in stream:
+        async for delta in deltas_of(stream):
             assert delta.token_id is not None
             tokens.append(delta.token_id)
             if len(tokens) == 10:
@@ -109,7 +110,7 @@ def test_a_stream_goes_on_identically_behind_an_engine_that_hangs(tmp_path: Path
     async def use(supervised: Supervised) -> None:
         await supervised.up.wait()
         stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
-        tokens = [delta.token_id async for delta in stream]
+        tokens = [delta.token_id async for delta in deltas_of(stream)]
         stream.close()
 
         assert tokens == list((SCRIPT.encode() * 2)[:60])
@@ -207,7 +208,7 @@ def test_an_engine_that_cannot_be_spawned_for_a_moment_is_tried_again(tmp_path: 
         assert await supervised.told.get() == "the engine was killed by SIGKILL"
         assert (await supervised.told.get()).startswith("the engine could not be started: [Errno 2] No such file")
         (tmp_path / "elsewhere").rename(program)
-        tokens = [delta.token_id async for delta in stream]
+        tokens = [delta.token_id async for delta in deltas_of(stream)]
         stream.close()
         assert tokens == list((SCRIPT.encode() * 2)[:60])
 
@@ -256,7 +257,7 @@ def test_engines_that_served_before_they_died_are_no_restarts_in_vain(tmp_path: 
         for _ in range(3):
             await supervised.up.wait()
             stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=2, temperature=0.0))
-            assert len([delta async for delta in stream]) == 2
+            assert len([delta async for delta in deltas_of(stream)]) == 2
             stream.close()
             supervised.up.clear()
             os.kill(supervised.engine_pid, signal.SIGKILL)

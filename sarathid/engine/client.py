@@ -157,7 +157,7 @@ class EngineClient:
         try:
             while True:
                 self._take(await self._receive())
-                await asyncio.sleep(0)  # tokens go their way to clients before it is told what they took
+                await asyncio.sleep(0)  # answers end for their clients before it is told what they took
                 self._tell_of_step()
         finally:
             sender.cancel()
@@ -329,6 +329,7 @@ class EngineClient:
             self._next_iteration = output.stats.sequence_number + 1
             self._requests.mirror(output.stats)
         self._untold = _UntoldStep(output, self._requests.pass_on(output))
+        self._requests.tell_readers(output)
 
     def _tell_of_step(self) -> None:
         """Tell what the last iteration was, if its tokens alone were passed on so far."""

@@ -97,7 +97,7 @@ class OpenRequests:
         )
 
     def pass_on(self, output: StepOutput) -> list[TokenGap]:
-        """Give the readers what an iteration made for them; return the gaps that another engine had begun."""
+        """Give the streams what an iteration made for them; return the gaps that another engine had begun."""
         for prompt in output.prompt_logprobs:
             if stream := self._streams.get(prompt.request_id):
                 stream.push_prompt(prompt)
@@ -110,6 +110,12 @@ class OpenRequests:
             if (gap_s := stream.push(delta, generated_s)) is not None:
                 restart_gaps.append(TokenGap(delta.request_id, gap_s))
         return restart_gaps
+
+    def tell_readers(self, output: StepOutput) -> None:
+        """Have the readers take what an iteration made for them, each in its turn."""
+        for delta in output.deltas:
+            if stream := self._streams.get(delta.request_id):
+                stream.on_news()
 
     def mirror(self, stats: IterationStats) -> None:
         """Note of each request what an iteration did with it."""
@@ -136,6 +142,7 @@ class OpenRequests:
     def end(self, stream: TokenStream, reason: FinishReason) -> None:
         """End a request for its reader; if an engine has it, that has yet to tell of it."""
         stream.push(TokenDelta(stream.request_id, None, reason), time.monotonic())
+        stream.on_news()
 
     def settle(self, stats: RequestStats) -> None:
         """Take the record of a request that has ended, for the reason that its reader was told."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
 
-from sarathid.engine.inbox import Inbox
 from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
@@ -35,10 +35,10 @@ class _Made(msgspec.Struct, frozen=True, gc=False):
 
 
 class TokenStream:
-    """Iterate it for deltas, call `mark_delivered` after each write and `close` at the end, whatever happened.
+    """Its reader takes deltas as long as there are any, calls `mark_delivered` after each write and `close` at the end.
 
-    It also mirrors the request's state in the engine, folded from iteration records, so that the
-    daemon can say what a request does while the engine is busy, and can start it anew elsewhere.
+    What it does not take waits. The stream also mirrors the request's state in the engine, folded from iteration
+    records, so that the daemon can say what a request does while the engine is busy, and can start it anew elsewhere.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class TokenStream:
         self.stats: RequestStats | None = None
         self.deadline: asyncio.TimerHandle | None = None
         self.is_closed = False
+        self.on_news: Callable[[], None] = _ignore  # its reader's, called when there is something to take
         self.place = 0  # among the requests of its owner, the least first
         self.num_stalls = 0
         self.awaited_s = 0.0  # since when its reader could have had the next token
@@ -67,7 +68,7 @@ class TokenStream:
         self._on_close = on_close
         self._on_delivery = on_delivery
         self._now_s = now_s
-        self._deltas: Inbox[_Made] = Inbox()
+        self._untaken: deque[_Made] = deque()
         self._state = RequestState.WAITING
         self._num_computed_tokens = 0
         self._num_cached_tokens: int | None = None  # None until it first starts
@@ -78,9 +79,9 @@ class TokenStream:
         self._generated_s: float | None = None
         self._is_resumed = False
         self._is_at_work = False
-        self._read: _Made | None = None  # the newest that was read, and the one before it
-        self._read_before: _Made | None = None
-        self._is_delivered = False  # what was read last
+        self._taken: _Made | None = None  # the newest, and the one before it
+        self._taken_before: _Made | None = None
+        self._is_awaited = False  # whether its reader is through with what it took
         self._delivered_s: float | None = None
         self._delivered_gaps = LatencyHistogram()
         self._gaps = LatencyHistogram()
@@ -112,38 +113,38 @@ class TokenStream:
         """Whether it has ended and its reader has the end; its engine may still have to tell of it."""
         return self.is_closed and self.finish_reason is not None
 
-    async def __aiter__(self) -> AsyncIterator[TokenDelta]:
-        """Yield deltas up to the one that has a finish reason."""
-        while True:
-            if not self._is_delivered:
-                self.awaited_s = self._now_s()
-            self._read_before, self._read = self._read, await self._deltas.get()
-            self._is_delivered = False
-            yield self._read.delta
-            if self._read.delta.finish_reason is not None:
-                return
+    def take(self) -> TokenDelta | None:
+        """Return the next delta, the last of which has a finish reason; None while there is none."""
+        if not self._is_awaited:
+            self.awaited_s = self._now_s()
+            self._is_awaited = True
+        if not self._untaken:
+            return None
+        self._taken_before, self._taken = self._taken, self._untaken.popleft()
+        self._is_awaited = False
+        return self._taken.delta
 
     def mark_delivered(self, now_s: float, unread: Pauses) -> None:
-        """Note that the text of the deltas read so far was written to the client's socket.
+        """Note that the text of the deltas taken so far was written to the client's socket.
 
         Nothing could be written in `unread`, since the client did not read.
         """
         if self._delivered_s is not None:
             self._delivered_gaps.record(now_s - self._delivered_s)
-        if self._read is not None and self._read_before is not None and self._read.delta.token_id is not None:
+        if self._taken is not None and self._taken_before is not None and self._taken.delta.token_id is not None:
             self._on_delivery(self, now_s, unread)
         self._delivered_s = self.awaited_s = now_s
-        self._is_delivered = True
+        self._is_awaited = True
 
     def delivery(self, written_s: float, unread: Pauses) -> Delivery:
-        """Return the way of the token that was read last, which has another one before it, as it is being delivered."""
-        assert self._read is not None
-        assert self._read_before is not None, "the first token has none before it"
+        """Return the way of the token that was taken last, which has another one before it, as it is delivered."""
+        assert self._taken is not None
+        assert self._taken_before is not None, "the first token has none before it"
         return Delivery(
             request_id=self.request_id,
             awaited_s=self.awaited_s,
-            generated_s=self._read.time_s,
-            tbt_s=self._read.time_s - self._read_before.time_s,
+            generated_s=self._taken.time_s,
+            tbt_s=self._taken.time_s - self._taken_before.time_s,
             written_s=written_s,
             unread=unread,
         )
@@ -152,10 +153,14 @@ class TokenStream:
         """End the request for that reason if the engine has not ended it; its record is published once."""
         if not self.is_closed:
             self.is_closed = True
+            self.on_news = _ignore
             self._on_close(self, finish_reason)
 
     def push(self, delta: TokenDelta, generated_s: float) -> float | None:
-        """Take a delta in from the engine, made at `generated_s`; return the gap behind another engine's token."""
+        """Take a delta in from the engine, made at `generated_s`; return the gap behind another engine's token.
+
+        The reader is to be told, by `on_news`, once the streams have all that came with it.
+        """
         gap_s = None
         if delta.token_id is not None:
             if self._is_resumed and self._generated_s is not None:
@@ -169,7 +174,7 @@ class TokenStream:
             self._num_computed_tokens = len(self.request.prompt_token_ids) + len(self.output_token_ids) - 1
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
-        self._deltas.put(_Made(delta, generated_s))
+        self._untaken.append(_Made(delta, generated_s))
         return gap_s
 
     def push_prompt(self, prompt: PromptLogprobs) -> None:
@@ -253,3 +258,7 @@ class TokenStream:
             delivered_tbt_p50_s=self._delivered_gaps.percentile(0.5),
             delivered_tbt_max_s=self._delivered_gaps.max_s,
         )
+
+
+def _ignore() -> None:
+    """Be the reader that is not there yet, or not any more."""

@@ -1,12 +1,12 @@
 """All answers to one HTTP request: some of each prompt, as they come."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
-from sarathid.engine.inbox import Inbox
 from sarathid.errors import SarathiError
 from sarathid.protocol.requests import FinishReason
 from sarathid.server.answer_text import TextDelta
@@ -26,7 +26,7 @@ class AnswerDelta(msgspec.Struct, frozen=True):
 class Answers:
     """`n` answers to each prompt; answer i of prompt p has the index `p * n + i`.
 
-    The first answer to a prompt has it computed. The others start with its first token, and find the prompt in the
+    The first answer to a prompt has it computed. The others start with its first text, and find the prompt in the
     prefix cache.
     """
 
@@ -38,6 +38,10 @@ class Answers:
         self._prompts = prompts
         self._n = n
         self._generations: dict[int, Generation] = {}
+        self._alone = set(range(0, len(prompts) * n, n)) if n > 1 else set()  # those whose others have yet to start
+        self._arrived: deque[int] = deque()  # whose news there may be, in their order
+        self._num_left = len(prompts) * n
+        self._on_news: Callable[[], None] = _ignore
         try:
             for prompt in range(len(prompts)):
                 self._start(prompt * n)
@@ -59,29 +63,33 @@ class Answers:
     def num_output_tokens(self) -> int:
         return sum(generation.num_output_tokens for generation in self._generations.values())
 
-    async def deltas(self) -> AsyncGenerator[AnswerDelta, None]:
-        """Yield what comes, of whichever answer, until all have ended.
+    @property
+    def are_over(self) -> bool:
+        """Whether nothing more comes: all were taken to their ends, or closed."""
+        return not self._num_left
+
+    def listen(self, on_news: Callable[[], None]) -> None:
+        """Call `on_news` from now on whenever there may be something to take."""
+        self._on_news = on_news
+
+    def take(self) -> AnswerDelta | None:
+        """Return what came next, of whichever answer; None while there is nothing.
 
         An answer that can't be started ends with an error.
         """
-        if len(self._prompts) * self._n == 1:
-            async for delta in self._generations[0].deltas():
-                yield AnswerDelta(0, self._generations[0], delta)
-            return
-        arrived = _Arrivals()
-        try:
-            for index in tuple(self._generations):
-                arrived.expect(self._read(index, arrived))
-            num_left = len(self._prompts) * self._n
-            while num_left:
-                news = await arrived.next()
-                num_left -= news.delta.finish_reason is not None
-                yield news
-        finally:
-            await arrived.close()
+        while self._arrived:
+            index = self._arrived.popleft()
+            delta = self._take_of(index)
+            if delta is not None:
+                self._num_left -= delta.finish_reason is not None
+                return AnswerDelta(index, self._generations.get(index) or self._first_of(index), delta)
+        return None
 
     def close(self) -> None:
-        """End all that run. Safe to call twice."""
+        """End all that run, of which nothing more comes. Safe to call twice."""
+        self._num_left = 0
+        self._arrived.clear()
+        self._on_news = _ignore
         for generation in self._generations.values():
             generation.close()
 
@@ -89,59 +97,35 @@ class Answers:
     def _firsts(self) -> list[Generation]:
         return [self._generations[prompt * self._n] for prompt in range(len(self._prompts))]
 
-    def _start(self, index: int) -> Generation:
+    def _first_of(self, index: int) -> Generation:
+        return self._generations[index - index % self._n]
+
+    def _take_of(self, index: int) -> TextDelta | None:
+        """Return what came of an answer; with its first text, start the others to the same prompt."""
+        if index not in self._generations:
+            return TextDelta("", (), FinishReason.ERROR)
+        delta = self._generations[index].take()
+        if delta is not None and index in self._alone:
+            self._alone.remove(index)
+            for other in range(index + 1, index + self._n):
+                self._start_other(other)
+        return delta
+
+    def _start(self, index: int) -> None:
         prompt, number = divmod(index, self._n)
         generation = self._generations[index] = self._prompts[prompt](number)
-        return generation
+        generation.listen(partial(self._arrive, index))
 
-    async def _read(self, index: int, arrived: "_Arrivals") -> None:
-        """Pass on what comes of an answer; with its first token, start the others to the same prompt."""
-        generation = self._generations[index]
-        others = range(index + 1, index + self._n) if index % self._n == 0 else range(0)
-        async for delta in generation.deltas():
-            for other in others:
-                self._start_other(other, generation, arrived)
-            others = range(0)
-            arrived.put(AnswerDelta(index, generation, delta))
-
-    def _start_other(self, index: int, first: Generation, arrived: "_Arrivals") -> None:
+    def _start_other(self, index: int) -> None:
         try:
             self._start(index)
         except SarathiError:
-            arrived.put(AnswerDelta(index, first, TextDelta("", (), FinishReason.ERROR)))
-        else:
-            arrived.expect(self._read(index, arrived))
+            self._arrive(index)  # with nothing but its end
+
+    def _arrive(self, index: int) -> None:
+        self._arrived.append(index)
+        self._on_news()
 
 
-class _Arrivals:
-    """What several readers put, in the order in which it comes; the failure of one of them is raised instead."""
-
-    def __init__(self) -> None:
-        self._arrived: Inbox[AnswerDelta | BaseException] = Inbox()
-        self._readers: set[asyncio.Task[None]] = set()
-
-    def expect(self, reader: Coroutine[Any, Any, None]) -> None:
-        """Run a reader."""
-        task = asyncio.create_task(reader)
-        self._readers.add(task)
-        task.add_done_callback(self._note_end)
-
-    def put(self, news: AnswerDelta) -> None:
-        self._arrived.put(news)
-
-    async def next(self) -> AnswerDelta:
-        """Wait for what comes next."""
-        found = await self._arrived.get()
-        if isinstance(found, BaseException):
-            raise found
-        return found
-
-    async def close(self) -> None:
-        """End all readers."""
-        for reader in self._readers:
-            reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
-
-    def _note_end(self, reader: asyncio.Task[None]) -> None:
-        if not reader.cancelled() and (failure := reader.exception()) is not None:
-            self._arrived.put(failure)
+def _ignore() -> None:
+    """Be the reader that is not there yet, or not any more."""

@@ -1,6 +1,6 @@
 """One request's tokens as text: stop strings, finish reasons, usage."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Callable, Sequence
 
 from sarathid.engine.token_stream import StreamTiming, TokenStream
 from sarathid.protocol.logprobs import TokenLogprobs
@@ -32,6 +32,7 @@ class Generation:
     ) -> None:
         self.tells_every_token = tells_every_token
         self._is_mute = is_mute
+        self._has_ended = False
         self._stream = stream
         self._text = AnswerText(detokenizer, stops, includes_stop=includes_stop, min_tokens=min_tokens)
 
@@ -62,15 +63,19 @@ class Generation:
         """When its tokens came so far."""
         return self._stream.timing
 
-    async def deltas(self) -> AsyncIterator[TextDelta]:
-        """Yield text as it comes; only the last delta has a finish reason, and may be empty."""
-        async for token in self._stream:
+    def listen(self, on_news: Callable[[], None]) -> None:
+        """Call `on_news` from now on whenever there may be something to take."""
+        self._stream.on_news = on_news
+
+    def take(self) -> TextDelta | None:
+        """Return the next text, None while there is none; only the last delta has a finish reason, and may be empty."""
+        while not self._has_ended and (token := self._stream.take()) is not None:
             delta = _muted(token) if self._is_mute else self._text.advance(token)
-            if delta.text or self.tells_every_token or delta.finish_reason is not None:
+            self._has_ended = delta.finish_reason is not None
+            if delta.text or self.tells_every_token or self._has_ended:
                 self._text.mark_sent()
-                yield delta
-            if delta.finish_reason is not None:
-                return
+                return delta
+        return None
 
     def mark_delivered(self, now_s: float, unread: Pauses) -> None:
         """Say that the text of the last delta was written to the client's socket; it read nothing in `unread`."""

@@ -12,9 +12,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sarathid.errors import ConfigError
 from sarathid.server.acceptor import Acceptor
+from sarathid.server.chunk_writer import ChunkWriter
 from sarathid.server.peer import Peer
 from sarathid.server.runtime_directory import LISTEN_BACKLOG
-from sarathid.telemetry.pauses import Pauses
 
 MAX_HEADER_BYTES = 64 << 10
 HEAD_TIMEOUT_S = 30.0
@@ -27,7 +27,7 @@ class PeerProtocol(HttpToolsProtocol):
     """Says in `scope["state"]["peer"]` who is at the other end of a Unix socket; None at the end of another socket.
 
     `scope["state"]["begun_s"]` is when the request began to arrive, the first of a connection with the connection.
-    `scope["state"]["unread"]` are the `Pauses` in which nothing was written, since the client had not read what was.
+    `scope["state"]["chunks"]` writes to its connection while a reply in chunks is under way there.
     Headers and trailers are bounded in length, headers in time. A client that has not read what is written to it after
     `STUCK_AFTER_S` is dropped: until then nothing more is written, and no other client waits for it.
     """
@@ -45,7 +45,7 @@ class PeerProtocol(HttpToolsProtocol):
         connection = transport.get_extra_info("socket")
         is_local = connection is not None and connection.family == socket.AF_UNIX
         self._peer = Peer.of_socket(connection) if is_local else None
-        self._unread = Pauses()
+        self._chunks = ChunkWriter(transport)
         self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -68,7 +68,7 @@ class PeerProtocol(HttpToolsProtocol):
         super().on_message_begin()
         begun_s = time.monotonic() if self._begun_s is None else self._begun_s
         self._begun_s = None
-        self.scope["state"] |= {"peer": self._peer, "unread": self._unread, "begun_s": begun_s}
+        self.scope["state"] |= {"peer": self._peer, "chunks": self._chunks, "begun_s": begun_s}
         self._num_header_bytes = self._num_field_bytes = 0
         if self._head_deadline is None:
             self._head_deadline = self.loop.call_later(HEAD_TIMEOUT_S, self.transport.abort)
@@ -104,15 +104,15 @@ class PeerProtocol(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._unread.begin(time.monotonic())
+        self._chunks.pause()
         self._expect_reading()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._unread.end(time.monotonic())
         if self._read_deadline is not None:
             self._read_deadline.cancel()
             self._read_deadline = None
+        self._chunks.resume()
 
     def _count_field(self, num_bytes: int) -> None:
         """Count what came whole, in however few reads; ends the parsing, by an error, when it is too much."""

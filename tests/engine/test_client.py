@@ -30,6 +30,7 @@ from sarathid.protocol.step import EngineWaits, StepOutput, TokenDelta
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.timeline import refused_stats
 from tests.engine.hosted import hosted_engine, make_ready
+from tests.engine.reading import deltas_of
 from tests.factories import VOCAB_SIZE, Engine, expected_output, make_iteration, make_request
 
 Record = TypeVar("Record")
@@ -87,7 +88,7 @@ def with_engine(tmp_path: Path, body: Callable[[Session], Awaitable[None]], **en
 
 
 async def read(stream: TokenStream) -> list[int]:
-    return [delta.token_id async for delta in stream if delta.token_id is not None]
+    return [delta.token_id async for delta in deltas_of(stream) if delta.token_id is not None]
 
 
 def test_an_engine_that_never_stops_talking_leaves_others_their_turn(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) ->
         request = make_request(1, num_prompt_tokens=9, max_tokens=20)
         stream = session.client.submit(request.prompt_token_ids, GREEDY, client="me")
         tokens = []
-        async for delta in stream:
+        async for delta in deltas_of(stream):
             assert delta.token_id is not None
             tokens.append(delta.token_id)
             stream.mark_delivered(time.monotonic(), Pauses())
@@ -177,7 +178,7 @@ def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) ->
 def test_a_token_is_with_its_reader_before_it_is_told_what_it_took(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), GREEDY)
-        num_told = [len(session.of(IterationStats)) async for _ in stream]
+        num_told = [len(session.of(IterationStats)) async for _ in deltas_of(stream)]
         assert num_told == list(range(20))
         stream.close()
         await session.until(lambda: len(session.of(RequestStats)) == 1)
@@ -205,7 +206,7 @@ def test_what_ended_is_told_of_though_its_engine_goes_in_that_moment(tmp_path: P
 def test_closing_early_cancels_in_the_engine(tmp_path: Path) -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
-        async for _ in stream:
+        async for _ in deltas_of(stream):
             break
         stream.close(FinishReason.STOP)
         await session.until(lambda: bool(session.of(RequestStats)))
@@ -220,7 +221,7 @@ def test_an_operator_cancels_by_id(tmp_path: Path) -> None:
         stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
         assert session.client.cancel(stream.request_id)
         assert not session.client.cancel(99)
-        reasons = [delta.finish_reason async for delta in stream]
+        reasons = [delta.finish_reason async for delta in deltas_of(stream)]
         assert reasons[-1] is FinishReason.CANCELLED
         assert not session.client.cancel(stream.request_id)
         stream.close()
@@ -428,7 +429,7 @@ def test_a_request_that_engine_after_engine_dies_of_is_given_up(
                 await session.until(lambda: len(session.of(IterationScheduled)) > num_seen)  # noqa: B023
         waiting = client.submit((7, 7, 7), GREEDY)
         async with running(client, tmp_path / "last.sock", Engine()):
-            (last,) = [delta async for delta in deadly]
+            (last,) = [delta async for delta in deltas_of(deadly)]
             assert last.finish_reason is FinishReason.ERROR
             assert len(await read(waiting)) == GREEDY.max_tokens
             deadly.close()
@@ -451,7 +452,7 @@ def test_a_request_ends_at_once_where_it_is_cancelled_or_due_while_no_engine_is_
             await session.until(lambda: len(stream.output_token_ids) > 1)
         stream.close()
         due = session.client.submit((1, 2, 3), GREEDY, timeout_s=0.01)
-        assert [delta.finish_reason async for delta in due] == [FinishReason.TIMEOUT]
+        assert [delta.finish_reason async for delta in deltas_of(due)] == [FinishReason.TIMEOUT]
         due.close()
         cancelled, timed_out = session.of(RequestStats)
         assert (cancelled.finish_reason, cancelled.num_output_tokens) == (
@@ -473,7 +474,7 @@ def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_
             await session.until(lambda: len(stream.output_token_ids) > 1)
             assert session.client.cancel(stream.request_id)
         async with running(session.client, tmp_path / "second.sock", Engine()):
-            *_, last = [delta async for delta in stream]
+            *_, last = [delta async for delta in deltas_of(stream)]
         assert last.finish_reason is FinishReason.CANCELLED
         stream.close()
         assert session.client.num_in_flight == 0
@@ -502,7 +503,7 @@ def test_a_reader_need_not_wait_for_an_engine_that_is_in_an_iteration(
                 assert session.client.cancel(stream.request_id)
                 assert not session.client.cancel(stream.request_id)
             async with asyncio.timeout(20.0):
-                (delta,) = [delta async for delta in stream]
+                (delta,) = [delta async for delta in deltas_of(stream)]
             assert delta == TokenDelta(stream.request_id, None, reason)
             assert not session.client.list_requests(time.monotonic())
             stream.close()
@@ -555,7 +556,7 @@ def test_a_token_that_reaches_its_client_late_is_a_delivery_stall(tmp_path: Path
         stream = session.client.submit((1, 2, 3), GREEDY)
         num_read, unread = 0, Pauses()
         unread.begin(time.monotonic())
-        async for _ in stream:
+        async for _ in deltas_of(stream):
             num_read += 1
             stream.mark_delivered(time.monotonic() + (2.0 if num_read == 10 else 0.0), unread)
         stream.close()

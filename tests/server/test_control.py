@@ -47,6 +47,7 @@ from sarathid.server.status import StatusReporter
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
 from sarathid.telemetry.publisher import StatsPublisher
+from tests.engine.reading import deltas_of
 from tests.factories import make_planned
 from tests.server.scripted_engine import scripted_engine
 
@@ -237,11 +238,11 @@ def test_changes_that_wait_for_an_engine_that_hangs_hold_up_nobody_else(tmp_path
 def test_requests_are_listed_and_cancelled(tmp_path: Path) -> None:
     async def use(operator: Operator) -> None:
         stream = operator.engine.submit((1, 2, 3), SamplingParams(temperature=0.0))
-        await anext(aiter(stream))
+        await anext(deltas_of(stream))
         listed = decode(msgpack.packb((await operator.ask("requests")).ok), RequestList)
         assert [request.request_id for request in listed.requests] == [stream.request_id]
         assert (await operator.ask("cancel", request_id=stream.request_id)).error is None
-        async for delta in stream:
+        async for delta in deltas_of(stream):
             last = delta
         assert last.finish_reason == "cancelled"
         stream.close()
@@ -257,7 +258,7 @@ def test_reasons_are_given_for_the_budget_and_for_requests_that_are_known(tmp_pa
         budget = decode(msgpack.packb((await operator.ask("why-budget")).ok), BudgetReasons)
         assert budget.settings == operator.engine.settings
         stream = operator.engine.submit((1, 2, 3), SamplingParams(temperature=0.0))
-        await anext(aiter(stream))
+        await anext(deltas_of(stream))
         reply = await operator.ask("why-request", request_id=stream.request_id)
         found = decode(msgpack.packb(reply.ok), RequestReasons)
         assert found.status is not None

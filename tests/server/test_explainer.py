@@ -18,6 +18,7 @@ from sarathid.protocol.stats import Blocker, IterationStats, Overload, StreamRec
 from sarathid.server.explainer import Explainer
 from sarathid.server.promises import StartPromises
 from sarathid.telemetry.board import Board
+from tests.engine.reading import deltas_of
 from tests.server.scripted_engine import NUM_BLOCKS, scripted_engine
 
 Use = Callable[[EngineClient, Explainer], Awaitable[None]]
@@ -42,7 +43,7 @@ def submit(engine: EngineClient, num_prompt_tokens: int, max_tokens: int) -> Tok
 
 
 async def read(stream: TokenStream) -> None:
-    async for _ in stream:
+    async for _ in deltas_of(stream):
         pass
     stream.close()
 
@@ -132,7 +133,7 @@ def test_what_is_too_much_by_one_target_is_not_shed_by_another(tmp_path: Path) -
 def test_a_running_request_waits_for_nothing(tmp_path: Path) -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         stream = submit(engine, num_prompt_tokens=8, max_tokens=200)
-        await anext(aiter(stream))
+        await anext(deltas_of(stream))
         reasons = explainer.request(stream.request_id)
         assert reasons.status is not None
         assert (reasons.status.state, reasons.wait) == (RequestState.DECODE, None)
@@ -144,7 +145,7 @@ def test_a_running_request_waits_for_nothing(tmp_path: Path) -> None:
 def test_a_request_of_whose_end_the_engine_has_yet_to_tell_is_known(tmp_path: Path) -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         stream = submit(engine, num_prompt_tokens=8, max_tokens=200)
-        await anext(aiter(stream))
+        await anext(deltas_of(stream))
         stream.close()
         reasons = explainer.request(stream.request_id)
         assert reasons.status is not None

@@ -9,6 +9,18 @@ from tests.server.byte_tokenizer import EOS, make_tokenizer, token_ids
 from tests.server.scripted_engine import scripted_engine
 
 
+async def texts_of(generation: Generation) -> list[TextDelta]:
+    """Wait for all that comes."""
+    texts, news = list[TextDelta](), asyncio.Event()
+    generation.listen(news.set)
+    while not texts or texts[-1].finish_reason is None:
+        await news.wait()
+        news.clear()
+        while (delta := generation.take()) is not None:
+            texts.append(delta)
+    return texts
+
+
 def generate(
     directory: Path, script: str, *, max_tokens: int | None = None, stops: tuple[str, ...] = (), min_tokens: int = 0
 ) -> tuple[list[TextDelta], RequestStats]:
@@ -24,7 +36,7 @@ def generate(
             engine.subscribe(observe)
             stream = engine.submit((1, 2, 3), SamplingParams(max_tokens=max_tokens, temperature=0.0))
             generation = Generation(stream, make_tokenizer().detokenizer(), stops, min_tokens=min_tokens)
-            deltas = [delta async for delta in generation.deltas()]
+            deltas = await texts_of(generation)
             generation.close()
             return deltas, await ended.get()
 

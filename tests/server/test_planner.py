@@ -17,6 +17,7 @@ from sarathid.protocol.requests import SamplingParams
 from sarathid.protocol.slo import SLOChange
 from sarathid.server.planner import MAX_CONCURRENT_PLANS, Planner
 from sarathid.server.rehearsal import Simulate
+from tests.engine.reading import deltas_of
 from tests.factories import make_figures
 from tests.server.scripted_engine import scripted_engine
 
@@ -38,7 +39,7 @@ def with_planner(
 
 async def serve_one(engine: EngineClient, max_tokens: int = 5) -> None:
     stream = engine.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=max_tokens))
-    async for _ in stream:
+    async for _ in deltas_of(stream):
         pass
     stream.close()
 

@@ -22,6 +22,7 @@ from sarathid.server.retuning import MEASURE_S, Retuner
 from sarathid.slo.guard import NUM_LOOKS
 from sarathid.telemetry.audit_log import AuditLog
 from sarathid.telemetry.board import Board
+from tests.engine.reading import deltas_of
 from tests.factories import make_iteration
 from tests.server.scripted_engine import scripted_engine
 
@@ -243,7 +244,7 @@ def test_a_revision_is_measured_until_the_next_or_for_some_minutes(tmp_path: Pat
     async def use(desk: Desk) -> None:
         await desk.set_budget(64)
         stream = desk.engine.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=20))
-        async for _ in stream:
+        async for _ in deltas_of(stream):
             pass
         stream.close()
         await desk.look_after(MEASURE_S - 1.0)

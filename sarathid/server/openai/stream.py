@@ -3,23 +3,25 @@
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
+from functools import partial
 from http import HTTPStatus
 from itertools import chain
 from typing import Any
 
 import msgspec
 from starlette.responses import Response
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from sarathid.clock import Clock
 from sarathid.protocol.requests import FinishReason
 from sarathid.server.answer_text import TextDelta
 from sarathid.server.answers import AnswerDelta, Answers
+from sarathid.server.chunk_writer import ChunkWriter
 from sarathid.server.openai.errors import error_body, error_response
 from sarathid.server.openai.reply import ReplyFormat
 from sarathid.server.openai.schema import PromptTokensDetails, StreamOptions, Usage
-from sarathid.telemetry.pauses import Pauses
+from sarathid.server.relay import Relay
 
 ENGINE_FAILED = "the engine failed while it worked on this request; the daemon's log says why"
 
@@ -31,21 +33,21 @@ class WholeReply(Response):
         super().__init__()
         self._answers = answers
         self._format = reply_format
+        self._parts: defaultdict[int, list[AnswerDelta]] = defaultdict(list)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.closing(self._answers):
             await run_while_connected(receive, self._reply(scope, receive, send))
 
     async def _reply(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._collect()
-        await response(scope, receive, send)
+        await Relay(self._answers, self._take).run()
+        await self._joined()(scope, receive, send)
 
-    async def _collect(self) -> Response:
-        parts: defaultdict[int, list[AnswerDelta]] = defaultdict(list)
-        async with contextlib.aclosing(self._answers.deltas()) as deltas:
-            async for news in deltas:
-                parts[news.index].append(news)
-        whole = [_joined(parts[index]) for index in sorted(parts)]
+    def _take(self, news: AnswerDelta) -> None:
+        self._parts[news.index].append(news)
+
+    def _joined(self) -> Response:
+        whole = [_joined(self._parts[index]) for index in sorted(self._parts)]
         if any(answer.delta.finish_reason in (None, FinishReason.ERROR) for answer in whole):
             return error_response(HTTPStatus.INTERNAL_SERVER_ERROR, ENGINE_FAILED)
         return Response(self._format.whole(whole, usage_of(self._answers)), media_type="application/json")
@@ -57,36 +59,38 @@ class StreamedReply(Response):
     media_type = "text/event-stream"
 
     def __init__(self, answers: Answers, reply_format: ReplyFormat, clock: Clock, options: StreamOptions) -> None:
-        super().__init__(headers={"cache-control": "no-cache"})
+        super().__init__(headers={"cache-control": "no-cache", "transfer-encoding": "chunked"})
         del self.headers["content-length"]
         self._answers = answers
         self._format = reply_format
         self._clock = clock
         self._options = options
+        self._begun: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         with contextlib.closing(self._answers):
-            await run_while_connected(receive, self._stream(send, scope["state"]["unread"]))
+            await run_while_connected(receive, self._stream(send, scope["state"]["chunks"]))
 
-    async def _stream(self, send: Send, unread: Pauses) -> None:
+    async def _stream(self, send: Send, chunks: ChunkWriter) -> None:
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
-        async with contextlib.aclosing(self._answers.deltas()) as deltas:
-            await self._send_all(deltas, send, unread)
+        relay = Relay(self._answers, partial(self._tell, chunks), lambda: not chunks.is_full)
+        chunks.on_room = relay.go_on
+        await relay.run()
+        end = b"data: [DONE]\n\n"
         if self._options.include_usage:
-            await send(_event(self._format.usage_event(usage_of(self._answers))))
-        await send({"type": "http.response.body", "body": b"data: [DONE]\n\n", "more_body": False})
+            end = _event(self._format.usage_event(usage_of(self._answers))) + end
+        await send({"type": "http.response.body", "body": end, "more_body": False})
 
-    async def _send_all(self, deltas: AsyncIterator[AnswerDelta], send: Send, unread: Pauses) -> None:
-        begun: set[int] = set()
-        async for news in deltas:
-            if news.delta.finish_reason is FinishReason.ERROR:
-                await send(_event(error_body(ENGINE_FAILED, "server_error")))
-                return
-            usage = usage_of(self._answers) if self._options.tells_usage_so_far else None
-            await send(_event(self._format.event(news, is_first=news.index not in begun, usage=usage)))
-            begun.add(news.index)
-            if news.delta.text or news.generation.tells_every_token:
-                news.generation.mark_delivered(self._clock.now_s(), unread)
+    def _tell(self, chunks: ChunkWriter, news: AnswerDelta) -> None:
+        if news.delta.finish_reason is FinishReason.ERROR:
+            chunks.write(_event(error_body(ENGINE_FAILED, "server_error")))
+            self._answers.close()
+            return
+        usage = usage_of(self._answers) if self._options.tells_usage_so_far else None
+        chunks.write(_event(self._format.event(news, is_first=news.index not in self._begun, usage=usage)))
+        self._begun.add(news.index)
+        if news.delta.text or news.generation.tells_every_token:
+            news.generation.mark_delivered(self._clock.now_s(), chunks.unread)
 
 
 def usage_of(answers: Answers) -> Usage:
@@ -126,5 +130,5 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _event(body: bytes) -> Message:
-    return {"type": "http.response.body", "body": b"data: %b\n\n" % body, "more_body": True}
+def _event(body: bytes) -> bytes:
+    return b"data: %b\n\n" % body

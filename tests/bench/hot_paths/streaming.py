@@ -1,4 +1,4 @@
-"""A stream's tokens on their way through the servers: text, event and ASGI message of each, up to the socket."""
+"""A stream's tokens on their way through the servers: text, event and chunk of each, up to the socket."""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from sarathid.engine.token_stream import TokenStream
 from sarathid.protocol.requests import FinishReason
 from sarathid.protocol.step import TokenDelta
 from sarathid.server.answers import Answers
+from sarathid.server.chunk_writer import ChunkWriter
 from sarathid.server.generation import Generation
 from sarathid.server.openai.reply import CompletionFormat, ReplyHead
 from sarathid.server.openai.schema import StreamOptions
 from sarathid.server.openai.stream import StreamedReply
 from sarathid.server.tokenizer import Tokenizer
-from sarathid.telemetry.pauses import Pauses
 from tests.bench.hot_paths.hot_path import HotPath, Operations
 from tests.factories import make_request
 from tests.server.byte_tokenizer import make_tokenizer, token_ids
@@ -55,11 +55,14 @@ async def _tell(tokenizer: Tokenizer, tokens: Sequence[int]) -> None:
     generation = Generation(tokens_of, tokenizer.detokenizer(), (), tells_every_token=True)
     reply_format = CompletionFormat(HEAD, tokenizer.words, tokenizer.decode, echoes=False)
     reply = StreamedReply(Answers([lambda _: generation], 1), reply_format, MonotonicClock(), StreamOptions())
-    answering = asyncio.create_task(reply({"type": "http", "state": {"unread": Pauses()}}, _stay, _drop))
+    scope = {"type": "http", "state": {"chunks": ChunkWriter(_Nowhere())}}
+    answering = asyncio.create_task(reply(scope, _stay, _drop))
+    await asyncio.sleep(0)  # it is about to wait for the client
+    await asyncio.sleep(0)  # it listens
     for number, token_id in enumerate(tokens):
         is_last = number == len(tokens) - 1
         tokens_of.push(TokenDelta(1, token_id, FinishReason.LENGTH if is_last else None), number * TBT_S)
-        await asyncio.sleep(0)
+        tokens_of.on_news()
     await answering
 
 
@@ -70,7 +73,17 @@ async def _stay() -> Message:
 
 
 async def _drop(message: Message) -> None:
-    """Take what would be written."""
+    """Take what would be sent."""
+
+
+class _Nowhere(asyncio.WriteTransport):
+    """Takes what would be written."""
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: object) -> None:
+        pass
 
 
 STREAMING = (HotPath("stream 64 tokens as events", stream),)
