@@ -35,6 +35,8 @@ TBT_SPANS_S = (10.0, 60.0, 300.0, 3600.0)
 TTFT_SPAN_S = 300.0
 RATE_SPAN_S = 10.0
 STALL_SPAN_S = 60.0
+ATTAINMENT_STEP_S = 6
+NUM_ATTAINMENTS = 10
 MAX_SAMPLES = 4096
 MAX_CHANGES = 64
 MAX_RECENT = 256
@@ -227,6 +229,7 @@ class EngineState:
             ttft=figures_of(self._seconds.ttft(now_s, TTFT_SPAN_S), TTFT_SPAN_S),
             num_recent_stalls=self._stalls.num_since(now_s - STALL_SPAN_S),
             attainment=self._seconds.attainment(now_s, STALL_SPAN_S),
+            attainments=self._seconds.attainments(now_s, ATTAINMENT_STEP_S, NUM_ATTAINMENTS),
             output_rate=self._seconds.output_rate(now_s, RATE_SPAN_S),
             goodput=self._seconds.goodput(now_s, RATE_SPAN_S),
             kv_growth=self._seconds.kv_growth(now_s, RATE_SPAN_S),

@@ -25,6 +25,8 @@ class SortKey(StrEnum):
     TBT = "TBT"
     WORST = "WORST"
     STALLS = "STALLS"
+    KV = "KV"
+    PRIORITY = "PRIORITY"
     CLIENT = "CLIENT"
 
 
@@ -65,9 +67,11 @@ _SORT_KEYS: dict[SortKey, Callable[[RequestRow], tuple[str | float, int]]] = {
     SortKey.TBT: lambda row: (row.tbt_last_s or 0.0, row.request_id),
     SortKey.WORST: lambda row: (row.tbt_max_s or 0.0, row.request_id),
     SortKey.STALLS: lambda row: (row.num_stalls, row.request_id),
+    SortKey.KV: lambda row: (row.num_computed_tokens, row.request_id),
+    SortKey.PRIORITY: lambda row: (row.priority, row.request_id),
     SortKey.CLIENT: lambda row: (row.client, row.request_id),
 }
-_QUANTITIES = frozenset(SortKey) - {SortKey.ID, SortKey.STATE, SortKey.CLIENT}
+_QUANTITIES = frozenset(SortKey) - {SortKey.ID, SortKey.STATE, SortKey.PRIORITY, SortKey.CLIENT}
 _BOUND = re.compile(r"(stalls|worst|ttft|prompt)>(\S+)")
 _VALUES: dict[str, Callable[[RequestRow], float]] = {
     "stalls": lambda row: row.num_stalls,

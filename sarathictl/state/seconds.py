@@ -102,6 +102,20 @@ class SecondsWindow:
         num_gaps = sum(second.num_gaps for second in recent)
         return 1.0 - sum(second.num_over for second in recent) / num_gaps if num_gaps else None
 
+    def attainments(self, now_s: float, step_s: int, num_steps: int) -> tuple[float | None, ...]:
+        """Return the share of gaps that met the target in each of the latest steps, oldest first; None without gaps.
+
+        Steps begin at whole multiples of `step_s`, so that what was told of one that is over stays.
+        """
+        newest = int(now_s) // step_s
+        num_gaps, num_over = Counter[int](), Counter[int]()
+        first = (newest - num_steps + 1) * step_s
+        for second in takewhile(lambda second: second.number >= first, reversed(self._seconds.values())):
+            num_gaps[second.number // step_s] += second.num_gaps
+            num_over[second.number // step_s] += second.num_over
+        steps = range(newest - num_steps + 1, newest + 1)
+        return tuple(1.0 - num_over[step] / num_gaps[step] if num_gaps[step] else None for step in steps)
+
     def kv_growth(self, now_s: float, span_s: float) -> float | None:
         """Return the change of KV cache use as a share of it a second, None where little of the window is known."""
         recent = list(self._since(now_s, span_s))

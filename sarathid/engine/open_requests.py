@@ -93,6 +93,7 @@ class OpenRequests:
                 num_prompt_tokens=len(request.prompt_token_ids),
                 max_tokens=request.sampling.max_tokens,
                 owner=request.owner,
+                priority=request.priority,
             )
         )
 

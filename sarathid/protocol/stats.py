@@ -203,7 +203,7 @@ class IterationStats(msgspec.Struct, frozen=True, kw_only=True, tag="iteration")
 class RequestArrival(msgspec.Struct, frozen=True, kw_only=True, tag="arrival"):
     """A request was taken in, at `arrival_s`; it waits until an iteration computes a chunk of it.
 
-    `owner` is the user or the key that its client is known by.
+    `owner` is the user or the key that its client is known by; of one owner's, those of the least `priority` go first.
     """
 
     request_id: int
@@ -212,6 +212,7 @@ class RequestArrival(msgspec.Struct, frozen=True, kw_only=True, tag="arrival"):
     num_prompt_tokens: int
     max_tokens: int | None
     owner: str = ""
+    priority: int = 0
 
 
 class RequestStats(msgspec.Struct, frozen=True, kw_only=True, tag="request"):

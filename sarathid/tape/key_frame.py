@@ -26,6 +26,7 @@ class RequestRow(msgspec.Struct, kw_only=True):
     tbt_max_s: float | None = None
     num_stalls: int = 0
     num_preemptions: int = 0
+    priority: int = 0
 
 
 class KeyFrame(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,4 +68,5 @@ def row_of(request: RequestStatus, now_s: float, last_token_s: float | None) -> 
         tbt_max_s=request.tbt_max_s,
         num_stalls=request.num_stalls,
         num_preemptions=request.num_preemptions,
+        priority=request.priority,
     )

@@ -47,6 +47,7 @@ class RequestTable:
             client=arrival.client,
             num_prompt_tokens=arrival.num_prompt_tokens,
             max_tokens=arrival.max_tokens,
+            priority=arrival.priority,
         )
 
     def begin(self, scheduled: IterationScheduled) -> None:

@@ -12,13 +12,22 @@ from sarathictl.state.alerts import Alert
 from sarathictl.state.engine_view import EngineView, LatencyFigures
 from sarathictl.state.playhead import Transport
 from sarathictl.state.why_budget import budget_now_in_words
-from sarathictl.tui.renderables.line import Piece, as_many_as_fit, fit, line, spread
+from sarathictl.tui.renderables.line import Piece, as_many_as_fit, column_of, fit, line, spread
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.control import DaemonState
 from sarathid.protocol.roles import Role
 
 FLASH_S = 5.0
-_WAYS = ((3, False), (2, False), (1, False), (1, True))  # spans of TBT, whether alerts are terse: the first that fits
+_LATE_SHARE = 0.01  # a target is a P99
+# Spans of TBT, whether the course of the last minute is drawn, whether alerts are terse: the first that fits.
+_WAYS = (
+    (3, True, False),
+    (2, True, False),
+    (3, False, False),
+    (2, False, False),
+    (1, False, False),
+    (1, False, True),
+)
 _BETWEEN = " │ "
 MIN_WIDTH_FOR_ROLE = 60
 _ROLES = {Role.READ: "VIEW", Role.INFER: "INFER", Role.OPERATE: "OPERATE", Role.ADMIN: "ADMIN"}
@@ -65,13 +74,13 @@ def draw_targets(view: EngineView, watch: Watch, width: int, look: Look) -> Text
     """Return the second line: TBT by span and TTFT against their targets, or why the link is not live."""
     if watch.link.message:
         return fit(line([(f" {watch.link.message}", look.over)]), width)
-    for num_spans, is_terse in _WAYS:
+    for num_spans, has_course, is_terse in _WAYS:
         alert = _alert(watch, look, is_terse=is_terse)
         room = width - alert.cell_len
-        pieces = list(_targets(view, view.tbt[:num_spans], look))
-        text = Text(_BETWEEN).join(pieces)
-        if text.cell_len <= room:
-            return spread(as_many_as_fit([text, _goodput(view, look)], room, ""), alert, width)
+        pieces = list(_targets(view, view.tbt[:num_spans], look, has_course=has_course))
+        text, goodput = Text(_BETWEEN).join(pieces), _goodput(view, look)
+        if text.cell_len + (goodput.cell_len if has_course else 0) <= room:
+            return spread(as_many_as_fit([text, goodput], room, ""), alert, width)
     return spread(as_many_as_fit(pieces, room, _BETWEEN), alert, width)
 
 
@@ -91,7 +100,7 @@ def _role(watch: Watch, width: int, look: Look) -> Iterator[Piece]:
         yield f"{_ROLES[watch.role]} ", look.strong if watch.role.includes(Role.OPERATE) else look.faint
 
 
-def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Iterator[Text]:
+def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look, *, has_course: bool) -> Iterator[Text]:
     """Yield how the targets fare, what matters most first."""
     tbt_s, ttft_s = view.slo.tbt_s, view.slo.ttft_s
     verdicts = [piece for figures in tbt for piece in _verdict(figures, figures.p99_s, tbt_s, look)]
@@ -99,8 +108,23 @@ def _targets(view: EngineView, tbt: Sequence[LatencyFigures], look: Look) -> Ite
     verdict = _verdict(view.ttft, view.ttft.p95_s, ttft_s, look)
     yield line([("TTFT p95", look.plain), *_target(ttft_s, look), *verdict])
     if view.attainment is not None and tbt_s is not None:
-        yield line([("in time ", look.plain), (units.share(view.attainment), look.strong)])
+        course = _course(view.attainments, look) if has_course else ()
+        yield line([("in time ", look.plain), (units.share(view.attainment), look.strong), *course])
     yield line([(f"{view.output_rate:.0f} tok/s", look.strong)])
+
+
+def _course(attainments: Sequence[float | None], look: Look) -> Iterator[Piece]:
+    """Yield a column a share, in the colour of a miss where too much was late; one is full only where nothing was."""
+    yield " ", look.plain
+    for share in attainments:
+        if share is None:
+            yield "·", look.faint
+        else:
+            is_missed = share < 1.0 - _LATE_SHARE
+            yield (
+                column_of(share if share == 1.0 else min(max(share, 1 / 8), 7 / 8)),
+                look.over if is_missed else look.plain,
+            )
 
 
 def _goodput(view: EngineView, look: Look) -> Text:

@@ -27,6 +27,7 @@ class Context:
 
     now_s: float
     target_s: float | None
+    block_size: int | None
     look: Look
 
 
@@ -60,7 +61,8 @@ def draw_requests(
     lines = [fit(line([(f" {heading}", look.faint)]), width)]
     if not view.requests:
         return [*lines, fit(line([(f" {nothing}", look.faint)]), width)][:height]
-    context = Context(view.now_s, view.slo.tbt_s, look)
+    block_size = None if view.info is None else view.info.block_size
+    context = Context(view.now_s, view.slo.tbt_s, block_size, look)
     for row in _shown(view.requests, selected, height - 1):
         mark = "◆" if row.request_id in followed else " "
         lines.append(fit(_draw_row(row, mark, columns, row.request_id == selected, context), width))
@@ -142,6 +144,13 @@ def _last(row: RequestRow, context: Context) -> Piece:
     return units.short_duration(row.tbt_last_s), _over_style(row.tbt_last_s, context)
 
 
+def _blocks(row: RequestRow, context: Context) -> Piece:
+    """Return how many blocks of the KV cache its tokens fill, those that it shares counted too."""
+    if context.block_size is None or not row.num_computed_tokens:
+        return "·", context.look.faint
+    return str(-(-row.num_computed_tokens // context.block_size)), context.look.kv
+
+
 def _over_style(value_s: float | None, context: Context) -> Style:
     is_over = value_s is not None and context.target_s is not None and value_s > context.target_s
     return context.look.over if is_over else context.look.plain
@@ -166,5 +175,7 @@ COLUMNS = (
     Column("WORST", 6, "right", 1, _worst),
     Column("STALLS", 8, "left", 2, _stalls),
     Column("REDONE", 6, "right", 8, _plain(lambda row: str(row.num_preemptions or "·"))),
+    Column("KV BLK", 6, "right", 9, _blocks),
+    Column("PRIORITY", 8, "right", 10, _plain(lambda row: str(row.priority or "·"))),
     CLIENT,
 )

@@ -14,7 +14,7 @@ from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.line import Piece, column_of, fit, line
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.tape_columns import Axis, Column, first_column, tape_columns
+from sarathictl.tui.renderables.tape_columns import MEAN_FROM_S, Axis, Column, first_column, tape_columns
 
 ZOOMS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEFAULT_ZOOM_S = 0.1
@@ -147,7 +147,9 @@ def _notes(columns: Sequence[Column], scale: _Scale) -> list[Piece | None]:
 
 
 def _chart(columns: Sequence[Column], scale: _Scale) -> Iterator[Iterator[Piece]]:
-    runs = _runs(columns, attrgetter("num_decode_tokens", "num_prefill_tokens", "token_budget", "is_running"))
+    runs = _runs(
+        columns, attrgetter("num_decode_tokens", "num_prefill_tokens", "token_budget", "is_running", "most_tokens")
+    )
     rows_per_token = scale.num_chart_rows / scale.top if scale.top else 0.0
     for row in reversed(range(scale.num_chart_rows)):
         yield _cells(runs, partial(_chart_cell, row=row, rows_per_token=rows_per_token, look=scale.look))
@@ -167,7 +169,7 @@ def _chart_labels(scale: _Scale) -> Iterator[str]:
 def _top(columns: Sequence[Column]) -> int:
     """Return the tokens at full height: the largest budget, or a round number above what no budget cut."""
     budget = max((column.token_budget for column in columns), default=0)
-    most = max((column.num_tokens for column in columns), default=0)
+    most = max((max(column.num_tokens, column.most_tokens) for column in columns), default=0)
     if most <= budget:
         return budget
     step = int(10.0 ** max(0, len(str(most)) - 2))
@@ -182,7 +184,7 @@ def _chart_notes(columns: Sequence[Column], look: Look) -> dict[int, Piece]:
     num_tokens = sum(column.num_tokens for column in present)
     num_granted = sum(column.token_budget for column in present)
     prefill = sum(column.num_prefill_tokens for column in present) / num_tokens
-    is_cut = all(column.num_tokens <= column.token_budget for column in present)
+    is_cut = all(max(column.num_tokens, column.most_tokens) <= column.token_budget for column in present)
     return {
         0: (f"budget {present[-1].token_budget}", look.plain),
         1: (f"fill {units.share(num_tokens / num_granted)}" if is_cut else "cuts nothing", look.plain),
@@ -198,6 +200,8 @@ def _chart_cell(column: Column, row: int, rows_per_token: float, look: Look) -> 
     decode = column.num_decode_tokens * rows_per_token - row
     total = column.num_tokens * rows_per_token - row
     if total <= 0.0:
+        if 0.0 < column.most_tokens * rows_per_token - row <= 1.0:
+            return "▔", look.prefill
         is_edge = 0.0 < column.token_budget * rows_per_token - row <= 1.0
         return ("╌", look.faint) if is_edge else (" ", look.plain)
     if column.is_running:
@@ -330,13 +334,15 @@ def _cells(runs: Sequence[_Run], draw: Callable[[Column], Piece]) -> Iterator[Pi
 def tape_title(axis: Axis, zoom_s: float, look: Look) -> Text:
     """Return what one column and one row of the tape mean."""
     scale = f"{units.duration(zoom_s)} a column" if axis is Axis.TIME else "one column an iteration"
+    is_mean = axis is Axis.TIME and zoom_s >= MEAN_FROM_S
     return line(
         [
             ("ITERATIONS", look.strong),
-            ("  tokens in each · ", look.plain),
+            ("  tokens, mean · " if is_mean else "  tokens in each · ", look.plain),
             ("█ decode", look.decode),
             (" ", look.plain),
             ("▒ prefill", look.prefill),
-            (f" ░ running · {scale}", look.plain),
+            (" ▔ most" if is_mean else "", look.prefill),
+            (f"{'' if is_mean else ' ░ running'} · {scale}", look.plain),
         ]
     )

@@ -19,7 +19,8 @@ class Axis(StrEnum):
 class Column(NamedTuple):
     """One column: the largest iteration in it, and the longest gap that lay over it; all zero where nothing ran.
 
-    `bubble_share` is that of the pipeline stage that idled most in that iteration.
+    `bubble_share` is that of the pipeline stage that idled most in that iteration. Where a column holds many, they are
+    all in it by their time, and `most_tokens` are those of the largest.
     """
 
     num_decode_tokens: int = 0
@@ -28,6 +29,7 @@ class Column(NamedTuple):
     is_running: bool = False
     gap_s: float = 0.0
     bubble_share: float = 0.0
+    most_tokens: int = 0
 
     @property
     def num_tokens(self) -> int:
@@ -35,6 +37,7 @@ class Column(NamedTuple):
 
 
 IDLE = Column()
+MEAN_FROM_S = 0.2  # a column: from here on it mostly holds several iterations
 STEP_S = 1.0
 MAX_STEP_SHARE = 0.125  # of the width: so much of it waits to be drawn at most
 
@@ -74,6 +77,7 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
     tallest: list[IterationSample | None] = [None] * num_columns
     num_tokens = [0] * num_columns
     gaps_s = [0.0] * num_columns
+    mixes: list[_Mix] = [_Mix() for _ in range(num_columns if zoom_s >= MEAN_FROM_S else 0)]
 
     def covered(start: int, stop: int) -> Sequence[int]:
         """Return the columns of a span: neighbours share none, and a short span has one."""
@@ -90,6 +94,8 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
         for index in covered(start, stop):
             if tokens > num_tokens[index]:
                 tallest[index], num_tokens[index] = sample, tokens
+            if mixes:
+                mixes[index].add(sample, min(zoom_s, end_s - sample.start_s))
         if gap_s is not None:
             for index in covered(round((end_s - gap_s) / zoom_s) - first, stop):
                 if gap_s > gaps_s[index]:
@@ -101,6 +107,8 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
         Column(gap_s=gap_s) if sample is None else _column(sample, gap_s)
         for sample, gap_s in zip(tallest, gaps_s, strict=True)
     ]
+    if mixes:
+        columns = [mix.mean_of(column) for mix, column in zip(mixes, columns, strict=True)]
     if view.running is not None:
         running = _running_column(view.running)
         start = stop if view.running.start_s - end_s < zoom_s else round(view.running.start_s / zoom_s) - first
@@ -108,6 +116,32 @@ def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[
             if running.num_tokens > num_tokens[index]:
                 columns[index] = running._replace(gap_s=gaps_s[index])
     return columns
+
+
+class _Mix:
+    """The iterations of one column, each by how much of the column's time it took."""
+
+    __slots__ = ("bubble_s", "decode_tokens", "prefill_tokens", "seconds")
+
+    def __init__(self) -> None:
+        self.seconds = self.decode_tokens = self.prefill_tokens = self.bubble_s = 0.0
+
+    def add(self, sample: IterationSample, seconds: float) -> None:
+        self.seconds += seconds
+        self.decode_tokens += seconds * sample.num_decode_tokens
+        self.prefill_tokens += seconds * sample.num_prefill_tokens
+        self.bubble_s += seconds * (sample.bubble_share or 0.0)
+
+    def mean_of(self, largest: Column) -> Column:
+        """Return the column that holds all of them, of which the one that it shows is the largest."""
+        if not self.seconds:
+            return largest
+        return largest._replace(
+            num_decode_tokens=round(self.decode_tokens / self.seconds),
+            num_prefill_tokens=round(self.prefill_tokens / self.seconds),
+            bubble_share=self.bubble_s / self.seconds,
+            most_tokens=largest.num_tokens,
+        )
 
 
 def _column(sample: IterationSample, gap_s: float) -> Column:

@@ -111,6 +111,15 @@ def test_who_comes_while_an_iteration_runs_waits_and_who_is_in_it_does_not() -> 
     assert view.longest_wait_s == END_S - START_S - 1.0
 
 
+def test_a_request_has_the_priority_that_it_came_with() -> None:
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    urgent = RequestArrival(
+        request_id=1, client="", arrival_s=START_S + 1.0, num_prompt_tokens=4, max_tokens=9, priority=-5
+    )
+    state.fold(urgent)
+    assert [row.priority for row in state.view(END_S).requests] == [-5]
+
+
 def test_requests_advance_with_each_iteration_between_two_lists() -> None:
     engine = PaperEngine(make_settings(256), num_streams=1)
     rows = view_after(tuple(engine.run(START_S + 0.5))).requests

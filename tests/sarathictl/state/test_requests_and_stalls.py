@@ -19,7 +19,7 @@ from tests.sarathictl.revisions import make_revision
 
 ROWS = (
     RequestRow(request_id=1, state=RequestState.DECODE, client="web-1", tbt_max_s=0.4, num_stalls=3),
-    RequestRow(request_id=2, state=RequestState.WAITING, client="batch", num_prompt_tokens=900),
+    RequestRow(request_id=2, state=RequestState.WAITING, client="batch", num_prompt_tokens=900, priority=-3),
     RequestRow(request_id=3, state=RequestState.DECODE, client="web-2", tbt_max_s=0.1, num_stalls=1),
 )
 
@@ -54,6 +54,7 @@ def test_quantities_are_sorted_largest_first_and_names_from_a_on() -> None:
     assert ids(RequestOrder(key=SortKey.WORST)) == [1, 3, 2]
     assert ids(RequestOrder(key=SortKey.WORST, is_reversed=True)) == [2, 3, 1]
     assert ids(RequestOrder(key=SortKey.CLIENT)) == [2, 1, 3]
+    assert ids(RequestOrder(key=SortKey.PRIORITY)) == [2, 1, 3]
     assert ids(RequestOrder(is_reversed=True)) == [3, 2, 1]
     assert str(RequestOrder(key=SortKey.STALLS, filter_text="web")) == "sort STALLS ▾ · filter web"
 

@@ -70,6 +70,16 @@ def test_gaps_above_the_target_of_their_time_lower_the_attainment() -> None:
     assert window.attainment(300.0, 60.0) is None
 
 
+def test_the_course_of_the_attainment_is_told_by_steps_that_stay() -> None:
+    window = SecondsWindow()
+    window.add(ended(103.0, 0.15, 0.05), 0.1)
+    window.add(ended(107.0, 0.05, 0.05), 0.1)
+    window.add(ended(114.5, 0.15), 0.1)
+
+    assert window.attainments(119.9, 6, 3) == (0.75, None, 0.0)
+    assert window.attainments(120.0, 6, 3) == (None, 0.0, None)
+
+
 def test_no_more_than_an_hour_is_kept() -> None:
     window = SecondsWindow()
     for second in range(MAX_SECONDS + 50):

@@ -23,11 +23,13 @@ from sarathictl.tui.renderables.header import Watch, draw_header, draw_targets
 from sarathictl.tui.renderables.keys import Key, draw_keys
 from sarathictl.tui.renderables.line import bar, column_of
 from sarathictl.tui.renderables.look import PLAIN_LOOK
+from sarathictl.tui.renderables.requests import draw_requests
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
 from sarathictl.tui.renderables.tape import Tape, draw_tape
 from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
 from sarathid.protocol.control import RequestState
 from sarathid.protocol.stats import Blocker, IterationScheduled, StallCause
+from sarathid.tape.request_table import RequestRow
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -142,12 +144,51 @@ def test_alerts_leave_the_targets_whole(width: int, alert: str) -> None:
     assert "…" not in words
 
 
+@pytest.mark.parametrize(("width", "course"), [(200, "██▇▅·▁▁███"), (80, "")])
+def test_the_course_of_the_last_minute_is_drawn_where_there_is_room(width: int, course: str) -> None:
+    shares = (1.0, 1.0, 0.995, 0.6, None, 0.1, 0.0, 1.0, 1.0, 1.0)
+    view = replace(make_view(), attainments=shares)
+    words = draw_targets(view, make_watch(view), width, PLAIN_LOOK)
+    assert f"in time {units.share(view.attainment)} {course}".strip() in words.plain
+    assert ("█" in words.plain) is bool(course)
+
+
+def test_a_request_has_its_blocks_and_its_priority_where_there_is_room() -> None:
+    view = make_view()
+    assert view.info is not None
+    row = RequestRow(
+        request_id=17, state=RequestState.DECODE, num_computed_tokens=2 * view.info.block_size + 1, priority=-5
+    )
+    wide, broad, narrow = (
+        [text.plain.split() for text in draw_requests(replace(view, requests=(row,)), None, width, 2, PLAIN_LOOK)]
+        for width in (140, 120, 80)
+    )
+    assert wide[0][-4:] == ["KV", "BLK", "PRIORITY", "CLIENT"]
+    assert wide[1][-3:] == ["3", "-5", units.ABSENT]
+    assert broad[0][-3:] == ["KV", "BLK", "CLIENT"]
+    assert "KV" not in narrow[0]
+
+
 def test_a_slow_iteration_is_as_wide_as_it_was_long() -> None:
     view = make_view("prefill-first")
     slowest = max(view.samples, key=lambda sample: sample.duration_s)
     columns = tape_columns(view, Axis.TIME, 120, 0.1)
     widest = max(len(run) for run in "".join("#" if c.num_prefill_tokens >= 2000 else " " for c in columns).split())
     assert widest == pytest.approx(slowest.duration_s / 0.1, abs=1.0)
+
+
+def test_coarse_columns_hold_the_mean_over_their_time_and_mark_the_largest() -> None:
+    view = make_view()
+    columns = [column for column in tape_columns(view, Axis.TIME, 40, 1.0) if column.num_tokens]
+    seconds = sum(sample.duration_s for sample in view.samples)
+    mean = sum(sample.duration_s * sample.num_tokens for sample in view.samples) / seconds
+    assert sum(column.num_tokens for column in columns) / len(columns) == pytest.approx(mean, rel=0.1)
+    assert {column.most_tokens for column in columns} <= {sample.num_tokens for sample in view.samples}
+    assert all(column.num_tokens <= column.most_tokens for column in columns)
+    assert all(column.most_tokens == 0 for column in tape_columns(view, Axis.TIME, 40, 0.1))
+    top, *_ = draw_tape(view, Axis.TIME, 1.0, 64, 16, PLAIN_LOOK, 0.0)
+    num_full = sum(column.most_tokens == 256 and column.num_tokens < 240 for column in columns)
+    assert top.plain.count("▔") == num_full > 3
 
 
 def test_the_tape_stands_still_for_a_second_and_then_moves_by_one() -> None:
