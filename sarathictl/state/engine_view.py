@@ -43,8 +43,8 @@ class EngineView:
     `recent` are the newest iterations whole, oldest first; `samples` go further back. `running` is the
     iteration that was scheduled and has not reported back. `tbt` has one entry a span, shortest first.
     `happenings` are oldest first, without the stalls. `output_rate` and `goodput` are output tokens a second, the
-    latter those that came in time; `attainment` is the share of a minute's gaps that met the target, `attainments` those
-    of its tenths, oldest first; `kv_growth` is the share of the KV cache that fills in one.
+    latter those that came in time. `attainment` is the share of a minute's gaps that met the target, `attainments` are
+    those of its tenths, oldest first. `kv_growth` is the share of the KV cache that fills in a second.
     """
 
     now_s: float
