@@ -16,6 +16,7 @@ from sarathictl.client.endpoint import SSH_SCHEME, check_reachable
 from sarathictl.client.fleet import Fleet
 from sarathictl.client.stats_stream import StatsStream
 from sarathictl.state.opening import Opening
+from sarathictl.state.outflow import Outflow
 from sarathictl.tui.alerts import Alerts
 from sarathid.clock import Clock, MonotonicClock
 
@@ -94,4 +95,10 @@ def make_app(
         daemon=invocation.daemon,
         alerts=alerts,
         opening=opening,
+        outflow=terminal_outflow(),
     )
+
+
+def terminal_outflow() -> Outflow:
+    """Return the account of what goes to the terminal, which ssh says whether it is far."""
+    return Outflow(MonotonicClock(), is_remote="SSH_CONNECTION" in os.environ)

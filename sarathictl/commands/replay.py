@@ -19,6 +19,7 @@ from sarathictl.state.forecast import plan_lines
 from sarathictl.state.opening import Opening
 from sarathictl.state.retuning import read_targets
 from sarathictl.state.twin import Twin
+from sarathictl.watching import terminal_outflow
 from sarathid.clock import MonotonicClock
 from sarathid.errors import ControlRefused
 from sarathid.protocol.control import ControlRequest, ErrorCode
@@ -123,6 +124,7 @@ def make_replay(
         recording=log,
         twin=twin,
         opening=opening,
+        outflow=terminal_outflow(),
     )
 
 

@@ -11,9 +11,12 @@ from typing import ClassVar, Protocol
 from textual.app import App
 from textual.binding import BindingType
 from textual.command import Provider
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter
 
 from sarathictl import units
+from sarathictl.client.contexts import Theme
 from sarathictl.client.endpoint import Daemon
 from sarathictl.client.fleet import Answer
 from sarathictl.client.recording import TapeFile
@@ -24,7 +27,8 @@ from sarathictl.state.engine_log import EngineLog
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.known_history import KnownHistory
 from sarathictl.state.moment import read_moment
-from sarathictl.state.opening import Opening, View, next_rate_hz
+from sarathictl.state.opening import RATES_HZ, Opening, View, next_rate_hz
+from sarathictl.state.outflow import Outflow
 from sarathictl.state.playhead import Playhead
 from sarathictl.state.sentences import end_in_words
 from sarathictl.state.twin import Twin
@@ -34,6 +38,7 @@ from sarathictl.tui.ask import Ask
 from sarathictl.tui.bindings import bindings_at
 from sarathictl.tui.desk import Desk
 from sarathictl.tui.messages import CommandAsked
+from sarathictl.tui.metered_driver import MeteredDriver
 from sarathictl.tui.numbered_screens import make_screen
 from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.look import Look, look_of
@@ -125,12 +130,15 @@ class ConsoleApp(App[None]):
         alerts: Alerts | None = None,
         twin: Twin | None = None,
         opening: Opening | None = None,
+        outflow: Outflow | None = None,
     ) -> None:
         """Show what `source` says; with a `recording`, which it reads, that is played and nothing can be changed.
 
         Beside a recording, its `twin` can be shown.
         """
         super().__init__(ansi_color=None if has_color else True)
+        self.outflow = outflow or Outflow(clock)
+        self._is_slowed = False
         self._source = source
         self._desk = Desk(self, ask, ask_plan, lambda: self.look)
         self._clock = clock
@@ -176,12 +184,20 @@ class ConsoleApp(App[None]):
         """The pencils in the theme's colours."""
         return look_of(self.theme if self._has_color else None, is_ascii=bool(self._ascii_filters))
 
+    def get_driver_class(self) -> type[Driver]:
+        """Return the driver that Textual would choose, which keeps account of its writes where it is a terminal's."""
+        chosen = super().get_driver_class()
+        return MeteredDriver if chosen is LinuxDriver else chosen
+
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return what every line goes through on its way to the terminal."""
         return (*super().get_line_filters(), *self._ascii_filters)
 
     def tick(self) -> None:
-        """Take in what has come and show it; what had come before is packed first."""
+        """Take in what has come and show it; what had come before is packed first.
+
+        Nothing is shown while the terminal has not taken what was: it would only wait behind that.
+        """
         self._records.pack()
         for received in self._source.drain():
             self._records.take(received.item, received.time_s)
@@ -192,7 +208,24 @@ class ConsoleApp(App[None]):
                     self._tell_end(received.item)
         self._save()
         self._playhead.tick()
+        if self.outflow.is_stuck:
+            return
+        if not self._is_slowed and self.outflow.is_too_much:
+            self._slow_down()
         self._show()
+
+    def _slow_down(self) -> None:
+        """Send the terminal as little as can be, until somebody wants more again."""
+        self._is_slowed = True
+        self._set_rate(RATES_HZ[0])
+        if self._has_color:
+            self.theme = Theme.ANSI
+        self.call_after_refresh(self._show, is_urgent=True)
+
+    def _hurry(self) -> None:
+        """Send as much as is wanted, as long as the terminal takes it."""
+        self._is_slowed = False
+        self.outflow.forget()
 
     @property
     def _daemon_name(self) -> str:
@@ -373,15 +406,20 @@ class ConsoleApp(App[None]):
         self.notify(f"saved {self.save_screenshot(name, str(self._export_dir))}", markup=False)
 
     def action_next_theme(self) -> None:
+        self._hurry()
         names = [theme.name for theme in THEMES]
         self.theme = names[(names.index(self.theme) + 1) % len(names)]
         self.call_after_refresh(self._show, is_urgent=True)
 
     def action_change_rate(self, step: int) -> None:
-        self._rate_hz = next_rate_hz(self._rate_hz, step)
-        self._ticker.stop()
-        self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
+        self._hurry()
+        self._set_rate(next_rate_hz(self._rate_hz, step))
         self._show(is_urgent=True)
+
+    def _set_rate(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+        self._ticker.stop()
+        self._ticker = self.set_interval(1.0 / rate_hz, self.tick)
 
     def _begin_file(self) -> TapeFile:
         self._records.seal()
@@ -471,6 +509,7 @@ class ConsoleApp(App[None]):
             now_s=view.now_s if self._is_recording else now_s,
             wall_offset_s=self._wall_offset_s,
             rate_hz=self._rate_hz,
+            is_slowed=self._is_slowed,
             paused_s=None if self._playhead.is_live or self._is_recording else view.now_s,
             transport=self._playhead.transport,
             saved_s=None if self._saving is None else now_s - self._saving.start_s,

@@ -103,6 +103,14 @@ def test_no_color_reaches_a_terminal_that_wants_none(daemon: RunningDaemon, term
 
 
 @pytest.mark.long
+def test_a_terminal_that_takes_little_is_sent_little(daemon: RunningDaemon, terminal: Terminal) -> None:
+    terminal.type(f"{sys.executable} -m tests.end_to_end.slow_terminal {PROGRAM} -A {daemon.runtime_dir} top")
+    terminal.wait_for("SLOW LINK  ● LIVE 1 Hz")
+    terminal.press("q")
+    terminal.wait_while(lambda screen: "ITERATIONS" in screen, "the console has ended")
+
+
+@pytest.mark.long
 def test_a_daemon_that_freezes_ends_or_is_started_again_is_told_without_a_key(
     tmp_path: Path, terminal: Terminal
 ) -> None:

@@ -40,7 +40,8 @@ class Watch:
     `paused_s` is the moment on hold while others go on, `saved_s` for how long records have been saved to a file, both
     None where that is not so. `wall_offset_s` added to monotonic seconds gives seconds since the epoch. `role` is what
     may be done from here, None while the daemon has not said; it `is_recorded` unless it says that its flight recorder
-    is off. `alerts` are what is above its threshold now, `daemon` is what it is called.
+    is off, and `is_slowed` where the terminal takes less than was drawn. `alerts` are what is above its threshold now,
+    `daemon` is what it is called.
     """
 
     link: Link
@@ -52,6 +53,7 @@ class Watch:
     saved_s: float | None = None
     role: Role | None = None
     is_recorded: bool = True
+    is_slowed: bool = False
     alerts: tuple[Alert, ...] = ()
     daemon: Daemon | None = None
 
@@ -161,6 +163,9 @@ def _badges(view: EngineView, watch: Watch, look: Look) -> Iterator[Piece]:
         yield f"{watch.link.num_malformed} malformed  ", look.over
     if watch.link.num_missed:
         yield f"{watch.link.num_missed} missed  ", look.over
+    if watch.is_slowed:
+        yield " SLOW LINK ", look.notice
+        yield " ", look.plain
     if not watch.is_recorded:
         yield " NOT RECORDED ", look.notice
         yield " ", look.plain

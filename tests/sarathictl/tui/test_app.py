@@ -6,6 +6,7 @@ import pytest
 
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.opening import Opening
+from sarathictl.state.outflow import Outflow
 from sarathictl.tui.app import ConsoleApp
 from sarathictl.tui.screens.confirm import ConfirmScreen
 from sarathictl.tui.screens.live import LiveScreen
@@ -53,6 +54,29 @@ async def test_another_theme_looks_as_if_the_console_had_come_up_in_it(tmp_path:
             assert bench.app.theme == "light"
             pictures.append(bench.app.screen._compositor.render_strips())
     assert pictures[0] == pictures[1]
+
+
+async def test_a_slow_terminal_gets_few_pictures_in_few_colours_until_somebody_wants_more(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    outflow = Outflow(clock)
+    bench = Bench(tmp_path, outflow=outflow)
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        outflow.begin()
+        clock.advance(2.0)
+        bench.app.tick()
+        await pilot.pause()
+        assert not bench.says("SLOW LINK")  # it would wait, too
+        outflow.end(1000)
+        bench.app.tick()
+        await pilot.pause()
+        assert bench.says("SLOW LINK  ● LIVE 1 Hz")
+        assert bench.app.theme == "ansi"
+        await pilot.press("plus")
+        await pilot.pause()
+        assert bench.says("● LIVE 2 Hz")
+        assert not bench.says("SLOW LINK")
+        bench.app.tick()
+        assert not bench.says("SLOW LINK")
 
 
 async def test_space_holds_the_picture_while_records_are_taken_in(bench: Bench) -> None:
