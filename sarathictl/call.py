@@ -108,6 +108,11 @@ class Invocation:
         """Whether objects are wanted instead of words."""
         return self.form in (Form.JSON, Form.JSONL)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether words may take as much room as they need."""
+        return self.form is Form.WIDE
+
     def check_may(self, needed: Role) -> None:
         """Raise `NotPermitted` when less than the role `needed` was asked for."""
         if not self.limit.includes(needed):
@@ -117,7 +122,7 @@ class Invocation:
         """Print what was asked for: `text` if there is any, or `fields` where another form is wanted."""
         if self.form is Form.JSON:
             print_json(fields)
-        elif self.form is not Form.TABLE:
+        elif self.form not in (Form.TABLE, Form.WIDE):
             print_rows(fields, self.form)
         elif text:
             self.print(text)

@@ -17,9 +17,10 @@ SCHEMA_VERSION = 1
 
 
 class Form(StrEnum):
-    """How an answer is written: for a person, as one object, as an object a row, or as rows of cells."""
+    """How an answer is written: for a person, for one with room, as an object, as one a row, or as rows of cells."""
 
     TABLE = "table"
+    WIDE = "wide"
     JSON = "json"
     JSONL = "jsonl"
     CSV = "csv"

@@ -127,7 +127,8 @@ def sarathictl(
         float, typer.Option(min=0.001, metavar="SECONDS", help="How long to wait for an answer.")
     ] = DEFAULT_TIMEOUT_S,
     form: Annotated[
-        Form, typer.Option("--output", "-o", help="How answers are written; jsonl and csv are a row a line.")
+        Form,
+        typer.Option("--output", "-o", help="How answers are written; wide says more, jsonl and csv are a row a line."),
     ] = Form.TABLE,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, errors too (-o json).")] = False,
     no_color: Annotated[bool, typer.Option("--no-color", help="No colours (as $NO_COLOR).")] = False,

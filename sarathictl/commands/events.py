@@ -32,5 +32,5 @@ def events(
     chosen = [happening for happening in found if happening.kind in kinds]
     return invocation.answer(
         {"events": [fields_of(happening, offset_s) for happening in chosen]},
-        "\n".join(line_of(happening, offset_s) for happening in chosen),
+        "\n".join(line_of(happening, offset_s, is_wide=invocation.is_wide) for happening in chosen),
     )

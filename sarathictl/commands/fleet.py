@@ -1,6 +1,6 @@
 """`sarathictl fleet`: every daemon that has a name."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,8 +14,12 @@ from sarathictl.invocation import JsonOption, invocation_of
 from sarathictl.output import ExitCode, table
 from sarathictl.state.daemon_status import is_healthy
 from sarathictl.state.fleet import FIGURES
+from sarathictl.state.retuning import targets_in_words
+from sarathid.protocol.control import Status
 
 _HEADINGS = ("NAME", "STATE", *(figure.heading for figure in FIGURES), "MODEL")
+_WIDE_HEADINGS = ("POLICY", "TARGETS", "DEVICE", "LAYOUT", "UP", "RESTARTS", "VERSION")
+_RIGHT_ALIGNED = {*(figure.heading for figure in FIGURES), "UP", "RESTARTS"}
 
 
 def fleet(context: typer.Context, again: WatchOption = False, json: JsonOption = False) -> None:
@@ -33,25 +37,38 @@ def fleet(context: typer.Context, again: WatchOption = False, json: JsonOption =
     def answer() -> None:
         nonlocal answers
         answers = asked.ask(invocation.timeout_s)
-        invocation.answer({"daemons": [_fields(answer) for answer in answers]}, _text(answers))
+        invocation.answer(
+            {"daemons": [_fields(answer) for answer in answers]}, _text(answers, is_wide=invocation.is_wide)
+        )
 
     watch(invocation, answer, is_repeated=again)
     if not all(answer.status is not None and is_healthy(answer.status) for answer in answers):
         raise typer.Exit(ExitCode.BAD_ANSWER)
 
 
-def _text(answers: Sequence[Answer]) -> str:
-    rows = [_cells(answer) for answer in answers if answer.status is not None]
-    lines = [table(_HEADINGS, rows, {"NAME", "STATE", "MODEL"})] if rows else []
+def _text(answers: Sequence[Answer], *, is_wide: bool) -> str:
+    headings = (*_HEADINGS, *(_WIDE_HEADINGS if is_wide else ()))
+    rows = [_cells(answer.name, answer.status, is_wide) for answer in answers if answer.status is not None]
+    lines = [table(headings, rows, {*headings} - _RIGHT_ALIGNED)] if rows else []
     lines += [f"{answer.name}: {units.printable(answer.failure)}" for answer in answers if answer.status is None]
     return "\n".join(lines)
 
 
-def _cells(answer: Answer) -> list[str]:
-    status = answer.status
-    assert status is not None
+def _cells(name: str, status: Status, is_wide: bool) -> list[str]:
     model = units.printable(status.engine.model) if status.engine else units.ABSENT
-    return [answer.name, status.state, *(figure.shown(status) for figure in FIGURES), model]
+    cells = [name, status.state, *(figure.shown(status) for figure in FIGURES), model]
+    return [*cells, *_wide_cells(status)] if is_wide else cells
+
+
+def _wide_cells(status: Status) -> Iterator[str]:
+    settings, engine = status.settings, status.engine
+    yield settings.policy if settings else units.ABSENT
+    yield targets_in_words(settings.slo) if settings else units.ABSENT
+    yield units.printable(engine.device) if engine else units.ABSENT
+    yield units.printable(engine.layout) if engine else units.ABSENT
+    yield units.duration(status.uptime_s)
+    yield str(status.num_engine_restarts)
+    yield units.printable(status.version)
 
 
 def _fields(answer: Answer) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import msgspec
 import typer
 
 from sarathictl.invocation import JsonOption, invocation_of
-from sarathictl.state.retuning import revision_line
+from sarathictl.state.retuning import revision_in_full, revision_line
 from sarathid.protocol.control import GetHistory, History
 
 
@@ -13,4 +13,5 @@ def history(context: typer.Context, json: JsonOption = False) -> None:
     invocation = invocation_of(context, is_json=json)
     with invocation.connect() as client:
         found = client.request(GetHistory(), History)
-    invocation.answer(msgspec.to_builtins(found), "\n".join(map(revision_line, found.revisions)))
+    line_of = revision_in_full if invocation.is_wide else revision_line
+    invocation.answer(msgspec.to_builtins(found), "\n".join(map(line_of, found.revisions)))

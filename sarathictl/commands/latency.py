@@ -46,7 +46,11 @@ def latency(
 
 def _by_span(invocation: Invocation) -> None:
     rows = latency_rows(view_now(invocation))
-    invocation.answer({"latencies": [_fields(row) for row in rows]}, table(_HEADINGS, map(_cells, rows), {""}))
+    headings, cells = [*_HEADINGS], [[*_cells(row)] for row in rows]
+    if invocation.is_wide:
+        headings.append("TARGET")
+        cells = [[*own, units.duration(row.target_s)] for own, row in zip(cells, rows, strict=True)]
+    invocation.answer({"latencies": [_fields(row) for row in rows]}, table(headings, cells, {""}))
 
 
 def _by_client(invocation: Invocation) -> None:

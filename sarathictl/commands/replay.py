@@ -130,7 +130,7 @@ def make_replay(
 
 def _is_watched(invocation: Invocation) -> bool:
     """Whether there is a terminal to draw on, and nothing else is wanted."""
-    return invocation.form is Form.TABLE and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return invocation.form in (Form.TABLE, Form.WIDE) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _refuse(op: ControlRequest, reply_type: type[Reply]) -> Reply:

@@ -1,7 +1,7 @@
 """`sarathictl requests`: what the daemon holds now."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Annotated, NamedTuple
 
 import msgspec
 import typer
@@ -14,22 +14,16 @@ from sarathictl.state.request_order import RequestOrder, SortKey, read_filter
 from sarathid.protocol.control import OwnerStatus, RequestState, RequestStatus
 from sarathid.tape.request_table import RequestTable
 
-_HEADINGS = (
-    "ID",
-    "STATE",
-    "PROMPT",
-    "CACHED",
-    "COMPUTED",
-    "OUT/MAX",
-    "AGE",
-    "TTFT",
-    "TBT LAST",
-    "WORST",
-    "STALLS",
-    "CLIENT",
-)
 _OWNER_HEADINGS = ("OWNER", "RUNNING", "WAITING", "TOKENS", "SHARE", "DEFICIT")
 _LEFT_ALIGNED = {"STATE", "CLIENT", "OWNER"}
+
+
+class _Column(NamedTuple):
+    """One column of the table, which may be one for who has the room."""
+
+    heading: str
+    cell: Callable[[RequestStatus], str]
+    is_wide: bool = False
 
 
 def requests(
@@ -60,7 +54,8 @@ def requests(
             found = client.requests()
         chosen = _chosen(found.requests, order)
         fields = {"requests": msgspec.to_builtins(chosen), "owners": msgspec.to_builtins(found.owners)}
-        invocation.answer(fields, "\n\n".join(_tables(chosen, found.owners)))
+        columns = [column for column in _COLUMNS if invocation.is_wide or not column.is_wide]
+        invocation.answer(fields, "\n\n".join(_tables(columns, chosen, found.owners)))
 
     watch(invocation, answer, is_repeated=again)
 
@@ -73,8 +68,11 @@ def _chosen(found: Sequence[RequestStatus], order: RequestOrder) -> list[Request
     return [known[row.request_id] for row in order.applied_to(requests.rows)]
 
 
-def _tables(chosen: Sequence[RequestStatus], owners: Mapping[str, OwnerStatus]) -> Iterator[str]:
-    yield table(_HEADINGS, map(_cells, chosen), _LEFT_ALIGNED)
+def _tables(
+    columns: Sequence[_Column], chosen: Sequence[RequestStatus], owners: Mapping[str, OwnerStatus]
+) -> Iterator[str]:
+    rows = ([column.cell(request) for column in columns] for request in chosen)
+    yield table([column.heading for column in columns], rows, _LEFT_ALIGNED)
     if len(owners) > 1:
         yield table(_OWNER_HEADINGS, [_owner_cells(*item) for item in owners.items()], _LEFT_ALIGNED)
 
@@ -90,19 +88,26 @@ def _owner_cells(owner: str, status: OwnerStatus) -> tuple[str, ...]:
     )
 
 
-def _cells(request: RequestStatus) -> tuple[str, ...]:
+def _output(request: RequestStatus) -> str:
     limit = units.ABSENT if request.max_tokens is None else request.max_tokens
-    return (
-        str(request.request_id),
-        request.state.value,
-        str(request.num_prompt_tokens),
-        str(request.num_cached_tokens),
-        str(request.num_computed_tokens),
-        f"{request.num_output_tokens}/{limit}",
-        units.duration(request.age_s),
-        units.duration(request.ttft_s),
-        units.duration(request.tbt_last_s),
-        units.duration(request.tbt_max_s),
-        str(request.num_stalls),
-        units.printable(request.client),
-    )
+    return f"{request.num_output_tokens}/{limit}"
+
+
+_COLUMNS = (
+    _Column("ID", lambda request: str(request.request_id)),
+    _Column("STATE", lambda request: request.state.value),
+    _Column("PROMPT", lambda request: str(request.num_prompt_tokens)),
+    _Column("CACHED", lambda request: str(request.num_cached_tokens)),
+    _Column("COMPUTED", lambda request: str(request.num_computed_tokens)),
+    _Column("OUT/MAX", _output),
+    _Column("AGE", lambda request: units.duration(request.age_s)),
+    _Column("TTFT", lambda request: units.duration(request.ttft_s)),
+    _Column("TBT LAST", lambda request: units.duration(request.tbt_last_s)),
+    _Column("WORST", lambda request: units.duration(request.tbt_max_s)),
+    _Column("STALLS", lambda request: str(request.num_stalls)),
+    _Column("PREEMPTED", lambda request: str(request.num_preemptions), is_wide=True),
+    _Column("PRIORITY", lambda request: str(request.priority), is_wide=True),
+    _Column("PLACE", lambda request: str(request.place), is_wide=True),
+    _Column("OWNER", lambda request: units.printable(request.owner) or units.ABSENT, is_wide=True),
+    _Column("CLIENT", lambda request: units.printable(request.client)),
+)

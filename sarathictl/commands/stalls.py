@@ -45,7 +45,7 @@ def stalls(
     chosen = [happening for happening in found if passes(happening)]
     invocation.answer(
         {"stalls": [fields_of(happening, offset_s) for happening in chosen]},
-        "\n".join(line_of(happening, offset_s) for happening in chosen),
+        "\n".join(line_of(happening, offset_s, is_wide=invocation.is_wide) for happening in chosen),
     )
     if fail_over is not None and len(chosen) > fail_over:
         raise typer.Exit(ExitCode.BAD_ANSWER)

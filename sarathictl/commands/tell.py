@@ -11,6 +11,7 @@ from sarathictl.client.stats_stream import Received
 from sarathictl.invocation import Invocation
 from sarathictl.output import print_json
 from sarathictl.state.happenings import Happening, HappeningLog, newest_first
+from sarathictl.state.sentences import parts_in_words
 from sarathictl.state.stall_feed import StallFeed
 from sarathid.protocol.control import MAX_HISTORY, RequestList, Snapshot, Status
 from sarathid.protocol.stats import StallEvent, StreamRecord
@@ -45,12 +46,14 @@ def tell(invocation: Invocation, happening: Happening, wall_offset_s: float) -> 
     if invocation.is_json:
         print_json(fields_of(happening, wall_offset_s))
     else:
-        invocation.print(line_of(happening, wall_offset_s))
+        invocation.print(line_of(happening, wall_offset_s, is_wide=invocation.is_wide))
 
 
-def line_of(happening: Happening, wall_offset_s: float) -> str:
-    """Return when, what kind and what, as one line."""
-    return f"{units.calendar_time(happening.time_s + wall_offset_s)}  {happening.kind:<8}{happening.words}"
+def line_of(happening: Happening, wall_offset_s: float, *, is_wide: bool) -> str:
+    """Return when, what kind and what, as one line; one that `is_wide` takes the longest gap of a stall apart."""
+    record = happening.record
+    parts = f"; {parts_in_words(record)}" if is_wide and isinstance(record, StallEvent) else ""
+    return f"{units.calendar_time(happening.time_s + wall_offset_s)}  {happening.kind:<8}{happening.words}{parts}"
 
 
 def fields_of(happening: Happening, wall_offset_s: float) -> dict[str, object]:

@@ -8,7 +8,7 @@ import msgspec
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.state.frontier import budgets_to_try
-from sarathictl.state.retuning import budget_in_words, read_budget_choice, read_targets
+from sarathictl.state.retuning import budget_in_words, read_budget_choice, read_targets, targets_in_words
 from sarathid.errors import ConfigError
 from sarathid.protocol.control import ChangeRequest, SetBudget, SetPolicy, SetSLO
 from sarathid.protocol.plan import Candidate
@@ -98,11 +98,7 @@ def policy_form(view: EngineView, reason: str = "") -> ChangeForm:
 def slo_form(view: EngineView) -> ChangeForm:
     """Return the form for the latency targets."""
     assert view.settings is not None
-    slo = view.settings.slo
-    now = " ".join(
-        f"{name}={units.short_duration(target_s) if target_s else 'off'}"
-        for name, target_s in (("tbt", slo.tbt_s), ("ttft", slo.ttft_s))
-    )
+    now = targets_in_words(view.settings.slo)
     return ChangeForm(
         title="LATENCY TARGETS",
         facts=f"now {now} (r{view.settings.revision}); tbt is a P99, ttft a P95; off removes both",

@@ -9,7 +9,7 @@ from sarathid.errors import ConfigError
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.control import Retuned
 from sarathid.protocol.revisions import AuditEntry, AuditEvent, Revision, RevisionState
-from sarathid.protocol.slo import BudgetChoice, BudgetMode, SLOChange, read_budget
+from sarathid.protocol.slo import SLO, BudgetChoice, BudgetMode, SLOChange, read_budget
 from sarathid.protocol.stats import EngineSettings, SettingsChanged
 
 _OFF = "off"
@@ -52,6 +52,13 @@ def revision_line(revision: Revision) -> str:
     """Return `"r7  2026-11-23 14:05:12  token budget 128 -> 512  by 0/17/bash: why  [kept]"`."""
     what = change_in_words(revision) + _by(revision)
     return f"r{revision.revision}  {units.calendar_time(revision.time_s)}  {what}  [{outcome_in_words(revision)}]"
+
+
+def revision_in_full(revision: Revision) -> str:
+    """Return that line with its terms, what was said of it and what was measured."""
+    terms = [f"for {units.duration(revision.probation_s)} unless kept"] if revision.probation_s is not None else []
+    guard = [f"while {revision.guard}"] if revision.guard else []
+    return "; ".join((revision_line(revision), *terms, *guard, *_said_and_measured(revision)))
 
 
 def audit_line(entry: AuditEntry) -> str:
@@ -103,6 +110,12 @@ def read_targets(targets: Sequence[str]) -> SLOChange:
     if len(dict(read)) < len(read):
         raise ConfigError(f"{' '.join(targets)!r} names a target twice; which of its values is meant?")
     return msgspec.convert(dict(read), SLOChange)
+
+
+def targets_in_words(slo: SLO) -> str:
+    """Return `"tbt=100ms ttft=off"`."""
+    named = (("tbt", slo.tbt_s), ("ttft", slo.ttft_s))
+    return " ".join(f"{name}={units.short_duration(target_s) if target_s else _OFF}" for name, target_s in named)
 
 
 def budget_in_words(settings: EngineSettings | SettingsChanged) -> str:

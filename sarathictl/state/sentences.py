@@ -20,6 +20,7 @@ _CAUSES = {
     StallCause.SLOW_READER: "its client read too slowly",
     StallCause.UNEXPLAINED: "unexplained",
 }
+_LEAST_PART_S = 0.0005
 _PREDICTED = (StallCause.PREFILL, StallCause.DECODE, StallCause.BUBBLE)
 
 
@@ -31,6 +32,14 @@ def stall_sentence(stall: StallEvent) -> str:
 def stall_in_full(stall: StallEvent) -> str:
     """Return the sentence and, where a budget would have prevented the stall, which."""
     return "; ".join((stall_sentence(stall), *prevention(stall)))
+
+
+def parts_in_words(stall: StallEvent) -> str:
+    """Return the known parts of the longest gap, longest first, and what they leave: `"750 ms prefill + ..."`."""
+    known = {cause: seconds for cause, seconds in stall.parts.items() if cause is not StallCause.UNEXPLAINED}
+    told = [part for part in sorted(known.items(), key=lambda part: -part[1]) if part[1] >= _LEAST_PART_S]
+    rest = (StallCause.UNEXPLAINED, max(0.0, stall.worst_gap_s - sum(known.values())))
+    return " + ".join(f"{units.duration(seconds)} {cause_name(cause)}" for cause, seconds in (*told, rest))
 
 
 def prevention(stall: StallEvent) -> Iterator[str]:

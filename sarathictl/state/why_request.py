@@ -4,17 +4,16 @@ from collections.abc import Iterator
 
 from sarathictl import units
 from sarathictl.state.facts import Fact
-from sarathictl.state.sentences import cause_name, progress
+from sarathictl.state.sentences import parts_in_words, progress
 from sarathictl.state.why_budget import BUDGETED_POLICIES
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import Blocker, BudgetPlan, RequestStats, StallCause, StallEvent
+from sarathid.protocol.stats import Blocker, BudgetPlan, RequestStats, StallCause
 from sarathid.protocol.why import KeptPromise, RequestReasons, StallReasons, StartPromise, WaitReasons
 
 MAX_TOLD_STALLS = 8
 _JUST_NOW_S = 0.5
 _SAME_GAP = 0.01
-_LEAST_PART_S = 0.0005
 
 
 def explain_request(found: RequestReasons) -> list[Fact]:
@@ -189,19 +188,10 @@ def _num_stalls_in_all(found: RequestReasons) -> int:
 def _sum(reasons: StallReasons) -> str:
     stall = reasons.stall
     own, worst = units.duration(reasons.tbt_s), units.duration(stall.worst_gap_s)
-    terms = " + ".join(f"{units.duration(seconds)} {name}" for name, seconds in _terms(stall))
+    terms = parts_in_words(stall)
     if abs(stall.worst_gap_s - reasons.tbt_s) <= _SAME_GAP * stall.worst_gap_s:
         return f"{own} = {terms}"
     return f"{own}; the longest then, {worst} of request {stall.victims[0].request_id}, = {terms}"
-
-
-def _terms(stall: StallEvent) -> Iterator[tuple[str, float]]:
-    """Yield the known parts of the longest gap, longest first, and what they leave unexplained."""
-    known = {cause: seconds for cause, seconds in stall.parts.items() if cause is not StallCause.UNEXPLAINED}
-    for cause, seconds in sorted(known.items(), key=lambda part: -part[1]):
-        if seconds >= _LEAST_PART_S:
-            yield cause_name(cause), seconds
-    yield cause_name(StallCause.UNEXPLAINED), max(0.0, stall.worst_gap_s - sum(known.values()))
 
 
 def _culprit(reasons: StallReasons) -> Iterator[str]:

@@ -73,10 +73,16 @@ COMMANDS = [
     "ls --state waiting",
     "cancel --client web --dry-run",
     "-o csv requests",
+    "-o wide requests",
+    "-o wide fleet",
+    "-o wide stages",
+    "-o wide latency",
+    "-o wide history",
+    "-o wide stalls --since 2s",
     "-o jsonl latency",
     "--ascii doctor",
 ]
-BAD_ANSWERS = ("fleet", "doctor", "--ascii doctor")
+BAD_ANSWERS = ("fleet", "-o wide fleet", "doctor", "--ascii doctor")
 
 pytestmark = pytest.mark.usefixtures("utc")
 
