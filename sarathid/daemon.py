@@ -58,7 +58,6 @@ from sarathid.telemetry.publisher import StatsPublisher
 from sarathid.telemetry.tape_ring import TapeRing
 from sarathid.telemetry.tracing import make_tracer
 
-ENGINE_SOCKET = "engine.sock"
 CANCEL_TIMEOUT_S = 5.0
 
 log = logging.getLogger(__name__)
@@ -354,7 +353,6 @@ class Daemon:
         return EngineSupervisor(
             self._engine,
             self._config.engine,
-            self._directory.reserve(ENGINE_SOCKET),
             start_timeout_s=server.start_timeout_s,
             max_restarts=server.max_engine_restarts,
             on_down=self._on_engine_down,

@@ -1,17 +1,17 @@
 """Starts the engine process, and another one when it dies or hangs."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
-import zmq
 
 from sarathid.config import EngineConfig
 from sarathid.engine.client import EngineClient
@@ -46,7 +46,6 @@ class EngineSupervisor:
         self,
         client: EngineClient,
         config: EngineConfig,
-        endpoint: Path,
         *,
         start_timeout_s: float,
         max_restarts: int,
@@ -56,7 +55,6 @@ class EngineSupervisor:
     ) -> None:
         self._client = client
         self._config = config
-        self._endpoint = endpoint
         self._start_timeout_s = start_timeout_s
         self._max_restarts = max_restarts
         self._on_down = on_down
@@ -103,13 +101,13 @@ class EngineSupervisor:
     async def _start(self) -> None:
         """Start an engine process and wait until it is ready; raises `EngineFailed` when it will not be."""
         try:
-            await self._wait_until_ready(await self._spawn())
-        except (OSError, RuntimeError, zmq.ZMQError) as error:
+            await self._wait_until_ready(*await self._spawn())
+        except (OSError, RuntimeError) as error:
             # No memory, descriptor or program for it, or no thread to watch it, of which Python makes a RuntimeError.
             raise EngineFailed(f"the engine could not be started: {error}") from error
 
-    async def _wait_until_ready(self, process: Process) -> None:
-        connecting = asyncio.create_task(self._client.connect(self._endpoint))
+    async def _wait_until_ready(self, process: Process, connection: socket.socket) -> None:
+        connecting = asyncio.create_task(self._client.connect(connection))
         ended = asyncio.create_task(process.wait())
         try:
             await asyncio.wait((connecting, ended), timeout=self._start_timeout_s, return_when=asyncio.FIRST_COMPLETED)
@@ -129,21 +127,26 @@ class EngineSupervisor:
             return f"{waited}; raise --start-timeout"
         return f"the engine {how_it_ended(process.returncode)} before it was ready"
 
-    async def _spawn(self) -> Process:
-        kept = self._kept.descriptor
-        options = {"--endpoint": self._endpoint, "--generation": self.num_restarts, "--kept-memory": kept}
-        process = self._process = await asyncio.create_subprocess_exec(
-            *self._command,
-            *(str(word) for option in options.items() for word in option),
-            stdin=PIPE,
-            pass_fds=(kept,),
-            start_new_session=True,
-            env=engine_environment(self._config.num_threads) | os.environ,
-        )
+    async def _spawn(self) -> tuple[Process, socket.socket]:
+        """Return an engine process and our end of the socket to it."""
+        ours, theirs = socket.socketpair()
+        with theirs, contextlib.ExitStack() as unless_spawned:
+            unless_spawned.enter_context(ours)
+            kept, daemon = self._kept.descriptor, theirs.fileno()
+            options = {"--daemon": daemon, "--generation": self.num_restarts, "--kept-memory": kept}
+            process = self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                *(str(word) for option in options.items() for word in option),
+                stdin=PIPE,
+                pass_fds=(kept, daemon),
+                start_new_session=True,
+                env=engine_environment(self._config.num_threads) | os.environ,
+            )
+            unless_spawned.pop_all()
         watch_pauses(process.pid, self._client.engine_pauses)
         assert process.stdin is not None
         process.stdin.write(msgspec.json.encode(self._config) + b"\n")
-        return process
+        return process, ours
 
     async def _serve_until_down(self) -> str:
         """Pass the engine's messages on until it is no more, and return why."""

@@ -24,9 +24,7 @@ COMMAND = (sys.executable, "-m", "tests.server.scripted_engine")
 class Supervised:
     """A supervisor over reciting engines, and what it said."""
 
-    def __init__(
-        self, directory: Path, model: str, max_restarts: int, start_timeout_s: float, command: tuple[str, ...]
-    ) -> None:
+    def __init__(self, model: str, max_restarts: int, start_timeout_s: float, command: tuple[str, ...]) -> None:
         self.client = EngineClient()
         self.up = asyncio.Event()
         self.reasons: list[str] = []
@@ -34,7 +32,6 @@ class Supervised:
         self.supervisor = EngineSupervisor(
             self.client,
             EngineConfig(model=model),
-            directory / "engine.sock",
             start_timeout_s=start_timeout_s,
             max_restarts=max_restarts,
             on_down=self._on_down,
@@ -54,7 +51,6 @@ class Supervised:
 
 
 def supervise(
-    directory: Path,
     use: Callable[[Supervised], Awaitable[None]],
     *,
     model: str = "well",
@@ -63,7 +59,7 @@ def supervise(
     command: tuple[str, ...] = COMMAND,
 ) -> None:
     async def main() -> None:
-        supervised = Supervised(directory, model, max_restarts, start_timeout_s, command)
+        supervised = Supervised(model, max_restarts, start_timeout_s, command)
         running = asyncio.create_task(supervised.supervisor.run())
         using = asyncio.ensure_future(use(supervised))
         await asyncio.wait((running, using), return_when=asyncio.FIRST_COMPLETED)
@@ -84,7 +80,7 @@ async def never(_supervised: Supervised) -> None:
     await asyncio.Event().wait()
 
 
-def test_a_stream_goes_on_identically_behind_a_killed_engine(tmp_path: Path) -> None:
+def test_a_stream_goes_on_identically_behind_a_killed_engine() -> None:
     async def use(supervised: Supervised) -> None:
         await supervised.up.wait()
         stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
@@ -103,10 +99,10 @@ def test_a_stream_goes_on_identically_behind_a_killed_engine(tmp_path: Path) -> 
         assert supervised.supervisor.num_restarts == 1
         assert supervised.engine_pid != first_engine
 
-    supervise(tmp_path, use)
+    supervise(use)
 
 
-def test_a_stream_goes_on_identically_behind_an_engine_that_hangs(tmp_path: Path) -> None:
+def test_a_stream_goes_on_identically_behind_an_engine_that_hangs() -> None:
     async def use(supervised: Supervised) -> None:
         await supervised.up.wait()
         stream = supervised.client.submit((1, 2, 3), SamplingParams(max_tokens=60, temperature=0.0))
@@ -122,12 +118,10 @@ def test_a_stream_goes_on_identically_behind_an_engine_that_hangs(tmp_path: Path
         await supervised.up.wait()
         assert re.fullmatch(r"the engine said nothing for 5\.\d s with nothing to compute", supervised.reasons[1])
 
-    supervise(tmp_path, use, model="hangs")
+    supervise(use, model="hangs")
 
 
-def test_an_engine_that_hangs_again_before_it_served_what_hung_gets_more_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_engine_that_hangs_again_before_it_served_what_hung_gets_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "LEAST_LIMIT_S", 2.0)
 
     async def use(supervised: Supervised) -> None:
@@ -140,10 +134,10 @@ def test_an_engine_that_hangs_again_before_it_served_what_hung_gets_more_time(
         found = [re.match(r"the engine said nothing for (\d+)\.\d s", reason) for reason in supervised.reasons]
         assert [match and match[1] for match in found] == ["2", "4"]
 
-    supervise(tmp_path, use)
+    supervise(use)
 
 
-def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
     async def use(supervised: Supervised) -> None:
         await supervised.up.wait()
         supervised.up.clear()
@@ -151,40 +145,40 @@ def test_a_signal_without_a_name_is_told_by_its_number(tmp_path: Path) -> None:
         await supervised.up.wait()
         assert supervised.reasons == ["the engine was killed by signal 40"]
 
-    supervise(tmp_path, use)
+    supervise(use)
 
 
-def test_stopping_ends_the_engine(tmp_path: Path) -> None:
+def test_stopping_ends_the_engine() -> None:
     pids: list[int] = []
 
     async def use(supervised: Supervised) -> None:
         await supervised.up.wait()
         pids.append(supervised.engine_pid)
 
-    supervise(tmp_path, use)
+    supervise(use)
 
     with pytest.raises(ProcessLookupError):
         os.kill(pids[0], 0)
 
 
-def test_a_model_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:
+def test_a_model_that_is_refused_is_not_tried_again() -> None:
     with pytest.raises(EngineFailed, match="this model is refused") as failed:
-        supervise(tmp_path, never, model="refused")
+        supervise(never, model="refused")
 
     assert failed.value.reason_code == 7
 
 
-def test_an_engine_that_ends_before_it_is_ready_fails_the_start(tmp_path: Path) -> None:
+def test_an_engine_that_ends_before_it_is_ready_fails_the_start() -> None:
     with pytest.raises(EngineFailed, match="ended with status 3"):
-        supervise(tmp_path, never, model="crashes")
+        supervise(never, model="crashes")
 
 
-def test_an_engine_that_is_never_ready_fails_the_start(tmp_path: Path) -> None:
+def test_an_engine_that_is_never_ready_fails_the_start() -> None:
     with pytest.raises(EngineFailed, match="--start-timeout"):
-        supervise(tmp_path, never, model="silent", start_timeout_s=0.5)
+        supervise(never, model="silent", start_timeout_s=0.5)
 
 
-def test_restarts_are_used_up(tmp_path: Path) -> None:
+def test_restarts_are_used_up() -> None:
     async def use(supervised: Supervised) -> None:
         while True:
             await supervised.up.wait()
@@ -192,7 +186,7 @@ def test_restarts_are_used_up(tmp_path: Path) -> None:
             os.kill(supervised.engine_pid, signal.SIGKILL)
 
     with pytest.raises(EngineFailed, match="restarted 1 times in vain"):
-        supervise(tmp_path, use, max_restarts=1)
+        supervise(use, max_restarts=1)
 
 
 def test_an_engine_that_cannot_be_spawned_for_a_moment_is_tried_again(tmp_path: Path) -> None:
@@ -212,12 +206,12 @@ def test_an_engine_that_cannot_be_spawned_for_a_moment_is_tried_again(tmp_path: 
         stream.close()
         assert tokens == list((SCRIPT.encode() * 2)[:60])
 
-    supervise(tmp_path, use, command=(str(program),))
+    supervise(use, command=(str(program),))
 
 
 def test_spawning_in_vain_uses_up_restarts(tmp_path: Path) -> None:
     with pytest.raises(EngineFailed, match="the engine could not be started"):
-        supervise(tmp_path, never, command=(str(tmp_path / "missing"),))
+        supervise(never, command=(str(tmp_path / "missing"),))
 
     async def use(supervised: Supervised) -> None:
         await supervised.up.wait()
@@ -231,12 +225,10 @@ def test_spawning_in_vain_uses_up_restarts(tmp_path: Path) -> None:
 
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     with pytest.raises(EngineFailed, match=r"Too many open files.*; it was restarted 2 times in vain"):
-        supervise(tmp_path, use, max_restarts=2)
+        supervise(use, max_restarts=2)
 
 
-def test_a_model_that_is_refused_at_a_restart_is_the_reason_that_is_given(
-    tmp_path: Path,
-) -> None:
+def test_a_model_that_is_refused_at_a_restart_is_the_reason_that_is_given() -> None:
     reasons: list[str] = []
 
     async def use(supervised: Supervised) -> None:
@@ -248,11 +240,11 @@ def test_a_model_that_is_refused_at_a_restart_is_the_reason_that_is_given(
             reasons.extend(supervised.reasons)
 
     with pytest.raises(EngineFailed, match="this model is refused; it was restarted 2 times in vain"):
-        supervise(tmp_path, use, model="refused later", max_restarts=2)
+        supervise(use, model="refused later", max_restarts=2)
     assert reasons == ["the engine was killed by SIGKILL", "this model is refused", "this model is refused"]
 
 
-def test_engines_that_served_before_they_died_are_no_restarts_in_vain(tmp_path: Path) -> None:
+def test_engines_that_served_before_they_died_are_no_restarts_in_vain() -> None:
     async def use(supervised: Supervised) -> None:
         for _ in range(3):
             await supervised.up.wait()
@@ -263,4 +255,4 @@ def test_engines_that_served_before_they_died_are_no_restarts_in_vain(tmp_path: 
             os.kill(supervised.engine_pid, signal.SIGKILL)
         await supervised.up.wait()
 
-    supervise(tmp_path, use, max_restarts=1)
+    supervise(use, max_restarts=1)

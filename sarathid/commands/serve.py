@@ -15,7 +15,7 @@ import typer
 from sarathid.commands.settings import KEPT, Effective, resolve, to_config, with_kept
 from sarathid.config import DaemonConfig, EngineConfig
 from sarathid.costmodel.library import find_profile
-from sarathid.daemon import ENGINE_SOCKET, Daemon
+from sarathid.daemon import Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.executor.layout import Layout
@@ -315,7 +315,7 @@ def _shown(value: Any) -> str:
 
 
 def _check_directory(path: Path) -> None:
-    for name in (API_SOCKET, CONTROL_SOCKET, STATS_SOCKET, ENGINE_SOCKET):
+    for name in (API_SOCKET, CONTROL_SOCKET, STATS_SOCKET):
         check_socket_path(path.absolute() / name)
     if os.path.lexists(path):
         check_ours(path)

@@ -1,18 +1,16 @@
 """What the daemon's servers hold of the engine: submit, cancel, retune, and listen to its records."""
 
 import asyncio
-import contextlib
 import logging
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
-import zmq
-import zmq.asyncio
 
+from sarathid.engine.link import EngineLink
 from sarathid.engine.open_requests import OpenRequests
 from sarathid.engine.pending_changes import PendingChanges
 from sarathid.engine.request_check import check_request
@@ -21,7 +19,7 @@ from sarathid.engine.token_stream import TokenStream
 from sarathid.engine.waiting_room import WaitingRoom
 from sarathid.errors import ControlRefused, EngineFailed, QueueFull
 from sarathid.protocol.changes import ChangeNote
-from sarathid.protocol.codec import decode, encode
+from sarathid.protocol.codec import encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.slo import BudgetChoice, SLOChange
@@ -93,9 +91,7 @@ class EngineClient:
         self._requests = OpenRequests(self._publish)
         self._stalls = StallFinder()
         self._heard_before_s = self._heard_s = time.monotonic()
-        self._context = zmq.asyncio.Context()
-        self._socket: zmq.asyncio.Socket | None = None
-        self._outbox: asyncio.Queue[bytes] = asyncio.Queue()
+        self._link: EngineLink | None = None
         self._changes = PendingChanges()
         self._untold: _UntoldStep | None = None
         self._learned: deque[LearnedCost] = deque(maxlen=NUM_LEARNED)
@@ -127,20 +123,17 @@ class EngineClient:
         """Call `observer` with every record from now on, on the event loop."""
         self._observers.append(observer)
 
-    async def connect(self, endpoint: Path) -> None:
-        """Listen at `endpoint` for a new engine, wait until it is ready, and give it what is unfinished.
+    async def connect(self, connection: socket.socket) -> None:
+        """Wait until the new engine at the other end is ready, and give it what is unfinished.
 
         Whose readers wait for their next tokens come first, in the order in which they arrived, then the others.
         A request over which `MAX_ENGINES_LOST` engines died without a new token ends with an error.
         Raises `EngineFailed` when the engine says that it cannot start.
         """
         self._disconnect()
-        self._socket = self._context.socket(zmq.PAIR)
-        self._socket.set_hwm(0)
-        self._socket.linger = 0
-        self._socket.bind(f"ipc://{endpoint}")
+        self._link = await EngineLink.over(connection)
         self.silence = EngineSilence()
-        ready = await self._first_word()
+        ready = await self._first_word(self._link)
         self.info = ready.info
         self.silence = EngineSilence(ready.info.isolated_decode_s)
         self.num_served = 0
@@ -153,25 +146,20 @@ class EngineClient:
 
     async def run(self) -> None:
         """Pass messages on in both directions until cancelled; raises `EngineFailed` when the engine gives up."""
-        sender = asyncio.create_task(self._send_commands())
+        assert self._link is not None, "there is an engine"
         try:
             while True:
-                self._take(await self._receive())
+                self._take(await self._link.receive())
                 await asyncio.sleep(0)  # answers end for their clients before it is told what they took
                 self._tell_of_step()
         finally:
-            sender.cancel()
             self._tell_of_step()
 
     async def close(self) -> None:
         """Tell the engine to end, and let go of it; observers hear no more, of requests that end from now on either."""
-        if self._socket is not None:
-            with contextlib.suppress(zmq.Again):  # it is gone already
-                await self._socket.send(encode(Shutdown()), zmq.NOBLOCK)
-            self._socket.linger = 1000
+        self._tell(Shutdown())
         self._disconnect()
         self._observers.clear()
-        self._context.term()
 
     def disconnected(self) -> None:
         """Note that the engine is gone: changes under way are refused, requests wait for the next one."""
@@ -281,22 +269,14 @@ class EngineClient:
             )
 
     def _tell(self, command: EngineCommand) -> None:
-        """Queue a command, encoded where the caller sees what cannot be."""
-        self._outbox.put_nowait(encode(command))
+        """Send a command, encoded where the caller sees what cannot be, if there is an engine."""
+        body = encode(command)
+        if self._link is not None:
+            self._link.send(body)
 
-    async def _send_commands(self) -> None:
-        assert self._socket is not None
-        while True:
-            await self._socket.send(await self._outbox.get())
-
-    async def _receive(self) -> EngineMessage:
-        assert self._socket is not None
-        message: EngineMessage = decode(await self._socket.recv(), EngineMessage)
-        return message
-
-    async def _first_word(self) -> EngineReady:
+    async def _first_word(self, link: EngineLink) -> EngineReady:
         """Return what an engine says when it is ready, before which it says no more than whom it waits for."""
-        while isinstance(message := await self._receive(), EngineWaits):
+        while isinstance(message := await link.receive(), EngineWaits):
             self.silence.heard(message)
         if isinstance(message, EngineFault):
             raise EngineFailed(message.message, message.exit_code)
@@ -434,13 +414,12 @@ class EngineClient:
         self.is_ready = False
         self._is_overloaded = False
         self.deficits = {}
-        self._outbox = asyncio.Queue()
         self._changes.refuse_all()
         self._stalls.lose_engine()
         self._requests.lose_engine()
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
 
 def _has_nothing_yet(stream: TokenStream) -> bool:

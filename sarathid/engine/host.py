@@ -1,12 +1,11 @@
 """Runs a core for a daemon: takes its commands between iterations, and sends it what each one gave."""
 
+import select
 import time
 
-import zmq
-
 from sarathid.engine.core import EngineCore
+from sarathid.engine.link import DaemonLink
 from sarathid.errors import RequestRefused
-from sarathid.protocol.codec import decode, encode
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.step import (
     AddRequest,
@@ -14,7 +13,6 @@ from sarathid.protocol.step import (
     ChangeSettings,
     EngineBeat,
     EngineCommand,
-    EngineMessage,
     Resume,
     Shutdown,
     StepOutput,
@@ -26,15 +24,15 @@ BEAT_EVERY_MS = 1000
 
 
 class EngineHost:
-    """Runs a core for the daemon at the other end of `socket` (a connected PAIR)."""
+    """Runs a core for the daemon at the other end of `link`, for as long as that holds `daemon_pipe` open."""
 
-    def __init__(self, core: EngineCore, socket: "zmq.Socket[bytes]", daemon_pipe: int) -> None:
+    def __init__(self, core: EngineCore, link: DaemonLink, daemon_pipe: int) -> None:
         self._core = core
-        self._socket = socket
+        self._link = link
         self._daemon_pipe = daemon_pipe
-        self._poller = zmq.Poller()
-        self._poller.register(socket, zmq.POLLIN)
-        self._poller.register(daemon_pipe, zmq.POLLIN)
+        self._poller = select.poll()
+        self._poller.register(link, select.POLLIN)
+        self._poller.register(daemon_pipe, select.POLLIN)
         self._is_running = True
 
     def run(self) -> None:
@@ -46,35 +44,37 @@ class EngineHost:
 
     def _iterate(self) -> None:
         while (scheduled := self._core.launch()) is not None:
-            send(self._socket, scheduled)
+            self._link.send(scheduled)
         output = self._core.collect()
         if output is not None:
-            send(self._socket, output)
+            self._link.send(output)
 
     def _take_commands(self) -> None:
         is_idle = not self._core.has_work
-        ready = dict(self._poller.poll(BEAT_EVERY_MS if is_idle else 0))
+        wait_ms = BEAT_EVERY_MS if is_idle else 0
+        self._link.flush(wait_ms)
+        ready = dict(self._poller.poll(wait_ms))
         if is_idle and not ready:
             self._core.probe()
-            send(self._socket, EngineBeat())
+            self._link.send(EngineBeat())
         if self._daemon_pipe in ready:
             self._is_running = False  # nothing is ever sent on it: this is its end
-        while self._is_running and self._socket.poll(0):
-            self._obey(decode(self._socket.recv(), EngineCommand))
+        while self._is_running and self._link.has_command:
+            self._obey(self._link.receive())
 
-    def _obey(self, command: EngineCommand) -> None:
+    def _obey(self, command: EngineCommand | None) -> None:
         match command:
             case AddRequest(request=request):
                 self._add(request)
             case CancelRequest(request_id=request_id, reason=reason):
                 output = self._core.cancel(request_id, reason)
                 if output is not None:
-                    send(self._socket, output)
+                    self._link.send(output)
             case ChangeSettings():
-                send(self._socket, self._core.change_settings(command))
+                self._link.send(self._core.change_settings(command))
             case Resume(first_iteration=first_iteration, settings=settings, learned=learned):
                 self._core.resume(first_iteration, settings, learned)
-            case Shutdown():
+            case Shutdown() | None:
                 self._is_running = False
 
     def _add(self, request: Request) -> None:
@@ -82,9 +82,4 @@ class EngineHost:
             self._core.add(request)
         except RequestRefused:
             refused = TokenDelta(request.request_id, None, FinishReason.ERROR)
-            send(self._socket, StepOutput(deltas=(refused,), finished=(refused_stats(request, time.monotonic()),)))
-
-
-def send(socket: "zmq.Socket[bytes]", message: EngineMessage) -> None:
-    """Send the daemon a message; never waits, since the socket has no high-water mark."""
-    socket.send(encode(message))
+            self._link.send(StepOutput(deltas=(refused,), finished=(refused_stats(request, time.monotonic()),)))

@@ -1,5 +1,6 @@
 """Messages on a stream of bytes: each behind its length."""
 
+import asyncio
 import contextlib
 import socket
 import struct
@@ -55,10 +56,19 @@ def framed(body: bytes) -> bytes:
 
 def read_frame(stream: Stream) -> bytes:
     """Wait for the next message; raises `CodecError` where it is too long, or the stream ends before it does."""
-    (length,) = _LENGTH.unpack(_read_all(stream, _LENGTH.size))
+    return _read_all(stream, _length(_read_all(stream, _LENGTH.size)))
+
+
+async def receive_frame(stream: asyncio.StreamReader) -> bytes:
+    """Wait for the next message; raises `CodecError` when it is too long, `IncompleteReadError` when it ends early."""
+    return await stream.readexactly(_length(await stream.readexactly(_LENGTH.size)))
+
+
+def _length(head: bytes) -> int:
+    length: int = _LENGTH.unpack(head)[0]
     if length > MAX_FRAME_BYTES:
         raise CodecError(f"a message of {length} bytes is longer than the {MAX_FRAME_BYTES} allowed")
-    return _read_all(stream, length)
+    return length
 
 
 def _read_all(stream: Stream, num_bytes: int) -> bytes:

@@ -52,19 +52,6 @@ class RuntimeDirectory:
         self.path.chmod(0o700)
         os.close(self._lock_fd)
 
-    def reserve(self, name: str) -> Path:
-        """Return the path of a socket that somebody else will bind, free of what a killed daemon left.
-
-        Raises `ConfigError` when the path is too long or something other than a socket is in its place.
-        """
-        path = check_socket_path(self.path / name)
-        if path.is_socket():
-            path.unlink()
-        elif os.path.lexists(path):
-            raise ConfigError(f"{path} is not a socket; move it away or choose another --runtime-dir")
-        self._sockets.append(path)
-        return path
-
     def listen(self, name: str, backlog: int = LISTEN_BACKLOG) -> socket.socket:
         """Return a listening Unix socket of mode 0600: there is no moment at which others may connect.
 
@@ -78,7 +65,7 @@ class RuntimeDirectory:
             listener = self._checked(inherited)
             listener.listen(backlog)
             return listener
-        path = self.reserve(name)
+        path = self._reserve(name)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         os.fchmod(listener.fileno(), 0o600)
         try:
@@ -90,6 +77,19 @@ class RuntimeDirectory:
             _open_to_group(path, self._group_id, 0o660)
         listener.listen(backlog)
         return listener
+
+    def _reserve(self, name: str) -> Path:
+        """Return the path of a socket, free of what a killed daemon left.
+
+        Raises `ConfigError` when the path is too long or something other than a socket is in its place.
+        """
+        path = check_socket_path(self.path / name)
+        if path.is_socket():
+            path.unlink()
+        elif os.path.lexists(path):
+            raise ConfigError(f"{path} is not a socket; move it away or choose another --runtime-dir")
+        self._sockets.append(path)
+        return path
 
     def _checked(self, inherited: socket.socket) -> socket.socket:
         path, mode = Path(inherited.getsockname()), 0o600 if self._group_id is None else 0o660

@@ -10,10 +10,9 @@ from typing import Any
 from unittest.mock import patch
 
 import msgspec
-import zmq
 
-import sarathid.engine.host
 from sarathid.cli import main
+from sarathid.engine.link import DaemonLink
 from sarathid.engine.process import main as serve_as_engine
 from sarathid.protocol.stats import IterationScheduled
 from sarathid.protocol.step import EngineMessage, StepOutput
@@ -33,7 +32,7 @@ def is_muted(now_s: float) -> bool:
 
 def mute_engine() -> None:
     """Have the engine of this process send no records, and take the one before for each that it needs itself."""
-    send_told, record_told, latest, is_untold = sarathid.engine.host.send, StatsRecorder.record, None, False
+    send_told, record_told, latest, is_untold = DaemonLink.send, StatsRecorder.record, None, False
 
     def record(recorder: StatsRecorder, *what: Any) -> Recorded:
         nonlocal latest
@@ -41,17 +40,17 @@ def mute_engine() -> None:
             latest = record_told(recorder, *what)
         return latest
 
-    def send(socket: "zmq.Socket[bytes]", message: EngineMessage) -> None:
+    def send(link: DaemonLink, message: EngineMessage) -> None:
         nonlocal is_untold
         if isinstance(message, IterationScheduled):
             is_untold = is_muted(time.monotonic())
         if is_untold and isinstance(message, StepOutput):
             message = msgspec.structs.replace(message, stats=None)
         if not (is_untold and isinstance(message, IterationScheduled)):
-            send_told(socket, message)
+            send_told(link, message)
 
     patch.object(StatsRecorder, "record", record).start()
-    patch.object(sarathid.engine.host, "send", send).start()
+    patch.object(DaemonLink, "send", send).start()
 
 
 def mute_daemon() -> None:

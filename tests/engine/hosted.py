@@ -1,44 +1,39 @@
 """An engine host over the arithmetic model in a thread of its own, at the end of a real socket."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Thread
-
-import zmq
 
 from sarathid.config import EngineConfig
 from sarathid.engine.assembly import engine_info, initial_settings
 from sarathid.engine.host import EngineHost
-from sarathid.protocol.codec import encode
+from sarathid.engine.link import DaemonLink
 from sarathid.protocol.step import EngineReady
 from tests.factories import Engine
 
 
 @contextmanager
-def hosted_engine(endpoint: Path, engine: Engine) -> Iterator[None]:
-    """Run `engine` for the client that listens at `endpoint`; on leaving it dies without a word."""
+def hosted_engine(engine: Engine) -> Iterator[socket.socket]:
+    """Run `engine` and give the daemon's end of the socket to it; on leaving it dies without a word."""
     read_end, write_end = os.pipe()
-    thread = Thread(target=_host, args=(endpoint, engine, read_end))
+    ours, theirs = socket.socketpair()
+    thread = Thread(target=_host, args=(theirs, engine, read_end))
     thread.start()
     try:
-        yield
+        yield ours
     finally:
         os.close(write_end)
         thread.join()
         os.close(read_end)
 
 
-def _host(endpoint: Path, engine: Engine, daemon_pipe: int) -> None:
-    context = zmq.Context()
-    socket = context.socket(zmq.PAIR)
-    socket.linger = 0
-    socket.connect(f"ipc://{endpoint}")
-    socket.send(encode(make_ready(engine)))
-    EngineHost(engine.core, socket, daemon_pipe).run()
-    socket.close()
-    context.term()
+def _host(daemon: socket.socket, engine: Engine, daemon_pipe: int) -> None:
+    link = DaemonLink(daemon)
+    link.send(make_ready(engine))
+    EngineHost(engine.core, link, daemon_pipe).run()
+    link.close()
 
 
 def make_ready(engine: Engine) -> EngineReady:

@@ -1,21 +1,21 @@
 """The client and the host together over a real socket, with the arithmetic model behind them."""
 
 import asyncio
+import contextlib
 import itertools
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import pytest
-import zmq
 
 from sarathid.engine.client import MAX_ENGINES_LOST, EngineClient
+from sarathid.engine.link import DaemonLink
 from sarathid.engine.token_stream import TokenStream
 from sarathid.errors import ControlRefused, QueueFull, RequestRefused
 from sarathid.protocol.changes import ChangeNote
-from sarathid.protocol.codec import encode
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.stats import (
     IterationScheduled,
@@ -62,10 +62,10 @@ class Session:
 
 
 @asynccontextmanager
-async def running(client: EngineClient, endpoint: Path, engine: Engine) -> AsyncIterator[None]:
+async def running(client: EngineClient, engine: Engine) -> AsyncIterator[None]:
     """Connect the client to `engine` and pass messages on; on leaving the engine is gone."""
-    with hosted_engine(endpoint, engine):
-        await client.connect(endpoint)
+    with hosted_engine(engine) as connection:
+        await client.connect(connection)
         talking = asyncio.create_task(client.run())
         try:
             yield
@@ -75,12 +75,20 @@ async def running(client: EngineClient, endpoint: Path, engine: Engine) -> Async
             client.disconnected()
 
 
-def with_engine(tmp_path: Path, body: Callable[[Session], Awaitable[None]], **engine: int) -> None:
+@contextmanager
+def talker() -> Iterator[tuple[socket.socket, DaemonLink]]:
+    """Give the daemon's end of a socket, and what speaks at the other."""
+    ours, theirs = socket.socketpair()
+    with contextlib.closing(DaemonLink(theirs)) as link:
+        yield ours, link
+
+
+def with_engine(body: Callable[[Session], Awaitable[None]], **engine: int) -> None:
     """Run `body` with a session over a new engine."""
 
     async def main() -> None:
         session = Session(EngineClient(max_queue_len=4))
-        async with running(session.client, tmp_path / "engine.sock", Engine(**engine)):  # type: ignore[arg-type]
+        async with running(session.client, Engine(**engine)):  # type: ignore[arg-type]
             await body(session)
         await session.client.close()
 
@@ -91,21 +99,20 @@ async def read(stream: TokenStream) -> list[int]:
     return [delta.token_id async for delta in deltas_of(stream) if delta.token_id is not None]
 
 
-def test_an_engine_that_never_stops_talking_leaves_others_their_turn(tmp_path: Path) -> None:
+def test_an_engine_that_never_stops_talking_leaves_others_their_turn() -> None:
     async def main() -> None:
         client, heard = EngineClient(), list[StreamRecord]()
         client.subscribe(heard.append)
-        connecting = asyncio.create_task(client.connect(tmp_path / "engine.sock"))
-        await asyncio.sleep(0)  # it listens
-        with zmq.Context() as context, context.socket(zmq.PAIR) as talker:
-            talker.connect(f"ipc://{tmp_path / 'engine.sock'}")
-            talker.send(encode(make_ready(Engine())))
+        with talker() as (connection, engine):
+            connecting = asyncio.create_task(client.connect(connection))
+            engine.send(make_ready(Engine()))
             for number in range(500):
-                talker.send(encode(make_iteration(number).scheduled))
+                engine.send(make_iteration(number).scheduled)
             async with asyncio.timeout(20.0):
                 await connecting
                 talking, num_heard = asyncio.create_task(client.run()), [0]
                 while num_heard[-1] < 500:
+                    engine.flush(0)
                     await asyncio.sleep(0)
                     num_heard.append(len(heard))
             talking.cancel()
@@ -117,20 +124,18 @@ def test_an_engine_that_never_stops_talking_leaves_others_their_turn(tmp_path: P
     asyncio.run(main())
 
 
-def test_whom_an_engine_waits_for_is_known_before_it_is_ready(tmp_path: Path) -> None:
+def test_whom_an_engine_waits_for_is_known_before_it_is_ready() -> None:
     async def main() -> None:
         client = EngineClient()
-        connecting = asyncio.create_task(client.connect(tmp_path / "engine.sock"))
-        await asyncio.sleep(0)  # it listens
-        with zmq.Context() as context, context.socket(zmq.PAIR) as engine:
-            engine.connect(f"ipc://{tmp_path / 'engine.sock'}")
-            engine.send(encode(EngineWaits("node 2 of 2")))
+        with talker() as (connection, engine):
+            connecting = asyncio.create_task(client.connect(connection))
+            engine.send(EngineWaits("node 2 of 2"))
             async with asyncio.timeout(20.0):
                 while not client.silence.cause:
                     await asyncio.sleep(0)
                 assert client.silence.cause == "; it waits for node 2 of 2"
                 assert not connecting.done()
-                engine.send(encode(make_ready(Engine())))
+                engine.send(make_ready(Engine()))
                 await connecting
         assert not client.silence.cause
         client.disconnected()
@@ -139,7 +144,7 @@ def test_whom_an_engine_waits_for_is_known_before_it_is_ready(tmp_path: Path) ->
     asyncio.run(main())
 
 
-def test_a_request_that_no_frame_can_hold_fails_alone(tmp_path: Path) -> None:
+def test_a_request_that_no_frame_can_hold_fails_alone() -> None:
     async def body(session: Session) -> None:
         with pytest.raises(OverflowError):
             session.client.submit((1, 2), SamplingParams(top_k=2**70))
@@ -149,10 +154,10 @@ def test_a_request_that_no_frame_can_hold_fails_alone(tmp_path: Path) -> None:
             assert len(await read(stream)) == GREEDY.max_tokens
         stream.close()
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) -> None:
+def test_a_stream_gives_the_models_tokens_and_its_record_once() -> None:
     async def body(session: Session) -> None:
         request = make_request(1, num_prompt_tokens=9, max_tokens=20)
         stream = session.client.submit(request.prompt_token_ids, GREEDY, client="me")
@@ -172,10 +177,10 @@ def test_a_stream_gives_the_models_tokens_and_its_record_once(tmp_path: Path) ->
         assert stats.delivered_tbt_max_s is not None
         assert session.client.num_in_flight == 0
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_a_token_is_with_its_reader_before_it_is_told_what_it_took(tmp_path: Path) -> None:
+def test_a_token_is_with_its_reader_before_it_is_told_what_it_took() -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), GREEDY)
         num_told = [len(session.of(IterationStats)) async for _ in deltas_of(stream)]
@@ -185,13 +190,13 @@ def test_a_token_is_with_its_reader_before_it_is_told_what_it_took(tmp_path: Pat
         numbers = [stats.sequence_number for stats in session.of(IterationStats)]
         assert numbers == sorted(set(numbers))
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_what_ended_is_told_of_though_its_engine_goes_in_that_moment(tmp_path: Path) -> None:
+def test_what_ended_is_told_of_though_its_engine_goes_in_that_moment() -> None:
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "engine.sock", Engine()):
+        async with running(session.client, Engine()):
             stream = session.client.submit((1, 2, 3), GREEDY)
             await read(stream)
             assert not stream.stats  # the last iteration is not told of yet
@@ -203,7 +208,7 @@ def test_what_ended_is_told_of_though_its_engine_goes_in_that_moment(tmp_path: P
     asyncio.run(main())
 
 
-def test_closing_early_cancels_in_the_engine(tmp_path: Path) -> None:
+def test_closing_early_cancels_in_the_engine() -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
         async for _ in deltas_of(stream):
@@ -213,10 +218,10 @@ def test_closing_early_cancels_in_the_engine(tmp_path: Path) -> None:
         assert session.of(RequestStats)[0].finish_reason is FinishReason.STOP
         assert session.client.list_requests(time.monotonic()) == ()
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_an_operator_cancels_by_id(tmp_path: Path) -> None:
+def test_an_operator_cancels_by_id() -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=200))
         assert session.client.cancel(stream.request_id)
@@ -226,10 +231,10 @@ def test_an_operator_cancels_by_id(tmp_path: Path) -> None:
         assert not session.client.cancel(stream.request_id)
         stream.close()
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_a_change_is_answered_with_old_new_and_the_iteration(tmp_path: Path) -> None:
+def test_a_change_is_answered_with_old_new_and_the_iteration() -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1,) * 200, GREEDY)
         applied = await session.client.change_settings(budget=64, note=ChangeNote(changed_by="uid 0"))
@@ -242,10 +247,10 @@ def test_a_change_is_answered_with_old_new_and_the_iteration(tmp_path: Path) -> 
         with pytest.raises(ControlRefused, match="outside 1 to 4096"):
             await session.client.change_settings(budget=5000)
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_what_can_never_be_served_is_refused_before_anything_happens(tmp_path: Path) -> None:
+def test_what_can_never_be_served_is_refused_before_anything_happens() -> None:
     async def body(session: Session) -> None:
         for prompt, sampling, param in (
             ((), GREEDY, "prompt"),
@@ -259,10 +264,10 @@ def test_what_can_never_be_served_is_refused_before_anything_happens(tmp_path: P
             assert refused.value.param == param
         assert session.client.num_in_flight == 0
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_the_queue_is_bounded(tmp_path: Path) -> None:
+def test_the_queue_is_bounded() -> None:
     async def body(session: Session) -> None:
         streams = [session.client.submit((1, 2), GREEDY) for _ in range(4)]
         with pytest.raises(QueueFull):
@@ -271,10 +276,10 @@ def test_the_queue_is_bounded(tmp_path: Path) -> None:
             assert len(await read(stream)) == 20
             stream.close()
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_who_fills_the_queue_keeps_nobody_else_out(tmp_path: Path) -> None:
+def test_who_fills_the_queue_keeps_nobody_else_out() -> None:
     async def body(session: Session) -> None:
         streams = [session.client.submit((1, 2), GREEDY, owner="flood") for _ in range(4)]
         streams += [session.client.submit((1, 2), GREEDY, owner="web") for _ in range(2)]
@@ -286,10 +291,10 @@ def test_who_fills_the_queue_keeps_nobody_else_out(tmp_path: Path) -> None:
             await read(stream)
             stream.close()
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_a_status_says_whose_a_request_is_and_where_it_stands(tmp_path: Path) -> None:
+def test_a_status_says_whose_a_request_is_and_where_it_stands() -> None:
     async def body(session: Session) -> None:
         streams = [session.client.submit((1, 2), GREEDY, owner="web", priority=priority) for priority in (0, 3)] + [
             session.client.submit((1, 2), GREEDY, owner="batch")
@@ -304,13 +309,13 @@ def test_a_status_says_whose_a_request_is_and_where_it_stands(tmp_path: Path) ->
             await read(stream)
             stream.close()
 
-    with_engine(tmp_path, body)
+    with_engine(body)
 
 
-def test_prompts_that_wait_are_bounded_in_tokens(tmp_path: Path) -> None:
+def test_prompts_that_wait_are_bounded_in_tokens() -> None:
     async def main() -> None:
         client = EngineClient(max_waiting_tokens=50)
-        async with running(client, tmp_path / "engine.sock", Engine()):
+        async with running(client, Engine()):
             streams = [client.submit((1,) * 40, GREEDY) for _ in range(2)]
             with pytest.raises(QueueFull, match="50 tokens"):
                 client.check_room()
@@ -335,19 +340,19 @@ def test_nothing_is_taken_before_an_engine_was_ready() -> None:
     asyncio.run(body())
 
 
-def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token(tmp_path: Path) -> None:
+def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token() -> None:
     requests = [make_request(i, num_prompt_tokens=20 * i, max_tokens=60) for i in (1, 2, 3)]
 
     async def main() -> None:
         session = Session(EngineClient())
         client = session.client
-        async with running(client, tmp_path / "first.sock", Engine(token_budget=16)):
+        async with running(client, Engine(token_budget=16)):
             await client.change_settings(budget=24)
             streams = [client.submit(request.prompt_token_ids, request.sampling) for request in requests]
             readers = [asyncio.create_task(read(stream)) for stream in streams]
             await session.until(lambda: len(streams[1].output_token_ids) > 5)
         queued = client.submit((7, 7, 7), GREEDY)
-        async with running(client, tmp_path / "second.sock", Engine(token_budget=16)):
+        async with running(client, Engine(token_budget=16)):
             for request, reader in zip(requests, readers, strict=True):
                 assert await reader == expected_output(request, 60)
             assert len(await read(queued)) == 20
@@ -366,18 +371,18 @@ def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token(tmp_p
     asyncio.run(main())
 
 
-def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_path: Path) -> None:
+def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record() -> None:
     def make_engine() -> Engine:  # with an answer too long for the first to finish it before it is stopped
         return Engine(num_blocks=1024, max_model_len=4096)
 
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "first.sock", make_engine()):
+        async with running(session.client, make_engine()):
             stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=1500))
             await session.until(lambda: len(stream.output_token_ids) > 1)
         second = make_engine()
         second.clock.advance(60.0)
-        async with running(session.client, tmp_path / "second.sock", second):
+        async with running(session.client, second):
             await read(stream)
             stream.close()
             await session.until(lambda: bool(session.of(RequestStats)))
@@ -393,14 +398,14 @@ def test_the_wait_for_a_new_engine_is_a_stall_of_its_own_and_in_the_record(tmp_p
     asyncio.run(main())
 
 
-def test_a_new_engine_predicts_its_first_iteration_as_the_last_one_would_have(tmp_path: Path) -> None:
+def test_a_new_engine_predicts_its_first_iteration_as_the_last_one_would_have() -> None:
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "first.sock", Engine()):
+        async with running(session.client, Engine()):
             stream = session.client.submit((1, 2, 3) * 20, SamplingParams(temperature=0.0, max_tokens=200))
             await session.until(lambda: len(session.of(IterationStats)) > 40)
         num_before = len(session.of(IterationStats))
-        async with running(session.client, tmp_path / "second.sock", Engine()):
+        async with running(session.client, Engine()):
             await read(stream)
             stream.close()
             await session.until(lambda: bool(session.of(RequestStats)))
@@ -410,9 +415,7 @@ def test_a_new_engine_predicts_its_first_iteration_as_the_last_one_would_have(tm
     asyncio.run(main())
 
 
-def test_a_request_that_engine_after_engine_dies_of_is_given_up(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_request_that_engine_after_engine_dies_of_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         session = Session(EngineClient())
         client = session.client
@@ -420,15 +423,15 @@ def test_a_request_that_engine_after_engine_dies_of_is_given_up(
         def engine() -> Engine:
             return Engine(token_budget=1, num_blocks=16384, max_model_len=65536)
 
-        async with running(client, tmp_path / "0.sock", engine()):
+        async with running(client, engine()):
             deadly = client.submit((1,) * 60_000, GREEDY)  # far from its first token when the engine dies
             await session.until(lambda: bool(session.of(IterationScheduled)))
-        for i in range(1, MAX_ENGINES_LOST):
+        for _ in range(1, MAX_ENGINES_LOST):
             num_seen = len(session.of(IterationScheduled))
-            async with running(client, tmp_path / f"{i}.sock", engine()):
+            async with running(client, engine()):
                 await session.until(lambda: len(session.of(IterationScheduled)) > num_seen)  # noqa: B023
         waiting = client.submit((7, 7, 7), GREEDY)
-        async with running(client, tmp_path / "last.sock", Engine()):
+        async with running(client, Engine()):
             (last,) = [delta async for delta in deltas_of(deadly)]
             assert last.finish_reason is FinishReason.ERROR
             assert len(await read(waiting)) == GREEDY.max_tokens
@@ -444,10 +447,10 @@ def test_a_request_that_engine_after_engine_dies_of_is_given_up(
     asyncio.run(main())
 
 
-def test_a_request_ends_at_once_where_it_is_cancelled_or_due_while_no_engine_is_there(tmp_path: Path) -> None:
+def test_a_request_ends_at_once_where_it_is_cancelled_or_due_while_no_engine_is_there() -> None:
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "first.sock", Engine()):
+        async with running(session.client, Engine()):
             stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
             await session.until(lambda: len(stream.output_token_ids) > 1)
         stream.close()
@@ -466,14 +469,14 @@ def test_a_request_ends_at_once_where_it_is_cancelled_or_due_while_no_engine_is_
     asyncio.run(main())
 
 
-def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_next(tmp_path: Path) -> None:
+def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_next() -> None:
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "first.sock", Engine()):
+        async with running(session.client, Engine()):
             stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
             await session.until(lambda: len(stream.output_token_ids) > 1)
             assert session.client.cancel(stream.request_id)
-        async with running(session.client, tmp_path / "second.sock", Engine()):
+        async with running(session.client, Engine()):
             *_, last = [delta async for delta in deltas_of(stream)]
         assert last.finish_reason is FinishReason.CANCELLED
         stream.close()
@@ -485,16 +488,13 @@ def test_a_request_whose_cancelling_an_engine_did_not_live_to_see_ends_with_the_
 
 @pytest.mark.parametrize(("timeout_s", "reason"), [(None, FinishReason.CANCELLED), (0.01, FinishReason.TIMEOUT)])
 def test_a_reader_need_not_wait_for_an_engine_that_is_in_an_iteration(
-    tmp_path: Path, timeout_s: float | None, reason: FinishReason
+    timeout_s: float | None, reason: FinishReason
 ) -> None:
     async def main() -> None:
         session = Session(EngineClient())
-        connecting = asyncio.create_task(session.client.connect(tmp_path / "engine.sock"))
-        await asyncio.sleep(0)  # it listens
-        with zmq.Context() as context, context.socket(zmq.PAIR) as engine:
-            engine.linger = 0
-            engine.connect(f"ipc://{tmp_path / 'engine.sock'}")
-            engine.send(encode(make_ready(Engine())))
+        with talker() as (connection, engine):
+            connecting = asyncio.create_task(session.client.connect(connection))
+            engine.send(make_ready(Engine()))
             async with asyncio.timeout(20.0):
                 await connecting
             talking = asyncio.create_task(session.client.run())
@@ -509,7 +509,7 @@ def test_a_reader_need_not_wait_for_an_engine_that_is_in_an_iteration(
             stream.close()
             assert session.client.num_in_flight == 0
             stats = refused_stats(stream.request, 2.0)
-            engine.send(encode(StepOutput(deltas=(TokenDelta(stream.request_id, 7),), finished=(stats,))))
+            engine.send(StepOutput(deltas=(TokenDelta(stream.request_id, 7),), finished=(stats,)))
             await session.until(lambda: bool(session.of(RequestStats)))
             talking.cancel()
             await asyncio.wait((talking,))
@@ -520,10 +520,10 @@ def test_a_reader_need_not_wait_for_an_engine_that_is_in_an_iteration(
     asyncio.run(main())
 
 
-def test_a_client_that_is_closed_tells_its_observers_no_more(tmp_path: Path) -> None:
+def test_a_client_that_is_closed_tells_its_observers_no_more() -> None:
     async def main() -> None:
         session = Session(EngineClient())
-        async with running(session.client, tmp_path / "engine.sock", Engine()):
+        async with running(session.client, Engine()):
             stream = session.client.submit((1, 2, 3), SamplingParams(temperature=0.0, max_tokens=250))
             await session.until(lambda: len(stream.output_token_ids) > 1)
         await session.client.close()
@@ -551,7 +551,7 @@ def test_a_change_under_way_is_refused_when_the_engine_is_gone() -> None:
     asyncio.run(main())
 
 
-def test_a_token_that_reaches_its_client_late_is_a_delivery_stall(tmp_path: Path) -> None:
+def test_a_token_that_reaches_its_client_late_is_a_delivery_stall() -> None:
     async def body(session: Session) -> None:
         stream = session.client.submit((1, 2, 3), GREEDY)
         num_read, unread = 0, Pauses()
@@ -564,4 +564,4 @@ def test_a_token_that_reaches_its_client_late_is_a_delivery_stall(tmp_path: Path
         assert (stall.cause, stall.is_delivery) == (StallCause.SLOW_READER, True)
         assert [victim.request_id for victim in stall.victims] == [stream.request_id]
 
-    with_engine(tmp_path, body)
+    with_engine(body)

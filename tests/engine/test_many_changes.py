@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from sarathid.engine.client import EngineClient
@@ -104,10 +103,10 @@ class Load:
                 stream.close()
 
 
-def test_a_thousand_changes_under_load_change_no_token(tmp_path: Path) -> None:
+def test_a_thousand_changes_under_load_change_no_token() -> None:
     async def main() -> None:
         session, answers = Session(EngineClient()), Answers()
-        async with running(session.client, tmp_path / "engine.sock", make_engine()):
+        async with running(session.client, make_engine()):
             load = Load(session.client)
             await change_all(session, answers, NUM_CHANGES, seed=1)
             await load.end()
@@ -119,12 +118,12 @@ def test_a_thousand_changes_under_load_change_no_token(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
-def test_a_change_is_in_force_or_refused_though_engines_die(tmp_path: Path) -> None:
+def test_a_change_is_in_force_or_refused_though_engines_die() -> None:
     async def main() -> None:
         session, answers = Session(EngineClient()), Answers()
         load: Load | None = None
         for engine in range(4):
-            async with running(session.client, tmp_path / f"{engine}.sock", make_engine()):
+            async with running(session.client, make_engine()):
                 load = load or Load(session.client)
                 await change_all(session, answers, 50, seed=engine)
                 cut_off = [
@@ -133,7 +132,7 @@ def test_a_change_is_in_force_or_refused_though_engines_die(tmp_path: Path) -> N
                 ]
                 await asyncio.sleep(0)  # they are sent, and the engine dies before it has answered them all
             await asyncio.gather(*cut_off)
-        async with running(session.client, tmp_path / "last.sock", make_engine()):
+        async with running(session.client, make_engine()):
             await change_all(session, answers, 10, seed=9)
             assert load is not None
             await load.end()
@@ -145,10 +144,10 @@ def test_a_change_is_in_force_or_refused_though_engines_die(tmp_path: Path) -> N
     asyncio.run(main())
 
 
-def test_a_condition_counts_the_changes_that_are_on_their_way(tmp_path: Path) -> None:
+def test_a_condition_counts_the_changes_that_are_on_their_way() -> None:
     async def main() -> None:
         client = EngineClient()
-        async with running(client, tmp_path / "engine.sock", make_engine()):
+        async with running(client, make_engine()):
             answers = await asyncio.gather(
                 client.change_settings(budget=32, if_revision=0),
                 client.change_settings(budget=64, if_revision=0),

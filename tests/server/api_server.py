@@ -62,7 +62,7 @@ async def serve_api(
 ) -> AsyncIterator[Api]:
     """Serve the API in `directory` until the context is left; unless `is_owner`, to a stranger."""
     socket_path = directory / "api.sock"
-    async with scripted_engine(directory, script, ends=ends, pace_s=pace_s, max_queue_len=max_queue_len) as engine:
+    async with scripted_engine(script, ends=ends, pace_s=pace_s, max_queue_len=max_queue_len) as engine:
         ended: asyncio.Queue[RequestStats] = asyncio.Queue()
 
         def observe(record: StreamRecord) -> None:

@@ -6,18 +6,18 @@ tests of the supervisor, where the configured model's name says how it behaves.
 
 import argparse
 import asyncio
+import contextlib
 import dataclasses
 import os
+import socket
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import msgspec
-import zmq
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
@@ -25,8 +25,8 @@ from sarathid.costmodel.pipeline import StageWork
 from sarathid.engine.assembly import build_core, engine_info, initial_settings
 from sarathid.engine.client import EngineClient
 from sarathid.engine.host import EngineHost
+from sarathid.engine.link import DaemonLink
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
-from sarathid.protocol.codec import encode
 from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.step import EngineFault, EngineReady
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
@@ -114,21 +114,18 @@ class HangingExecutor(RecitingExecutor):
         return super().collect()
 
 
-def serve(endpoint: Path, config: EngineConfig, executor: RecitingExecutor, daemon_pipe: int) -> None:
-    """Be the engine behind `endpoint` until the daemon says stop or `daemon_pipe` ends."""
-    with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
-        socket.set_hwm(0)
-        socket.connect(f"ipc://{endpoint}")
+def serve(daemon: socket.socket, config: EngineConfig, executor: RecitingExecutor, daemon_pipe: int) -> None:
+    """Be the engine at the other end of `daemon` until that says stop or `daemon_pipe` ends."""
+    with contextlib.closing(DaemonLink(daemon)) as link:
         found = executor.start()
         settings = initial_settings(config, found.isolated_decode_s)
-        socket.send(encode(EngineReady(info=engine_info(config, found, os.getpid()), settings=settings)))
+        link.send(EngineReady(info=engine_info(config, found, os.getpid()), settings=settings))
         core = build_core(config, executor, found, MonotonicClock())
-        EngineHost(core, socket, daemon_pipe).run()
+        EngineHost(core, link, daemon_pipe).run()
 
 
 @asynccontextmanager
 async def scripted_engine(
-    directory: Path,
     script: str = SCRIPT,
     *,
     ends: bool = True,
@@ -137,13 +134,13 @@ async def scripted_engine(
     max_queue_len: int = 1024,
 ) -> AsyncIterator[EngineClient]:
     """Give a client whose engine recites in a thread."""
-    endpoint = directory / "engine.sock"
     ours, theirs = os.pipe()
+    connection, daemon = socket.socketpair()
     executor = RecitingExecutor(script, ends=ends, pace_s=pace_s)
-    thread = threading.Thread(target=serve, args=(endpoint, EngineConfig(), executor, ours))
+    thread = threading.Thread(target=serve, args=(daemon, EngineConfig(), executor, ours))
     thread.start()
     client = EngineClient(max_queue_len, sheds_overload=sheds_overload)
-    await client.connect(endpoint)
+    await client.connect(connection)
     running = asyncio.create_task(client.run())
     try:
         yield client
@@ -159,16 +156,16 @@ async def scripted_engine(
 def main() -> int:
     """Behave as the configured model says: well, refused, crashes, silent, hangs (only at first), refused later."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--endpoint", type=Path, required=True)
+    parser.add_argument("--daemon", type=int, required=True)
     parser.add_argument("--generation", type=int, required=True)
     parser.add_argument("--kept-memory", type=int)
     arguments = parser.parse_args()
+    daemon = socket.socket(fileno=arguments.daemon)
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=EngineConfig)
     match config.model:
         case "refused" | "refused later" if config.model == "refused" or arguments.generation:
-            with zmq.Context() as context, context.socket(zmq.PAIR) as socket:
-                socket.connect(f"ipc://{arguments.endpoint}")
-                socket.send(encode(EngineFault(message="this model is refused", exit_code=7)))
+            with contextlib.closing(DaemonLink(daemon)) as link:
+                link.send(EngineFault(message="this model is refused", exit_code=7))
             return 7
         case "crashes":
             return 3
@@ -176,10 +173,10 @@ def main() -> int:
             sys.stdin.buffer.read()
         case "hangs" if arguments.generation == 0:
             hanging = HangingExecutor(SCRIPT, pace_s=0.0, num_batches=40)
-            serve(arguments.endpoint, config, hanging, sys.stdin.fileno())
+            serve(daemon, config, hanging, sys.stdin.fileno())
         case _:
             executor = RecitingExecutor(SCRIPT, ends=False, pace_s=0.01)
-            serve(arguments.endpoint, config, executor, sys.stdin.fileno())
+            serve(daemon, config, executor, sys.stdin.fileno())
     return 0
 
 

@@ -96,7 +96,7 @@ def with_operator(
     async def main() -> None:
         context = zmq.asyncio.Context()
         clock = MonotonicClock()
-        async with scripted_engine(directory, ends=False, pace_s=pace_s) as engine:
+        async with scripted_engine(ends=False, pace_s=pace_s) as engine:
             with RuntimeDirectory(directory / "run") as run:
                 board = Board()
                 publisher = StatsPublisher(

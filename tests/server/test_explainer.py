@@ -3,7 +3,6 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -24,10 +23,10 @@ from tests.server.scripted_engine import NUM_BLOCKS, scripted_engine
 Use = Callable[[EngineClient, Explainer], Awaitable[None]]
 
 
-def with_explainer(directory: Path, use: Use) -> None:
+def with_explainer(use: Use) -> None:
     async def main() -> None:
         board, promises = Board(), StartPromises()
-        async with scripted_engine(directory, ends=False, pace_s=0.004) as engine:
+        async with scripted_engine(ends=False, pace_s=0.004) as engine:
             for observe in (board.observe, promises.observe):
                 engine.subscribe(observe)
             await use(engine, Explainer(engine, board, promises, MonotonicClock()))
@@ -59,7 +58,7 @@ def is_blocked_by(blocker: Blocker) -> Callable[[StreamRecord], bool]:
     return lambda record: isinstance(record, IterationStats) and record.blocked_by is blocker
 
 
-def test_a_waiting_request_is_promised_a_start_that_is_checked(tmp_path: Path) -> None:
+def test_a_waiting_request_is_promised_a_start_that_is_checked() -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         streams = [submit(engine, num_prompt_tokens=300, max_tokens=40) for _ in range(4)]  # 85 blocks each
         await until(engine, is_blocked_by(Blocker.BLOCKS))
@@ -79,10 +78,10 @@ def test_a_waiting_request_is_promised_a_start_that_is_checked(tmp_path: Path) -
         assert ended.kept_promise.ahead_s == pytest.approx(wait.starts_in_s)
         assert explainer.budget().promises.count == 1
 
-    with_explainer(tmp_path, use)
+    with_explainer(use)
 
 
-def test_a_request_that_stalled_has_its_stalls_explained(tmp_path: Path) -> None:
+def test_a_request_that_stalled_has_its_stalls_explained() -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         await engine.change_settings(slo=SLOChange(tbt_s=0.001))
         stream = submit(engine, num_prompt_tokens=8, max_tokens=12)
@@ -99,10 +98,10 @@ def test_a_request_that_stalled_has_its_stalls_explained(tmp_path: Path) -> None
         assert budget.num_late == reasons.ended.num_stalls
         assert sum(budget.num_by_bound.values()) == 12
 
-    with_explainer(tmp_path, use)
+    with_explainer(use)
 
 
-def test_a_budget_is_explained_by_iterations_under_the_settings_in_force(tmp_path: Path) -> None:
+def test_a_budget_is_explained_by_iterations_under_the_settings_in_force() -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         stream = submit(engine, num_prompt_tokens=8, max_tokens=40)
         await read(stream)
@@ -112,12 +111,12 @@ def test_a_budget_is_explained_by_iterations_under_the_settings_in_force(tmp_pat
         assert (found.token_budget, found.plan, found.age_s, found.num_by_bound) == (64, None, None, {})
         assert explainer.request(stream.request_id).plan is None
 
-    with_explainer(tmp_path, use)
+    with_explainer(use)
 
 
-def test_what_is_too_much_by_one_target_is_not_shed_by_another(tmp_path: Path) -> None:
+def test_what_is_too_much_by_one_target_is_not_shed_by_another() -> None:
     async def main() -> None:
-        async with scripted_engine(tmp_path, ends=False, pace_s=0.004, sheds_overload=True) as engine:
+        async with scripted_engine(ends=False, pace_s=0.004, sheds_overload=True) as engine:
             await engine.change_settings(slo=SLOChange(tbt_s=0.001))
             stream = submit(engine, num_prompt_tokens=8, max_tokens=400)
             await until(engine, lambda record: isinstance(record, Overload))
@@ -130,7 +129,7 @@ def test_what_is_too_much_by_one_target_is_not_shed_by_another(tmp_path: Path) -
     asyncio.run(main())
 
 
-def test_a_running_request_waits_for_nothing(tmp_path: Path) -> None:
+def test_a_running_request_waits_for_nothing() -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         stream = submit(engine, num_prompt_tokens=8, max_tokens=200)
         await anext(deltas_of(stream))
@@ -139,10 +138,10 @@ def test_a_running_request_waits_for_nothing(tmp_path: Path) -> None:
         assert (reasons.status.state, reasons.wait) == (RequestState.DECODE, None)
         stream.close()
 
-    with_explainer(tmp_path, use)
+    with_explainer(use)
 
 
-def test_a_request_of_whose_end_the_engine_has_yet_to_tell_is_known(tmp_path: Path) -> None:
+def test_a_request_of_whose_end_the_engine_has_yet_to_tell_is_known() -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         stream = submit(engine, num_prompt_tokens=8, max_tokens=200)
         await anext(deltas_of(stream))
@@ -151,16 +150,16 @@ def test_a_request_of_whose_end_the_engine_has_yet_to_tell_is_known(tmp_path: Pa
         assert reasons.status is not None
         assert (reasons.status.request_id, reasons.wait, reasons.ended) == (stream.request_id, None, None)
 
-    with_explainer(tmp_path, use)
+    with_explainer(use)
 
 
-def test_a_request_that_nobody_knows_is_not_found(tmp_path: Path) -> None:
+def test_a_request_that_nobody_knows_is_not_found() -> None:
     async def use(engine: EngineClient, explainer: Explainer) -> None:
         with pytest.raises(ControlRefused) as refused:
             explainer.request(99)
         assert refused.value.code == ErrorCode.NOT_FOUND
 
-    with_explainer(tmp_path, use)
+    with_explainer(use)
 
 
 def test_before_the_first_engine_is_ready_there_is_no_budget_to_explain() -> None:

@@ -1,5 +1,4 @@
 import asyncio
-from pathlib import Path
 
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.stats import RequestStats, StreamRecord
@@ -22,7 +21,7 @@ async def texts_of(generation: Generation) -> list[TextDelta]:
 
 
 def generate(
-    directory: Path, script: str, *, max_tokens: int | None = None, stops: tuple[str, ...] = (), min_tokens: int = 0
+    script: str, *, max_tokens: int | None = None, stops: tuple[str, ...] = (), min_tokens: int = 0
 ) -> tuple[list[TextDelta], RequestStats]:
     """Return what a client gets of a script, and the request's record."""
     ended: asyncio.Queue[RequestStats] = asyncio.Queue()
@@ -32,7 +31,7 @@ def generate(
             ended.put_nowait(record)
 
     async def main() -> tuple[list[TextDelta], RequestStats]:
-        async with scripted_engine(directory, script) as engine:
+        async with scripted_engine(script) as engine:
             engine.subscribe(observe)
             stream = engine.submit((1, 2, 3), SamplingParams(max_tokens=max_tokens, temperature=0.0))
             generation = Generation(stream, make_tokenizer().detokenizer(), stops, min_tokens=min_tokens)
@@ -43,8 +42,8 @@ def generate(
     return asyncio.run(main())
 
 
-def test_text_comes_a_token_at_a_time_and_ends_with_a_reason(tmp_path: Path) -> None:
-    deltas, stats = generate(tmp_path, "abc")
+def test_text_comes_a_token_at_a_time_and_ends_with_a_reason() -> None:
+    deltas, stats = generate("abc")
 
     assert deltas == [
         TextDelta("a", token_ids("a"), None),
@@ -55,8 +54,8 @@ def test_text_comes_a_token_at_a_time_and_ends_with_a_reason(tmp_path: Path) -> 
     assert stats.num_output_tokens == 4
 
 
-def test_a_character_of_four_tokens_is_one_delta(tmp_path: Path) -> None:
-    deltas, _ = generate(tmp_path, "a😀", max_tokens=5)
+def test_a_character_of_four_tokens_is_one_delta() -> None:
+    deltas, _ = generate("a😀", max_tokens=5)
 
     assert deltas == [
         TextDelta("a", token_ids("a"), None),
@@ -64,8 +63,8 @@ def test_a_character_of_four_tokens_is_one_delta(tmp_path: Path) -> None:
     ]
 
 
-def test_a_stop_string_ends_the_request_in_the_engine_too(tmp_path: Path) -> None:
-    deltas, stats = generate(tmp_path, "one STOP and a very long rest " * 10, stops=("STOP",))
+def test_a_stop_string_ends_the_request_in_the_engine_too() -> None:
+    deltas, stats = generate("one STOP and a very long rest " * 10, stops=("STOP",))
 
     assert "".join(delta.text for delta in deltas) == "one "
     assert deltas[-1].finish_reason is FinishReason.STOP
@@ -73,15 +72,15 @@ def test_a_stop_string_ends_the_request_in_the_engine_too(tmp_path: Path) -> Non
     assert stats.num_output_tokens < 300
 
 
-def test_no_stop_string_begins_in_the_least_tokens_that_were_asked_for(tmp_path: Path) -> None:
-    deltas, _ = generate(tmp_path, "aXbXcXd", stops=("X",), min_tokens=3)
+def test_no_stop_string_begins_in_the_least_tokens_that_were_asked_for() -> None:
+    deltas, _ = generate("aXbXcXd", stops=("X",), min_tokens=3)
 
     assert "".join(delta.text for delta in deltas) == "aXb"
     assert deltas[-1].finish_reason is FinishReason.STOP
 
 
-def test_what_looked_like_a_stop_string_is_shown_at_the_end(tmp_path: Path) -> None:
-    deltas, _ = generate(tmp_path, "one STO", max_tokens=7, stops=("STOP",))
+def test_what_looked_like_a_stop_string_is_shown_at_the_end() -> None:
+    deltas, _ = generate("one STO", max_tokens=7, stops=("STOP",))
 
     assert "".join(delta.text for delta in deltas) == "one STO"
     assert deltas[-1].finish_reason is FinishReason.LENGTH

@@ -24,11 +24,9 @@ from tests.server.scripted_engine import scripted_engine
 NAME = "cpu/smollm2-135m-float32-tp1"
 
 
-def with_planner(
-    tmp_path: Path, use: Callable[[EngineClient, Planner], Awaitable[None]], simulate: Simulate, name: str = NAME
-) -> None:
+def with_planner(use: Callable[[EngineClient, Planner], Awaitable[None]], simulate: Simulate, name: str = NAME) -> None:
     async def main() -> None:
-        async with scripted_engine(tmp_path, ends=False, pace_s=0.002) as engine:
+        async with scripted_engine(ends=False, pace_s=0.002) as engine:
             planner = Planner(engine, simulate, MonotonicClock())
             engine.subscribe(planner.observe)
             planner.begin(name, find_profile(name) if name == NAME else None)
@@ -48,7 +46,7 @@ async def not_run(arguments: tuple[str, ...]) -> Figures:
     raise AssertionError(f"nothing was to be simulated: {arguments}")
 
 
-def test_a_plan_has_the_replay_and_each_candidate_under_its_settings(tmp_path: Path) -> None:
+def test_a_plan_has_the_replay_and_each_candidate_under_its_settings() -> None:
     asked: list[tuple[str, ...]] = []
 
     async def simulate(arguments: tuple[str, ...]) -> Figures:
@@ -68,42 +66,42 @@ def test_a_plan_has_the_replay_and_each_candidate_under_its_settings(tmp_path: P
         assert (first.settings.token_budget, first.settings.slo.tbt_s, first.figures.tbt_p99_s) == (64, 0.08, 0.2)
         assert (second.settings.policy, second.settings.budget) == ("prefill-first", planned.current.budget)
 
-    with_planner(tmp_path, use, simulate)
+    with_planner(use, simulate)
     options = [dict(zip(arguments[2::2], arguments[3::2], strict=True)) for arguments in asked]
     assert [option["--budget"] for option in options] == ["auto", "64", "auto"]
     assert {option["--num-blocks"] for option in options} == {"256"}
     assert not Path(options[0]["--workload"]).exists()
 
 
-def test_without_a_profile_the_way_to_one_is_told(tmp_path: Path) -> None:
+def test_without_a_profile_the_way_to_one_is_told() -> None:
     async def use(engine: EngineClient, planner: Planner) -> None:
         await serve_one(engine)
         with pytest.raises(ControlRefused, match="no cost profile cpu/none-tp1") as refused:
             await planner.plan(Plan())
         assert "sarathid profile" in refused.value.hint
 
-    with_planner(tmp_path, use, not_run, "cpu/none-tp1")
+    with_planner(use, not_run, "cpu/none-tp1")
 
 
-def test_without_load_there_is_nothing_to_replay(tmp_path: Path) -> None:
+def test_without_load_there_is_nothing_to_replay() -> None:
     async def use(engine: EngineClient, planner: Planner) -> None:
         with pytest.raises(ControlRefused, match="nothing to replay"):
             await planner.plan(Plan())
 
-    with_planner(tmp_path, use, not_run)
+    with_planner(use, not_run)
 
 
-def test_a_candidate_that_the_engine_would_refuse_is_refused(tmp_path: Path) -> None:
+def test_a_candidate_that_the_engine_would_refuse_is_refused() -> None:
     async def use(engine: EngineClient, planner: Planner) -> None:
         await serve_one(engine)
         with pytest.raises(ControlRefused, match="outside 16 to 8192") as refused:
             await planner.plan(Plan(candidates=(Candidate(budget=8),)))
         assert refused.value.code == ErrorCode.OUT_OF_RANGE
 
-    with_planner(tmp_path, use, not_run)
+    with_planner(use, not_run)
 
 
-def test_only_one_is_simulated_at_a_time_and_few_wait(tmp_path: Path) -> None:
+def test_only_one_is_simulated_at_a_time_and_few_wait() -> None:
     num_running = 0
     may_end = asyncio.Event()
 
@@ -125,4 +123,4 @@ def test_only_one_is_simulated_at_a_time_and_few_wait(tmp_path: Path) -> None:
         may_end.set()
         await asyncio.gather(*plans)
 
-    with_planner(tmp_path, use, simulate)
+    with_planner(use, simulate)

@@ -1,7 +1,6 @@
 """What refused clients are told, from records and from an engine that recites."""
 
 import asyncio
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -37,10 +36,10 @@ def test_where_nobody_waits_it_is_the_time_until_one_of_those_who_run_ends() -> 
     asyncio.run(main())
 
 
-def test_where_some_wait_it_is_the_start_of_the_last(tmp_path: Path) -> None:
+def test_where_some_wait_it_is_the_start_of_the_last() -> None:
     async def main() -> None:
         board, clock = Board(), MonotonicClock()
-        async with scripted_engine(tmp_path, ends=False, pace_s=0.02) as engine:
+        async with scripted_engine(ends=False, pace_s=0.02) as engine:
             engine.subscribe(board.observe)
             streams = [submit(engine, num_prompt_tokens=300, max_tokens=200) for _ in range(5)]  # three fit
             await until(engine, is_blocked_by(Blocker.BLOCKS))

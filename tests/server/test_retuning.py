@@ -78,7 +78,7 @@ class Desk:
 
 def at_desk(tmp_path: Path, use: Callable[[Desk], Awaitable[None]], **engine: Any) -> None:
     async def main() -> None:
-        async with scripted_engine(tmp_path, ends=False, **engine) as client:
+        async with scripted_engine(ends=False, **engine) as client:
             async with asyncio.timeout(20.0):
                 await use(Desk(client, tmp_path / "state"))
 
@@ -232,7 +232,7 @@ def test_what_stays_is_kept_for_the_next_daemon_and_what_is_on_probation_is_not(
 
 def test_what_an_earlier_daemon_kept_stays_kept(tmp_path: Path) -> None:
     async def main() -> None:
-        async with scripted_engine(tmp_path) as client:
+        async with scripted_engine() as client:
             desk = Desk(client, tmp_path / "state", frozenset({"token_budget"}))
             await desk.retuner.change(SetPolicy(policy="prefill-first"), ME)
             assert desk.store.read() == {"token_budget": "auto", "policy": "prefill-first"}
