@@ -23,13 +23,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `dtype` and `quantize` together say what weights are kept in; `"auto"` for both is int8 on a CPU that multiplies it
     in integers. `kv_dtype` is what keys and values are kept in, on a CPU; `"auto"` is float16 beside weights of fewer
-    bits, where the processor has instructions for it, and else the format that is computed in. With
-    `cuda_graphs` decodes alone run as they were captured at the start; `"auto"` is where that can be. `block_size` None
-    is what suits the device, `kv_memory_bytes` None what is free, within reason, and `num_threads` None the cores that
-    the process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated decode iteration
-    (`"5x"`); `"auto"` is that multiple, and nobody's own target: by default nobody is held back for it. A
-    `token_budget` of `"auto"` follows it. With `simulate`, the name of a cost profile, no model runs: the
-    engine takes that profile's time and gives meaningless tokens.
+    bits, where the processor has instructions for it, and else the format that is computed in. With `cuda_graphs`
+    decodes alone run as they were captured at the start; `"auto"` is where that can be. With `async_scheduling` a batch
+    is put together while the one before it runs, its decodes before their tokens are known; `"auto"` is on one GPU,
+    where the host would else keep the device waiting. `block_size` None is what suits the device, `kv_memory_bytes`
+    None what is free, within reason, and `num_threads` None the cores that the process may use. `slo_tbt` is seconds
+    (`"0.1"`, `"100ms"`) or a multiple of the isolated decode iteration (`"5x"`); `"auto"` is that multiple, and
+    nobody's own target: by default nobody is held back for it. A `token_budget` of `"auto"` follows it. With
+    `simulate`, the name of a cost profile, no model runs: the engine takes that profile's time and gives meaningless
+    tokens.
     """
 
     model: str = DEFAULT_MODEL
@@ -39,6 +41,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     quantize: Literal["auto", "off", "int8", "int4"] = "auto"
     kv_dtype: Literal["auto", "float32", "float16"] = "auto"
     cuda_graphs: Literal["auto", "on", "off"] = "auto"
+    async_scheduling: Literal["auto", "on", "off"] = "auto"
     block_size: Annotated[int, Meta(ge=1, le=256)] | None = None
     kv_memory_bytes: Annotated[int, Meta(ge=1)] | None = None
     max_model_len: Annotated[int, Meta(ge=2)] | None = None  # a token of a prompt and one of an answer

@@ -26,7 +26,7 @@ from sarathid.protocol.stats import (
     TokenGap,
 )
 from sarathid.protocol.step import StepOutput
-from sarathid.scheduler.batch import Drawn, ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.batch import AWAITED_TOKEN, Drawn, ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1000
 EOS = 0
@@ -80,15 +80,24 @@ class ArithmeticExecutor:
     """
 
     def __init__(
-        self, num_blocks: int, block_size: int, max_model_len: int, clock: VirtualClock, max_batches_in_flight: int = 1
+        self,
+        num_blocks: int,
+        block_size: int,
+        max_model_len: int,
+        clock: VirtualClock,
+        max_batches_in_flight: int = 1,
+        *,
+        runs_ahead: bool = False,
     ) -> None:
-        self.max_batches_in_flight = max_batches_in_flight
+        self.max_batches_in_flight = 2 if runs_ahead else max_batches_in_flight
+        self.runs_ahead = runs_ahead
         self.batches: list[ScheduledBatch] = []
         self.rows_without_numbers: set[int] = set()
         self._info = make_executor_info(num_blocks, block_size, max_model_len)
         self._slots: list[int | None] = [None] * (num_blocks * block_size)
         self._submitted: deque[ScheduledBatch] = deque()
         self._clock = clock
+        self._newest: dict[int, int | None] = {}  # the tokens that the newest batch drew, by request
 
     def start(self) -> ExecutorInfo:
         return self._info
@@ -106,9 +115,12 @@ class ArithmeticExecutor:
         self._clock.advance(work.busy_s)
         for sequence in batch.sequences:
             for offset, token_id in enumerate(sequence.token_ids):
-                self._slots[self._slot(sequence, sequence.first_position + offset)] = token_id
-        token_ids = tuple(self._sample(sequence) for sequence in batch.sequences if sequence.sampling is not None)
-        return ExecutorOutput(Drawn(token_ids), (work,))
+                known = self._newest[sequence.request_id] if token_id == AWAITED_TOKEN else token_id
+                self._slots[self._slot(sequence, sequence.first_position + offset)] = known
+        self._newest = {
+            sequence.request_id: self._sample(sequence) for sequence in batch.sequences if sequence.sampling is not None
+        }
+        return ExecutorOutput(Drawn(tuple(self._newest.values())), (work,))
 
     def close(self) -> None:
         self._submitted.clear()
@@ -160,10 +172,13 @@ class Engine:
         slo_tbt: str | None = "1s",
         prefill_order: PrefillOrder = PrefillOrder.ARRIVAL,
         prefix_cache: bool = False,
+        runs_ahead: bool = False,
     ) -> None:
         self.clock = VirtualClock()
         model_len = min(num_blocks * block_size, 256) if max_model_len is None else max_model_len
-        self.executor = ArithmeticExecutor(num_blocks, block_size, model_len, self.clock, max_batches_in_flight)
+        self.executor = ArithmeticExecutor(
+            num_blocks, block_size, model_len, self.clock, max_batches_in_flight, runs_ahead=runs_ahead
+        )
         config = EngineConfig(
             max_num_seqs=max_num_seqs,
             token_budget=token_budget,

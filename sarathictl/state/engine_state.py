@@ -243,7 +243,7 @@ class EngineState:
 
     def _fold_iteration(self, record: IterationStats) -> None:
         self._last_start_s = record.start_s
-        if self._running is not None and self._running.start_s <= record.start_s:
+        if self._running is not None and self._running.sequence_number <= record.sequence_number:
             self._running = None
         self._adopt_settings(record)
         self._recent.append(record)

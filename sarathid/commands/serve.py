@@ -73,6 +73,9 @@ def serve(
     cuda_graphs: Annotated[
         str | None, _option("MODE", "auto, on or off: launch the decodes of an iteration as one, on CUDA [auto].")
     ] = None,
+    async_scheduling: Annotated[
+        str | None, _option("MODE", "auto, on or off: put a batch together while one runs [auto: on a GPU alone].")
+    ] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,
     pp: Annotated[str | None, _option("N", "Stages that the layers are dealt to, --tp ranks each [1].")] = None,
@@ -149,6 +152,7 @@ def serve(
         "quantize": quantize,
         "kv_dtype": kv_dtype,
         "cuda_graphs": cuda_graphs,
+        "async_scheduling": async_scheduling,
         "attention_backend": attention_backend,
         "tp": tp,
         "pp": pp,

@@ -123,6 +123,7 @@ SETTINGS = (
     Setting("engine", "quantize", "quantize", one_of("auto", "off", "int8", "int4")),
     Setting("engine", "kv_dtype", "kv_dtype", one_of("auto", "float32", "float16")),
     Setting("engine", "cuda_graphs", "cuda_graphs", one_of("auto", "on", "off")),
+    Setting("engine", "async_scheduling", "async_scheduling", one_of("auto", "on", "off")),
     Setting("engine", "attention_backend", "attention_backend", str),
     Setting("engine", "tp", "tensor_parallel", read_count),
     Setting("engine", "pp", "pipeline_parallel", read_count),

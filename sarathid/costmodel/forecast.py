@@ -15,6 +15,11 @@ class PipelineForecast:
         self._free_s = [0.0] * num_stages
         self._newest_s = 0.0
 
+    @property
+    def free_s(self) -> float:
+        """The moment at which the last stage is expected to be through with all that was submitted."""
+        return self._free_s[-1]
+
     def latency_s(self, now_s: float, work_s: float) -> float:
         """Return the seconds after which a batch that is submitted now will be done; `work_s` is its own time."""
         if self.num_stages == 1:
@@ -45,6 +50,10 @@ class PipelineForecast:
         for stage, free_s in enumerate(self._free_s):
             self._free_s[stage] = time_s = max(time_s, free_s) + stage_s
         return time_s - now_s
+
+    def begin(self, now_s: float, work_s: float) -> None:
+        """Note that the one batch that is left, in the only stage, begins now."""
+        self._free_s = [now_s + work_s]
 
     def collect(self, late_s: float) -> None:
         """Note that the oldest batch was done so much later than was expected."""

@@ -67,7 +67,7 @@ def build_core(
     the number of tokens that the device rounds an iteration up to, `ledger` tells what lies in the KV cache already.
     """
     corrected = CorrectedCostModel(OnlineCostModel() if cost_model is None else cost_model)
-    forecast = PipelineForecast(executor.max_batches_in_flight)
+    forecast = PipelineForecast(1 if executor.runs_ahead else executor.max_batches_in_flight)
     settings = initial_settings(config, found.isolated_decode_s)
     limits = SchedulerLimits(
         num_blocks=found.num_blocks,
@@ -81,6 +81,7 @@ def build_core(
         sliding_window=found.sliding_window,
         micro_batches=MicroBatches(num_batches=forecast.num_stages, tokens_per_decode=tokens_per_decode(corrected)),
         has_prefix_cache=config.prefix_cache,
+        runs_ahead=executor.runs_ahead,
     )
     return EngineCore(
         executor,

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -11,6 +11,7 @@ from sarathid.costmodel.features import ChunkShape, IterationFeatures
 from sarathid.costmodel.forecast import PipelineForecast
 from sarathid.costmodel.pipeline import StageWork
 from sarathid.costmodel.predictor import CostModel
+from sarathid.engine.launch_lead import LaunchLead
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import Blocker, BudgetBound, BudgetPlan, ChunkStats, EngineSettings, IterationScheduled
@@ -24,7 +25,10 @@ from sarathid.telemetry.recorder import IterationTiming, StatsRecorder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchedBatch:
-    """A batch that the executor has and the core has not collected; `work_s` is its own predicted time."""
+    """A batch that the executor has and the core has not collected; `work_s` is its own predicted time.
+
+    One that was submitted ahead begins, and counts as submitted, when the one before it is collected.
+    """
 
     scheduled: IterationScheduled
     batch: ScheduledBatch
@@ -71,6 +75,7 @@ class EngineCore:
         self._next_iteration = first_iteration
         self._busy_since_s: float | None = None
         self._work_since_s: float | None = None
+        self._lead = LaunchLead()
         self._gc_seen_s = 0.0
         self._untold_preempted: tuple[int, ...] = ()
 
@@ -82,6 +87,19 @@ class EngineCore:
     def has_work(self) -> bool:
         """Whether a request is unfinished, or a batch in flight."""
         return self._scheduler.has_work or bool(self._in_flight)
+
+    @property
+    def spare_s(self) -> float:
+        """For how many seconds the next batch is better not put together: the device is busy, and others may come."""
+        if not (self._in_flight and self._can_run_ahead):
+            return 0.0
+        lead_s = self._lead.seconds(self._in_flight[0].work_s or 0.0)
+        return max(0.0, self._forecast.free_s - lead_s - self._clock.now_s())
+
+    @property
+    def begun(self) -> IterationScheduled | None:
+        """What was launched ahead and began when the iteration before it was collected; None if nothing was."""
+        return self._in_flight[0].scheduled if self._in_flight and self._executor.runs_ahead else None
 
     def probe(self) -> None:
         """Make sure, while there is nothing to do, that everybody who computes still lives; raises `EngineFailed`."""
@@ -121,13 +139,27 @@ class EngineCore:
         """Run one iteration; None when nobody can run."""
         while self.launch() is not None:
             pass
+        self.launch_ahead()
         return self.collect()
 
     def launch(self) -> IterationScheduled | None:
         """Schedule a batch and hand it over, unless the pipeline is full or nobody can run; return what will run."""
-        if len(self._in_flight) >= self._executor.max_batches_in_flight:
+        if len(self._in_flight) >= self._forecast.num_stages:
             return None
-        start_s = self._clock.now_s()
+        return self._launch(self._clock.now_s())
+
+    def launch_ahead(self) -> None:
+        """Schedule a batch that begins when the one in flight is done, if the executor can go over to it by itself."""
+        if self._in_flight and self._can_run_ahead:
+            self._launch(max(self._clock.now_s(), self._forecast.free_s))
+
+    @property
+    def _can_run_ahead(self) -> bool:
+        has_room = len(self._in_flight) < self._executor.max_batches_in_flight
+        return self._executor.runs_ahead and has_room and self._scheduler.can_run_ahead
+
+    def _launch(self, start_s: float) -> IterationScheduled | None:
+        began_s = self._clock.now_s()
         batch = self._scheduler.schedule(self._controller.grant(start_s, self._scheduler.fullness))
         if not batch:
             assert self._in_flight or not self._scheduler.has_work, "there is work, and nothing of it can be scheduled"
@@ -152,6 +184,8 @@ class EngineCore:
         self._next_iteration += 1
         self._recorder.mark_scheduled(batch, start_s)
         self._executor.submit(batch)
+        submitted_s = self._clock.now_s()
+        self._lead.observe_launch(submitted_s - began_s)
         self._in_flight.append(
             LaunchedBatch(
                 scheduled=scheduled,
@@ -159,7 +193,7 @@ class EngineCore:
                 features=features,
                 settings=settings,
                 work_s=work_s,
-                submitted_s=self._clock.now_s(),
+                submitted_s=submitted_s,
                 idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
                 work_since_s=self._work_since_s,
             )
@@ -176,11 +210,12 @@ class EngineCore:
         collected_s = self._clock.now_s()
         gc_total_s = self._gc_total_s()
         deltas = self._scheduler.update(batch, output.drawn)
+        goes_on = bool(self._in_flight) and self._executor.runs_ahead  # then nobody waits for what is done from here on
         timing = IterationTiming(
             start_s=launched.scheduled.start_s,
             submitted_s=launched.submitted_s,
             collected_s=collected_s,
-            updated_s=self._clock.now_s(),
+            updated_s=collected_s if goes_on else self._clock.now_s(),
             idle_s=launched.idle_s,
             gc_s=gc_total_s - self._gc_seen_s,
             work_since_s=launched.work_since_s,
@@ -189,6 +224,8 @@ class EngineCore:
         self._gc_seen_s = gc_total_s
         predicted_decode_s = self._predicted_decode_s(launched)
         learned = self._learn(launched, collected_s - launched.submitted_s - timing.gc_s, output.stages)
+        if goes_on:
+            self._go_over(collected_s)
         recorded = self._recorder.record(
             launched.scheduled,
             batch,
@@ -211,6 +248,14 @@ class EngineCore:
             learned=learned,
             deficits=self._scheduler.deficits,
         )
+
+    def _go_over(self, now_s: float) -> None:
+        """Let the batch that was submitted ahead begin, as it does in the executor."""
+        ahead = self._in_flight.popleft()
+        if ahead.work_s is not None:
+            self._forecast.begin(now_s, ahead.work_s)
+        scheduled = msgspec.structs.replace(ahead.scheduled, start_s=now_s)
+        self._in_flight.append(replace(ahead, scheduled=scheduled, submitted_s=now_s, idle_s=0.0))
 
     def _with_untold(self, batch: ScheduledBatch) -> ScheduledBatch:
         """Return the batch with those, too, who were preempted since for one that came to nothing."""
@@ -237,6 +282,7 @@ class EngineCore:
         predicted_s = launched.scheduled.predicted_s
         if predicted_s is not None:
             self._forecast.collect(seconds - predicted_s)
+            self._lead.observe_iteration(predicted_s, seconds)
         own_s = self._own_s(launched, seconds, stages)
         self._cost_model.observe(launched.features, own_s)
         return LearnedCost(*launched.features, own_s)

@@ -43,15 +43,23 @@ class EngineHost:
                 self._iterate()
 
     def _iterate(self) -> None:
+        """Hand over what can run, and wait for what runs unless there is time to take commands before."""
         while (scheduled := self._core.launch()) is not None:
             self._link.send(scheduled)
-        output = self._core.collect()
-        if output is not None:
-            self._link.send(output)
+        if self._spare_ms:
+            return
+        self._core.launch_ahead()
+        for message in (self._core.collect(), self._core.begun):
+            if message is not None:
+                self._link.send(message)
+
+    @property
+    def _spare_ms(self) -> int:
+        return int(self._core.spare_s * 1e3)
 
     def _take_commands(self) -> None:
         is_idle = not self._core.has_work
-        wait_ms = BEAT_EVERY_MS if is_idle else 0
+        wait_ms = BEAT_EVERY_MS if is_idle else self._spare_ms
         self._link.flush(wait_ms)
         ready = dict(self._poller.poll(wait_ms))
         if is_idle and not ready:

@@ -59,7 +59,15 @@ class Executor(Protocol):
 
     @property
     def max_batches_in_flight(self) -> int:
-        """How many batches may be submitted before the oldest is collected (the pipeline's depth)."""
+        """How many batches may be submitted before the oldest is collected: the pipeline's depth, two to run ahead."""
+        ...
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether a batch is submitted while one is in flight that draws tokens which its decodes begin with.
+
+        Such a decode has an AWAITED_TOKEN. There is one stage then.
+        """
         ...
 
     def start(self) -> ExecutorInfo:

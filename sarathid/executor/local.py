@@ -1,6 +1,9 @@
 """The executor of one process and one device."""
 
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -17,25 +20,40 @@ from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.rank import Rank, dtype_name
 from sarathid.executor.warm_up import isolated_decode_s, shape_for
 from sarathid.models.model_files import resolve
-from sarathid.scheduler.batch import ScheduledBatch
+from sarathid.scheduler.batch import Drawn, ScheduledBatch
+
+
+@dataclass(frozen=True, slots=True)
+class _Submitted:
+    """A batch that was launched at `launched_s`, or runs when `finish` is called for its tokens."""
+
+    launched_s: float | None
+    finish: Callable[[], Drawn]
 
 
 class LocalExecutor:
-    """Runs the model in this process, each batch when it is collected: one stage.
+    """Runs the model in this process: one stage.
+
+    A batch runs when it is collected or, where the executor `runs_ahead`, is launched when it is submitted: a GPU then
+    goes over from one to the next without the host.
 
     On CPU the KV cache lies in `kept`, if that is given, with what an engine before has left there. Decodes are
     captured by `capture`, by default as CUDA graphs on a GPU and not at all elsewhere.
     """
-
-    max_batches_in_flight = 1
 
     def __init__(self, config: EngineConfig, kept: KeptMemory | None = None, capture: Capture | None = None) -> None:
         self._config = config
         self._capture = capture
         self._kept = kept
         self._clock = MonotonicClock()
-        self._submitted: deque[ScheduledBatch] = deque()
+        self._submitted: deque[_Submitted] = deque()
+        self._free_s = 0.0
         self._runner: ModelRunner | None = None
+        self.runs_ahead = False  # before it has started
+
+    @property
+    def max_batches_in_flight(self) -> int:
+        return 2 if self.runs_ahead else 1
 
     @property
     def runner(self) -> ModelRunner:
@@ -53,7 +71,13 @@ class LocalExecutor:
         plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
         room = None if kept is None else kept.open(plan.num_blocks, rank.num_cache_bytes(plan))
         self._runner = rank.load(plan, num_threads, room=room)
+        is_beside = rank.placement.device.type == "cuda"
+        self.runs_ahead = (
+            is_beside if self._config.async_scheduling == "auto" else self._config.async_scheduling == "on"
+        )
         notes = [*rank.notes(plan), thread_note(num_threads)]
+        if self.runs_ahead:
+            notes.append("each batch is put together while the one before it runs")
         if left is not None:
             notes.append("the KV cache is as the engine before left it")
         isolated_s = self._isolated_decode_s(rank, plan) if left is None else left.isolated_decode_s
@@ -90,12 +114,18 @@ class LocalExecutor:
 
     def submit(self, batch: ScheduledBatch) -> None:
         assert len(self._submitted) < self.max_batches_in_flight
-        self._submitted.append(batch)
+        if self.runs_ahead:
+            launched_s = self._clock.now_s()
+            self._submitted.append(_Submitted(launched_s, self.runner.launch(batch).read))
+        else:
+            self._submitted.append(_Submitted(None, partial(self.runner.run, batch)))
 
     def collect(self) -> ExecutorOutput:
-        start_s = self._clock.now_s()
-        drawn = self.runner.run(self._submitted.popleft())
-        return ExecutorOutput(drawn, (StageWork(start_s, self._clock.now_s() - start_s),))
+        oldest = self._submitted.popleft()
+        start_s = self._clock.now_s() if oldest.launched_s is None else max(oldest.launched_s, self._free_s)
+        drawn = oldest.finish()
+        self._free_s = self._clock.now_s()
+        return ExecutorOutput(drawn, (StageWork(start_s, self._free_s - start_s),))
 
     def probe(self) -> None:
         """Nothing: who asks is who computes."""

@@ -8,7 +8,8 @@ from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernels
 from torch import Tensor
 
 from sarathid.executor.grammar_masks import GrammarMasks
-from sarathid.executor.sampler import sample
+from sarathid.executor.launched_draw import LaunchedDraw
+from sarathid.executor.sampler import launch_sampling
 from sarathid.protocol.logprobs import LEAST_LOGPROB, PromptLogprobs, TokenLogprobs
 from sarathid.scheduler.batch import Drawn, PromptTargets, SamplingInput, ScheduledSequence
 
@@ -21,9 +22,19 @@ def draw(
     kernels: DrawKernels = NUMPY_ALONE,
     grammars: GrammarMasks | None = None,
 ) -> Drawn:
-    """Return what `sample` draws from `logits` [num_rows, vocab_size] float32, and how likely it was where asked.
+    """Return what `launch_draw` gives."""
+    return launch_draw(logits, inputs, kernels, grammars).read()
 
-    Requests with a grammar are kept to it by `grammars`.
+
+def launch_draw(
+    logits: Tensor,
+    inputs: Sequence[SamplingInput],
+    kernels: DrawKernels = NUMPY_ALONE,
+    grammars: GrammarMasks | None = None,
+) -> LaunchedDraw:
+    """Draw from `logits` [num_rows, vocab_size] float32 as `launch_sampling` does, and say how likely where asked.
+
+    Requests with a grammar are kept to it by `grammars`. Who asks how likely a token was has everybody wait for it.
     """
     asking = [row for row, request in enumerate(inputs) if request.params.logprobs is not None]
     logprobs = logits[asking].log_softmax(dim=1) if asking else None  # before anything edits the logits
@@ -31,14 +42,14 @@ def draw(
         if request.params.grammar is not None:
             assert grammars is not None, "a grammar comes from the tokenizer that it is followed with"
             grammars.forbid(logits[row], request)
-    token_ids = sample(logits, inputs, kernels)
+    tokens = launch_sampling(logits, inputs, kernels)
     if logprobs is None:
-        return Drawn(token_ids)
+        return LaunchedDraw(tokens)
+    token_ids = tokens.read()
     wanted = [inputs[row].params.logprobs or 0 for row in asking]
     scored = dict(zip(asking, _score(logprobs, [token_ids[row] or 0 for row in asking], wanted), strict=True))
-    return Drawn(
-        token_ids,
-        tuple(None if token_id is None else scored.get(row) for row, token_id in enumerate(token_ids)),
+    return LaunchedDraw(
+        tokens, tuple(None if token_id is None else scored.get(row) for row, token_id in enumerate(token_ids))
     )
 
 

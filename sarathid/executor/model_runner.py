@@ -1,17 +1,19 @@
 """Runs one scheduled batch through a model, or a rank's share of it: tensors in, sampled tokens out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-import msgspec
 import torch
 from sarathi_kernels.sampling import DrawKernels
 from torch import Tensor
 
+from sarathid.executor.awaited_tokens import AwaitedTokens
 from sarathid.executor.decode_graphs import Capture, DecodeGraphs, DecodeSize
 from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.input_batch import InputBatch
 from sarathid.executor.kv_storage import KVStorage
-from sarathid.executor.logprobs import draw, score_prompts
+from sarathid.executor.launched_draw import LaunchedDraw, TokensOnHost
+from sarathid.executor.logprobs import launch_draw, score_prompts
 from sarathid.executor.model_pass import ModelPass
 from sarathid.executor.part_draw import draw_of_parts
 from sarathid.scheduler.batch import Drawn, ScheduledBatch
@@ -26,6 +28,7 @@ class ModelRunner:
         self._draw_kernels = draw_kernels
         self._grammars = grammars
         self._graphs: DecodeGraphs | None = None
+        self._awaited = AwaitedTokens()
 
     @property
     def storage(self) -> KVStorage:
@@ -51,8 +54,19 @@ class ModelRunner:
 
     def run(self, batch: ScheduledBatch) -> Drawn:
         """Run a batch through a whole model; returns what `draw` does."""
+        return self.launch(batch).read()
+
+    @torch.inference_mode()
+    def launch(self, batch: ScheduledBatch) -> LaunchedDraw:
+        """Have a whole model run a batch behind those launched before, and return what waits for it.
+
+        Where it has an AWAITED_TOKEN it begins with what the batch before draws.
+        """
         inputs = self.inputs(batch)
-        return self.draw(inputs, self.forward(inputs, None))
+        self._awaited.fill_in(inputs)
+        launched = self.launch_draw(inputs, self.forward(inputs, None))
+        self._awaited.note(inputs, launched.tokens)
+        return launched
 
     @torch.inference_mode()
     def inputs(self, batch: ScheduledBatch, *, eagerly: bool = False) -> InputBatch:
@@ -70,19 +84,26 @@ class ModelRunner:
             return self._graphs.replay(inputs, inputs.packed, received)
         return self._pass(inputs, received)
 
-    @torch.inference_mode()
     def draw(self, inputs: InputBatch, hidden: Tensor) -> Drawn:
-        """Return a token for each row that samples, and how likely tokens were where that is asked.
+        """Return what `launch_draw` gives."""
+        return self.launch_draw(inputs, hidden).read()
+
+    @torch.inference_mode()
+    def launch_draw(self, inputs: InputBatch, hidden: Tensor) -> LaunchedDraw:
+        """Draw a token for each row that samples, and say how likely tokens were where that is asked.
 
         `hidden` is the residual stream behind the model's last layer. Of the ranks that have parts of the head the
         first draws; what the others return means nothing.
         """
         prompt_logprobs = score_prompts(inputs.sequences, hidden, self._model.logits)
-        drawn = self._draw(self._model.part_logits(hidden[inputs.sample_rows]), inputs) if inputs.sampling else Drawn()
-        return msgspec.structs.replace(drawn, prompt_logprobs=prompt_logprobs) if prompt_logprobs else drawn
+        if not inputs.sampling:
+            return LaunchedDraw(prompt_logprobs=prompt_logprobs)
+        drawn = self._launch_draw(self._model.part_logits(hidden[inputs.sample_rows]), inputs)
+        return replace(drawn, prompt_logprobs=prompt_logprobs) if prompt_logprobs else drawn
 
-    def _draw(self, logits: Tensor, inputs: InputBatch) -> Drawn:
-        """Return a token for each row of logits [num_rows, words of this rank]."""
+    def _launch_draw(self, logits: Tensor, inputs: InputBatch) -> LaunchedDraw:
+        """Draw a token for each row of logits [num_rows, words of this rank]."""
         if self._model.share.num_parts == 1:
-            return draw(logits, inputs.sampling, self._draw_kernels, self._grammars)
-        return draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernels, self._grammars)
+            return launch_draw(logits, inputs.sampling, self._draw_kernels, self._grammars)
+        drawn = draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernels, self._grammars)
+        return LaunchedDraw(TokensOnHost(drawn.token_ids), drawn.logprobs)

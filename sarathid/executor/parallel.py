@@ -65,6 +65,10 @@ class ParallelExecutor:
     def max_batches_in_flight(self) -> int:
         return self._layout.num_stages
 
+    @property
+    def runs_ahead(self) -> bool:
+        return False
+
     def start(self) -> ExecutorInfo:
         files = resolve(self._config.model)
         for index in range(self._layout.num_ranks):

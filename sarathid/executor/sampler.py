@@ -11,6 +11,7 @@ from sarathi_kernels.largest import IndexRow, argmax, first_largest
 from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernel, DrawKernels, DrawParameters, HostDrawKernel
 from torch import Tensor
 
+from sarathid.executor.launched_draw import SampledTokens, TokensOnDevice, TokensOnHost
 from sarathid.executor.staging import send
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput
@@ -24,7 +25,14 @@ _SUM_BLOCK = 256
 def sample(
     logits: Tensor, inputs: Sequence[SamplingInput], kernels: DrawKernels = NUMPY_ALONE
 ) -> tuple[int | None, ...]:
-    """Return one token id for each row of `logits` [num_rows, vocab_size] float32, which may be changed in place.
+    """Return the tokens that `launch_sampling` draws."""
+    return launch_sampling(logits, inputs, kernels).read()
+
+
+def launch_sampling(
+    logits: Tensor, inputs: Sequence[SamplingInput], kernels: DrawKernels = NUMPY_ALONE
+) -> SampledTokens:
+    """Draw one token id for each row of `logits` [num_rows, vocab_size] float32, which may be changed in place.
 
     None stands for a row whose logits hold a NaN, or whose largest is infinite. A row's token depends
     on nothing but the row, its parameters and the count of tokens before it. A kernel of the device draws where
@@ -35,12 +43,10 @@ def sample(
             _edit_logits(logits[row], request)
     if kernels.device is not None:
         return _sample_by_kernel(logits, inputs, kernels.device)
-    return _sample_on_host(logits, inputs, kernels.host)
+    return TokensOnHost(_sample_on_host(logits, inputs, kernels.host))
 
 
-def _sample_by_kernel(
-    logits: Tensor, inputs: Sequence[SamplingInput], draw_kernel: DrawKernel
-) -> tuple[int | None, ...]:
+def _sample_by_kernel(logits: Tensor, inputs: Sequence[SamplingInput], draw_kernel: DrawKernel) -> TokensOnDevice:
     """Draw all rows at once; what comes back to the host is two numbers a row."""
     params = [request.params for request in inputs]
     vocab_size = logits.shape[1]
@@ -54,14 +60,10 @@ def _sample_by_kernel(
         },
         logits.device,
     )
-    token_ids, is_number = draw_kernel(logits, DrawParameters(**sent))
-    drawn = zip(token_ids.tolist(), is_number.tolist(), strict=True)
-    return tuple(token_id if is_good else None for token_id, is_good in drawn)
+    return TokensOnDevice(*draw_kernel(logits, DrawParameters(**sent)))
 
 
-def _sample_on_host(
-    logits: Tensor, inputs: Sequence[SamplingInput], kernel: HostDrawKernel | None
-) -> tuple[int | None, ...]:
+def _sample_on_host(logits: Tensor, inputs: Sequence[SamplingInput], kernel: HostDrawKernel | None) -> list[int | None]:
     best = argmax(logits)  # a NaN in a row is its maximum
     largest = logits.gather(1, best.unsqueeze(1)).flatten()
     token_ids = [
@@ -77,7 +79,7 @@ def _sample_on_host(
     if drawn:
         for row, values in zip(drawn, logits[drawn].cpu().numpy(), strict=True):
             token_ids[row] = _draw(values, inputs[row])
-    return tuple(token_ids)
+    return token_ids
 
 
 def _draw_free(

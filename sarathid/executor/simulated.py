@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from sarathid.costmodel.pipeline import Pipeline, StageWork
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
-from sarathid.scheduler.batch import Drawn, ScheduledBatch, ScheduledSequence
+from sarathid.scheduler.batch import AWAITED_TOKEN, Drawn, ScheduledBatch, ScheduledSequence
 
 VOCAB_SIZE = 1 << 16
 TOKEN_ID = 1000  # a word in any vocabulary, not a special token
@@ -47,6 +47,7 @@ class SimulatedExecutor:
     as there are stages. Under a virtual clock a run takes no time but the scheduler's. `num_blocks` None is what the
     profile has memory for; a `pace` makes the device differ from its profile. With `chains` a token follows from the
     one before it and its place, so that an output tells whether one was lost, repeated or mixed up; else all are one.
+    One stage may have two batches in flight, and go over to the second without the host: it `runs_ahead`.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class SimulatedExecutor:
         num_blocks: int | None = None,
         pace: DevicePace | None = None,
         chains: bool = False,
+        runs_ahead: bool = False,
     ) -> None:
         self._pipeline = Pipeline(cost_model.num_stages)
         self._cost_model = cost_model
@@ -68,11 +70,10 @@ class SimulatedExecutor:
         self._num_blocks = cost_model.profile.num_blocks(block_size) if num_blocks is None else num_blocks
         self._pace = pace
         self._chains = chains
+        self.runs_ahead = runs_ahead and cost_model.num_stages == 1
+        self.max_batches_in_flight = 2 if self.runs_ahead else cost_model.num_stages
         self._submitted: deque[_Submitted] = deque()
-
-    @property
-    def max_batches_in_flight(self) -> int:
-        return self._pipeline.num_stages
+        self._newest: dict[int, int] = {}  # the tokens that the newest batch draws, by request
 
     def start(self) -> ExecutorInfo:
         """Return what the profile says of its devices.
@@ -132,10 +133,19 @@ class SimulatedExecutor:
     def close(self) -> None:
         self._submitted.clear()
 
+    def _draw_chained(self, rows: Sequence[ScheduledSequence]) -> tuple[int, ...]:
+        token_ids = []
+        for row in rows:
+            newest = row.token_ids[-1]
+            known = self._newest[row.request_id] if newest == AWAITED_TOKEN else newest
+            token_ids.append(_next_token(known, row.context_len))
+        self._newest = dict(zip([row.request_id for row in rows], token_ids, strict=True))
+        return tuple(token_ids)
+
     def _draw(self, batch: ScheduledBatch) -> Drawn:
         """Return a token for each row that samples; to who asks, all tokens are equally likely."""
         rows = [row for row in batch.sequences if row.sampling is not None]
-        token_ids = tuple([_next_token(row) for row in rows]) if self._chains else (TOKEN_ID,) * len(rows)
+        token_ids = self._draw_chained(rows) if self._chains else (TOKEN_ID,) * len(rows)
         wanted = [row.sampling.params.logprobs for row in rows if row.sampling is not None]
         has_asked = any(num_top is not None for num_top in wanted)
         return Drawn(
@@ -145,9 +155,8 @@ class SimulatedExecutor:
         )
 
 
-def _next_token(row: ScheduledSequence) -> int:
-    position = row.first_position + row.num_tokens
-    return TOKEN_ID + (31 * row.token_ids[-1] + position) % _NUM_CHAINED
+def _next_token(token_id: int, position: int) -> int:
+    return TOKEN_ID + (31 * token_id + position) % _NUM_CHAINED
 
 
 def _score_prompts(batch: ScheduledBatch) -> Iterator[PromptLogprobs]:

@@ -1,4 +1,4 @@
-"""Carries an iteration's small arrays to a device in one copy, from memory that the device reads itself."""
+"""Carries an iteration's small arrays to a device in one copy, from memory that the device reads itself, and back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -11,6 +11,28 @@ from torch import Tensor
 _ALIGNMENT = 16  # bytes, as kernels expect of what they are given
 
 NumberArray: TypeAlias = NDArray[np.number]
+
+
+class Arrival:
+    """Tensors on their way to the host, from when the device is through with what was launched before."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._tensors = tuple(tensors)
+        self._event: torch.cuda.Event | None = None
+        if all(tensor.is_cuda for tensor in self._tensors):
+            self._tensors = tuple(_to_pinned(tensor) for tensor in self._tensors)
+            self._event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._event.record()
+
+    def wait(self) -> tuple[Tensor, ...]:
+        """Return the tensors on the host; what was launched behind them is not waited for."""
+        if self._event is not None:
+            self._event.synchronize()
+        return self._tensors
+
+
+def _to_pinned(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(tensor, non_blocking=True)
 
 
 def send(arrays: Mapping[str, NumberArray], device: torch.device) -> dict[str, Tensor]:

@@ -8,6 +8,8 @@ import msgspec
 from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import SamplingParams
 
+AWAITED_TOKEN = -1  # in the place of a token that the batch before draws
+
 
 class SamplingInput(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How a row's next token is drawn: token `num_output_tokens` of the output of `request_id`.
@@ -37,7 +39,8 @@ class ScheduledSequence(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One sequence's share of an iteration.
 
     `token_ids` run at positions `first_position`, `first_position` + 1, ...; `block_ids` cover every
-    position up to the last of them. `sampling` is None for a chunk that does not end its prompt:
+    position up to the last of them. That of a decode is AWAITED_TOKEN where the batch before, still in flight, draws
+    it for the same request. `sampling` is None for a chunk that does not end its prompt:
     nothing is drawn for it and its logits are not computed, unless there are `prompt_targets`. The last
     `num_output_tokens` of its tokens are of its output: a decode's one, and those that a chunk computes again.
     """

@@ -21,11 +21,12 @@ _ONE_BATCH = MicroBatches()
 class BatchPlan:
     """Collects decodes and chunks, takes their blocks, and preempts where blocks run out.
 
-    `running` is oldest first. Who awaits a token of a batch in flight, in a pipeline, sits this one out; the next chunk
-    of a prompt follows the one before it. Three rules keep everybody moving: decodes preempt the youngest, prompts
-    preempt only younger prompts, never a decode, and nothing is admitted in an iteration that preempted. Who is in
-    flight may be preempted, since its blocks are written anew only behind the batches that it is in. `blocked_by`
-    is what the first waiting request was not started for, None if nobody waits.
+    `running` is oldest first. Who awaits a token of a batch in flight, in a pipeline, sits this one out, unless this
+    one `runs_ahead`, right behind that batch on the same device; the next chunk of a prompt follows the one before it.
+    Three rules keep everybody moving: decodes preempt the youngest, prompts preempt only younger prompts, never a
+    decode, and nothing is admitted in an iteration that preempted. Who is in flight may be preempted, since its blocks
+    are written anew only behind the batches that it is in. `blocked_by` is what the first waiting request was not
+    started for, None if nobody waits.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class BatchPlan:
         num_watermark_blocks: int,
         urgency: Urgency = by_arrival,
         micro_batches: MicroBatches = _ONE_BATCH,
+        runs_ahead: bool = False,
     ) -> None:
         self._running = running
         self._waiting = waiting
@@ -50,6 +52,7 @@ class BatchPlan:
         self._num_watermark_blocks = num_watermark_blocks
         self._urgency = urgency
         self._micro_batches = micro_batches
+        self._runs_ahead = runs_ahead
         self._decodes: list[ScheduledSequence] = []
         self._chunks: list[ScheduledSequence] = []
         self._preempted: list[int] = []
@@ -63,20 +66,22 @@ class BatchPlan:
 
     def take_decodes(self, budget: TokenBudget) -> None:
         """Schedule one token of every running decode, or of a batch's share of them, whatever the budget has left."""
-        context, last_tokens_s = 0, set[float | None]()
+        context, last_tokens_s, runs_ahead = 0, set[float | None](), self._runs_ahead
         for sequence in self._micro_batches.share(self._running):
-            if not sequence.is_decoding:
+            if not (sequence.is_decoding or (runs_ahead and sequence.can_run_ahead)):
                 continue  # preempted for one before it
-            if sequence.block_table.capacity < len(sequence.token_ids) and not self._make_room_for_token(sequence):
+            num_tokens = sequence.num_computed_tokens + 1
+            if sequence.block_table.capacity < num_tokens and not self._make_room(sequence, num_tokens):
                 continue
+            last_tokens_s.add(None if sequence.num_awaited_tokens else sequence.last_token_s)
             self._decodes.append(sequence.schedule_decode())
-            context += sequence.num_computed_tokens
-            last_tokens_s.add(sequence.last_token_s)
+            context += num_tokens
         budget.charge_decodes(DecodeLoad(len(self._decodes), context, last_tokens_s))
 
     def spare_decodes(self, budget: TokenBudget) -> None:
         """Keep every running decode out of this iteration, which is not to make them late."""
-        budget.spare_decodes(DecodeLoad.of([sequence for sequence in self._running if sequence.is_decoding]))
+        ahead = [each for each in self._running if self._runs_ahead and each.can_run_ahead]
+        budget.spare_decodes(DecodeLoad.of([*ahead, *(each for each in self._running if each.is_decoding)]))
 
     def continue_prompts(self, budget: TokenBudget) -> None:
         """Schedule the next chunk of every admitted prompt that is not computed yet.
@@ -160,8 +165,8 @@ class BatchPlan:
         self._chunks.append(sequence.schedule_chunk(num_tokens))
         sequence.settle()
 
-    def _make_room_for_token(self, sequence: Sequence) -> bool:
-        while not self._kv_cache.grow(sequence.block_table, len(sequence.token_ids)):
+    def _make_room(self, sequence: Sequence, num_tokens: int) -> bool:
+        while not self._kv_cache.grow(sequence.block_table, num_tokens):
             victim = next(self._youngest_first())  # at last the sequence itself
             self._preempt(victim)
             if victim is sequence:

@@ -29,7 +29,8 @@ class SchedulerLimits:
     `watermark` is the share of all blocks that admission leaves free, so that running decodes can
     grow before anybody is preempted. With a `sliding_window` a token sees so many positions, its own
     included, and blocks that no token will see again are given back. With `has_prefix_cache` a request goes on behind
-    the blocks that others of its salt have filled with the same tokens.
+    the blocks that others of its salt have filled with the same tokens. With `runs_ahead` a batch may be put together
+    before the tokens that its decodes begin with are drawn.
     """
 
     num_blocks: int
@@ -43,6 +44,7 @@ class SchedulerLimits:
     has_prefix_cache: bool = False
     prefill_order: PrefillOrder = PrefillOrder.ARRIVAL
     micro_batches: MicroBatches = field(default_factory=MicroBatches)
+    runs_ahead: bool = False
 
     def __post_init__(self) -> None:
         assert self.max_model_len <= self.num_blocks * self.block_size, "one full context must fit into the cache"
@@ -96,6 +98,15 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         return bool(self._sequences)
+
+    @property
+    def can_run_ahead(self) -> bool:
+        """Whether the next batch can be put together now, though tokens are awaited.
+
+        Where one of them decides how the next is drawn, by a grammar or a penalty, all wait for it: who would be left
+        out would run in every other iteration alone.
+        """
+        return not any(sequence.num_awaited_tokens and sequence.needs_history for sequence in self._running)
 
     def __getitem__(self, request_id: int) -> Sequence:
         return self._sequences[request_id]
@@ -158,6 +169,7 @@ class Scheduler:
             num_watermark_blocks=self._num_watermark_blocks,
             urgency=self._urgency,
             micro_batches=self.limits.micro_batches,
+            runs_ahead=self.limits.runs_ahead,
         )
         self.policy(plan, budget)
         self.blocked_by = plan.blocked_by
@@ -177,7 +189,10 @@ class Scheduler:
             sequence = self._sequences.get(scheduled.request_id)
             if sequence is None:
                 continue
-            self.kv_cache.store(sequence.block_table, sequence.names, sequence.token_ids, sequence.num_computed_tokens)
+            num_computed = sequence.num_computed_tokens
+            if sequence.num_awaited_tokens > 1:  # the last one computed may be one that is not drawn yet
+                num_computed = min(num_computed, len(sequence.token_ids))
+            self.kv_cache.store(sequence.block_table, sequence.names, sequence.token_ids, num_computed)
             if window is not None:
                 self.kv_cache.forget(sequence.block_table, sequence.num_computed_tokens + 1 - window)
             if scheduled.sampling is not None:

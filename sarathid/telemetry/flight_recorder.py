@@ -58,7 +58,7 @@ class FlightRecorder:
             self._running = record
         elif isinstance(record, IterationStats):
             self._last_start_s = record.start_s
-            if self._running is not None and self._running.start_s <= record.start_s:
+            if self._running is not None and self._running.sequence_number <= record.sequence_number:
                 self._running = None
         if not self._message:
             self._segment.add(record)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,19 +31,49 @@ def make_prompts(model: Loaded) -> list[list[int]]:
 
 
 def measure_ours(model: Loaded, prompts: Sequence[Sequence[int]]) -> Iterator[Row]:
-    """Yield how long the engine takes for them, with a budget of 2,048 tokens and no target."""
-    clock, num_tokens = MonotonicClock(), NUM_OUTPUT_TOKENS[model.info.device.partition(":")[0]]
+    """Yield how long the engine takes for them, each batch put together while one runs, or when the host has time.
+
+    The budget is 2,048 tokens, without a target, so that the batches, and with them the tokens, are the same.
+    """
+    in_turn = _run(model, prompts, runs_ahead=False)
+    ahead = _run(model, prompts, runs_ahead=True)
+    yield _row("all at once by sarathid", prompts, len(ahead.tokens), ahead.seconds)
+    yield _row("all at once, batches put together in turn", prompts, len(in_turn.tokens), in_turn.seconds)
+    num_same = sum(found == wanted for found, wanted in zip(ahead.tokens, in_turn.tokens, strict=True))
+    is_right = num_same == len(in_turn.tokens) == len(prompts) * _num_output_tokens(model)
+    words = f"{num_same} of {len(in_turn.tokens)} tokens are those of batches in turn"
+    yield Row("tokens of batches put together ahead", Verdict.PASSED if is_right else Verdict.FAILED, words)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The requests' tokens, one request after the other, and what they took."""
+
+    tokens: list[int | None]
+    seconds: float
+
+
+def _run(model: Loaded, prompts: Sequence[Sequence[int]], *, runs_ahead: bool) -> _Run:
+    executor, clock = model.executor, MonotonicClock()
+    was_ahead, executor.runs_ahead = executor.runs_ahead, runs_ahead
     config = msgspec.structs.replace(model.config, token_budget=2048, slo_tbt=None)
-    core = build_core(config, model.executor, model.info, clock)
+    core = build_core(config, executor, model.info, clock)
     start_s = clock.now_s()
     for index, prompt in enumerate(prompts):
-        sampling = SamplingParams(max_tokens=num_tokens, temperature=0.0, ignore_eos=True)
+        sampling = SamplingParams(max_tokens=_num_output_tokens(model), temperature=0.0, ignore_eos=True)
         core.add(Request(request_id=index, prompt_token_ids=tuple(prompt), sampling=sampling, arrival_s=start_s))
-    num_given = 0
+    tokens: list[list[int | None]] = [[] for _ in prompts]
     while core.has_work:
         output = core.step()
-        num_given += 0 if output is None else sum(delta.token_id is not None for delta in output.deltas)
-    yield _row("all at once by sarathid", prompts, num_given, clock.now_s() - start_s)
+        for delta in () if output is None else output.deltas:
+            tokens[delta.request_id].append(delta.token_id)
+    seconds = clock.now_s() - start_s
+    executor.runs_ahead = was_ahead
+    return _Run([token_id for of_one in tokens for token_id in of_one], seconds)
+
+
+def _num_output_tokens(model: Loaded) -> int:
+    return NUM_OUTPUT_TOKENS[model.info.device.partition(":")[0]]
 
 
 def measure_transformers(device: torch.device, fields: dict[str, Any], prompts: Sequence[list[int]]) -> Iterator[Row]:

@@ -109,7 +109,7 @@ def test_all_of_it_runs_small_on_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("OUT", str(tmp_path))
     rows = {row.what: row.verdict for row in check(CPU, DEFAULT_MODEL, 1500.0).rows}
     assert Verdict.FAILED not in rows.values()
-    assert sum(verdict is Verdict.PASSED for verdict in rows.values()) == 12 + len(LAYOUTS)
+    assert sum(verdict is Verdict.PASSED for verdict in rows.values()) == 13 + len(LAYOUTS)
     measured = {what for what, verdict in rows.items() if verdict is Verdict.MEASURED}
     assert {"all at once by sarathid", "all at once by transformers", "capacity under stall-free"} <= measured
     assert (tmp_path / "cpu" / "mistral-7b-float32-tp1.toml").is_file()

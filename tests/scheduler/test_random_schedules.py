@@ -25,6 +25,7 @@ def random_engine(random: Random) -> Engine:
         policy=random.choice(("stall-free", *POLICIES)),
         max_batches_in_flight=random.choice((1, 1, 1, 2, 3, 4)),
         prefix_cache=random.random() < 0.5,
+        runs_ahead=random.random() < 0.3,
     )
 
 

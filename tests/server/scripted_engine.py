@@ -48,6 +48,7 @@ class RecitingExecutor:
     """Takes `pace_s` for each batch; recites for ever, or says end-of-sequence behind a script that `ends`."""
 
     max_batches_in_flight = 1
+    runs_ahead = False
 
     def __init__(self, script: str, *, ends: bool, pace_s: float) -> None:
         self._script = script.encode()

@@ -1,0 +1,70 @@
+"""A real model gives the same tokens where batches are launched before the tokens of the last one are known."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from sarathid.config import EngineConfig
+from sarathid.executor.decode_graphs import Capture, run_eagerly
+from sarathid.executor.local import LocalExecutor
+from sarathid.protocol.requests import Request
+from tests.executor.greedy_run import MAX_LEN, make_requests, run_greedy
+from tests.models.tiny import save_tiny_model
+
+CONFIG = EngineConfig(
+    device="cpu",
+    kv_memory_bytes=300_000,  # too few blocks for all
+    kv_dtype="float32",
+    max_model_len=MAX_LEN,
+    max_num_seqs=8,
+    min_token_budget=16,
+    max_token_budget=200,
+    num_threads=1,
+)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    save_tiny_model(directory, intermediate_size=160)
+    return msgspec.structs.replace(CONFIG, model=str(directory))
+
+
+def mixed(requests: tuple[Request, ...]) -> tuple[Request, ...]:
+    """Return the requests, drawn in several ways; from the 12th on none whose token decides how the next is drawn."""
+    ways: tuple[dict[str, Any], ...] = (
+        {},
+        {"temperature": 0.9, "top_k": 40},
+        {"temperature": 1.2, "logprobs": 2},
+        {"presence_penalty": 0.7},
+    )
+    return tuple(
+        msgspec.structs.replace(
+            request,
+            sampling=msgspec.structs.replace(request.sampling, seed=index, **ways[index % (4 if index < 12 else 3)]),
+        )
+        for index, request in enumerate(requests)
+    )
+
+
+@pytest.mark.parametrize("quantize", ["off", "int8"])
+@pytest.mark.parametrize("capture", [None, run_eagerly], ids=["eager", "padded"])
+def test_tokens_are_the_same(config: EngineConfig, quantize: str, capture: Capture | None) -> None:
+    requests = mixed(make_requests(40))
+    found = {}
+    for mode in ("off", "on"):
+        engine = msgspec.structs.replace(config, quantize=quantize, async_scheduling=mode)
+        executor = LocalExecutor(engine, capture=capture)
+        run = run_greedy(executor, engine, requests)
+        assert executor.runs_ahead == (mode == "on")
+        assert run.num_preemptions > 0
+        found[mode] = run.outputs
+    assert found["on"] == found["off"]
+
+
+def test_it_is_told(config: EngineConfig) -> None:
+    notes = [
+        LocalExecutor(msgspec.structs.replace(config, async_scheduling=mode)).start().notes for mode in ("on", "auto")
+    ]
+    assert [any("while the one before it runs" in note for note in of_mode) for of_mode in notes] == [True, False]
