@@ -243,6 +243,7 @@ class Picture(msgspec.Struct, kw_only=True):
     ttft: LatencyFigures
     num_recent_stalls: int
     attainment: float | None
+    attainments: list[float | None]
     output_rate: float
     goodput: float
     kv_growth: float | None
