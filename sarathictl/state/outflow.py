@@ -1,7 +1,7 @@
 """What goes to the terminal, and how long it waits to get there."""
 
 from collections import deque
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from sarathid.clock import Clock
 
@@ -11,10 +11,13 @@ MOST_BYTES_PER_S = 20_000.0  # over a network
 _STUCK_AFTER_S = 0.1
 
 
-class _Write(NamedTuple):
-    begun_s: float
-    ended_s: float
-    num_bytes: int
+@dataclass(slots=True)
+class _Second:
+    """What ended in one second of the clock."""
+
+    number: int
+    waited_s: float = 0.0
+    num_bytes: int = 0
 
 
 class Outflow:
@@ -28,7 +31,7 @@ class Outflow:
         self._is_remote = is_remote
         self._since_s = clock.now_s()
         self._pending_since_s: float | None = None
-        self._writes: deque[_Write] = deque()
+        self._seconds: deque[_Second] = deque(maxlen=int(SPAN_S))
 
     def begin(self) -> None:
         """Note that a write begins."""
@@ -37,8 +40,14 @@ class Outflow:
     def end(self, num_bytes: int) -> None:
         """Note that the write which has begun is over."""
         begun_s, self._pending_since_s = self._pending_since_s, None
-        if begun_s is not None:
-            self._writes.append(_Write(begun_s, self._clock.now_s(), num_bytes))
+        if begun_s is None:
+            return
+        now_s, seconds = self._clock.now_s(), self._seconds
+        if not seconds or seconds[-1].number != int(now_s):
+            seconds.append(_Second(int(now_s)))
+        second = seconds[-1]
+        second.waited_s += now_s - begun_s
+        second.num_bytes += num_bytes
 
     @property
     def is_stuck(self) -> bool:
@@ -50,18 +59,15 @@ class Outflow:
     def is_too_much(self) -> bool:
         """Whether the terminal is slower than what it is sent, or is sent much over a network all the time."""
         now_s = self._clock.now_s()
-        from_s = now_s - SPAN_S
-        while self._writes and self._writes[0].ended_s <= from_s:
-            self._writes.popleft()
-        writes = [*self._writes]
-        if (pending_since_s := self._pending_since_s) is not None:
-            writes.append(_Write(pending_since_s, now_s, 0))
-        if sum(each.ended_s - max(from_s, each.begun_s) for each in writes) > MOST_WAITED_S:
+        seconds = [second for second in tuple(self._seconds) if second.number > now_s - SPAN_S]
+        pending_since_s = self._pending_since_s
+        pending_s = 0.0 if pending_since_s is None else now_s - pending_since_s
+        if pending_s + sum([second.waited_s for second in seconds]) > MOST_WAITED_S:
             return True
-        is_sustained = self._is_remote and self._since_s <= from_s
-        return is_sustained and sum(each.num_bytes for each in writes) > MOST_BYTES_PER_S * SPAN_S
+        is_sustained = self._is_remote and now_s - self._since_s >= SPAN_S
+        return is_sustained and sum([second.num_bytes for second in seconds]) > MOST_BYTES_PER_S * SPAN_S
 
     def forget(self) -> None:
         """Begin anew."""
         self._since_s = self._clock.now_s()
-        self._writes.clear()
+        self._seconds = deque(maxlen=int(SPAN_S))  # another: who notes a write may hold the one before

@@ -32,5 +32,6 @@ def stage_uses(iterations: Sequence[IterationStats]) -> list[StageUse]:
 
 def worst_bubble_share(iteration: IterationStats) -> float | None:
     """Return the bubble share of the stage that idled most in one iteration; None without a pipeline."""
-    uses = stage_uses([iteration])
-    return max(use.bubble_share for use in uses) if len(uses) > 1 else None
+    if len(iteration.stages) < 2:  # most have no pipeline
+        return None
+    return max(use.bubble_share for use in stage_uses([iteration]))

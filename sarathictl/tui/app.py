@@ -45,6 +45,7 @@ from sarathictl.tui.renderables.look import Look, look_of
 from sarathictl.tui.screens.help import HelpScreen
 from sarathictl.tui.screens.listing_screen import ListingScreen
 from sarathictl.tui.screens.view_screen import ViewScreen
+from sarathictl.tui.steady_stylesheet import SteadyStylesheet
 from sarathictl.tui.themes import THEMES
 from sarathictl.tui.widgets.requests import RequestsPanel
 from sarathictl.tui.widgets.stalls import StallsPanel
@@ -170,6 +171,7 @@ class ConsoleApp(App[None]):
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = self._opening.theme if has_color else "ansi"
+        self.stylesheet = SteadyStylesheet(self.get_css_variables())
 
     def on_mount(self) -> None:
         for number in (signal.SIGTERM, signal.SIGHUP):

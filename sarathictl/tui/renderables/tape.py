@@ -14,7 +14,7 @@ from sarathictl import units
 from sarathictl.state.engine_view import EngineView
 from sarathictl.tui.renderables.line import Piece, column_of, fit, line
 from sarathictl.tui.renderables.look import Look
-from sarathictl.tui.renderables.tape_columns import MEAN_FROM_S, Axis, Column, first_column, tape_columns
+from sarathictl.tui.renderables.tape_columns import MEAN_FROM_S, Axis, Column, TapeColumns, first_column
 
 ZOOMS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 DEFAULT_ZOOM_S = 0.1
@@ -61,6 +61,7 @@ class Tape:
     def __init__(self, num_newest: int = 0) -> None:
         """Have the `num_newest` columns at the right edge drawn with the margin, apart from the others."""
         self._num_newest = num_newest
+        self._columns = TapeColumns()
         self._left: tuple[object, list[Text]] = (None, [])
 
     def draw(
@@ -69,7 +70,7 @@ class Tape:
         """Return the `height` lines of both parts; those of the left one are the same objects while it stands still."""
         num_columns = max(1, width - LABEL_WIDTH - MARGIN_WIDTH)
         num_left = max(0, num_columns - self._num_newest)
-        columns = tape_columns(view, axis, num_columns, zoom_s)
+        columns = self._columns.of(view, axis, num_columns, zoom_s)
         scale = _scale_of(view, columns, height, look)
         names = ""
         if height >= MIN_ROWS_FOR_TICKS:

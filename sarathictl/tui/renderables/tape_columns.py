@@ -44,9 +44,24 @@ MAX_STEP_SHARE = 0.125  # of the width: so much of it waits to be drawn at most
 
 def tape_columns(view: EngineView, axis: Axis, num_columns: int, zoom_s: float) -> list[Column]:
     """Return at most `num_columns` columns, the newest last; over time, what is ahead of `view.now_s` is missing."""
-    if axis is Axis.ITERATION:
-        return _columns_by_iteration(view, num_columns)
-    return _columns_by_time(view, num_columns, zoom_s)
+    return TapeColumns().of(view, axis, num_columns, zoom_s)
+
+
+class TapeColumns:
+    """Tells the columns of one view after another: over time, what came since the last one alone is laid anew."""
+
+    def __init__(self) -> None:
+        self._laid = _Laid(0, 0, 0.0)
+
+    def of(self, view: EngineView, axis: Axis, num_columns: int, zoom_s: float) -> list[Column]:
+        """Return what `tape_columns` does."""
+        if axis is Axis.ITERATION:
+            return _columns_by_iteration(view, num_columns)
+        first = first_column(view.now_s, num_columns, zoom_s)
+        if not self._laid.goes_on(view.samples, first, num_columns, zoom_s):
+            self._laid = _Laid(first, num_columns, zoom_s)
+        self._laid.add_newer(view.samples)
+        return self._laid.columns_now(view)
 
 
 def first_column(now_s: float, num_columns: int, zoom_s: float) -> int:
@@ -66,56 +81,79 @@ def _columns_by_iteration(view: EngineView, num_columns: int) -> list[Column]:
     return [IDLE] * (num_columns - len(columns)) + columns
 
 
-def _columns_by_time(view: EngineView, num_columns: int, zoom_s: float) -> list[Column]:
-    """Lay iterations and gaps over the time that they took.
+class _Laid:
+    """Iterations and gaps, laid over the time that they took, in columns of the clock from the number `first` on.
 
-    Columns are those of the clock, so that what was drawn only ever shifts. An iteration is drawn from where the one
-    before ended if less than a column lies between.
+    So what was drawn only ever shifts. An iteration is drawn from where the one before ended if less than a column lies
+    between.
     """
-    first = first_column(view.now_s, num_columns, zoom_s)
-    num_columns = round(view.now_s / zoom_s) - first
-    tallest: list[IterationSample | None] = [None] * num_columns
-    num_tokens = [0] * num_columns
-    gaps_s = [0.0] * num_columns
-    mixes: list[_Mix] = [_Mix() for _ in range(num_columns if zoom_s >= MEAN_FROM_S else 0)]
 
-    def covered(start: int, stop: int) -> Sequence[int]:
+    def __init__(self, first: int, num_columns: int, zoom_s: float) -> None:
+        self._place = (first, num_columns, zoom_s)
+        self._first, self._num_columns, self._zoom_s = self._place
+        self._newest: IterationSample | None = None
+        self._stop = -first  # the column behind the newest iteration's
+        self._columns = [IDLE] * num_columns
+        self._mixes = [_Mix() for _ in range(num_columns if zoom_s >= MEAN_FROM_S else 0)]
+
+    def goes_on(self, samples: Sequence[IterationSample], *place: float) -> bool:
+        """Return whether other iterations, in that place, are those that were laid, and perhaps more."""
+        if place != self._place or self._newest is None:
+            return False
+        index = bisect_right(samples, self._newest.end_s, key=attrgetter("end_s")) - 1
+        return index >= 0 and samples[index] is self._newest
+
+    def add_newer(self, samples: Sequence[IterationSample]) -> None:
+        """Lay the iterations that ended later than all that were laid."""
+        from_s = self._first * self._zoom_s if self._newest is None else self._newest.end_s
+        for sample in samples[bisect_right(samples, from_s, key=attrgetter("end_s")) :]:
+            self._add(sample)
+            self._newest = sample
+
+    def columns_now(self, view: EngineView) -> list[Column]:
+        """Return the columns up to the moment of a view, with what runs and who waits then."""
+        columns = self._columns[: round(view.now_s / self._zoom_s) - self._first]
+        if view.open_gap_s is not None:
+            for index in range(max(0, self._column_at(view.now_s - view.open_gap_s)), len(columns)):
+                columns[index] = _with_gap(columns[index], view.open_gap_s)
+        if view.running is not None:
+            running = _running_column(view.running)
+            for index in range(max(0, self._start_of(view.running.start_s)), len(columns)):
+                if running.num_tokens > max(columns[index].num_tokens, columns[index].most_tokens):
+                    columns[index] = running._replace(gap_s=columns[index].gap_s)
+        return columns
+
+    def _add(self, sample: IterationSample) -> None:
+        columns, num_tokens, gap_s = self._columns, sample.num_tokens, sample.worst_gap_s
+        start, stop = self._start_of(sample.start_s), self._column_at(sample.end_s)
+        for index in self._covered(start, stop):
+            if self._mixes:
+                columns[index] = self._mixes[index].with_(sample, columns[index], self._zoom_s)
+            elif num_tokens > columns[index].num_tokens:
+                columns[index] = _column(sample, columns[index].gap_s)
+        if gap_s is not None:
+            for index in self._covered(self._column_at(sample.end_s - gap_s), stop):
+                if gap_s > columns[index].gap_s:
+                    columns[index] = columns[index]._replace(gap_s=gap_s)
+        self._stop = stop
+
+    def _start_of(self, start_s: float) -> int:
+        """Return the column in which an iteration begins behind the newest."""
+        end_s = 0.0 if self._newest is None else self._newest.end_s
+        return self._stop if start_s - end_s < self._zoom_s else self._column_at(start_s)
+
+    def _column_at(self, time_s: float) -> int:
+        return round(time_s / self._zoom_s) - self._first
+
+    def _covered(self, start: int, stop: int) -> Sequence[int]:
         """Return the columns of a span: neighbours share none, and a short span has one."""
         if stop <= start + 1:  # most have one, for which a range would take four times as long
-            return (start,) if 0 <= start < num_columns else ()
-        return range(max(start, 0), min(stop, num_columns))
+            return (start,) if 0 <= start < self._num_columns else ()
+        return range(max(start, 0), min(stop, self._num_columns))
 
-    end_s, stop = 0.0, -first
-    for sample in view.samples[bisect_right(view.samples, first * zoom_s, key=attrgetter("end_s")) :]:
-        tokens, gap_s = sample.num_decode_tokens + sample.num_prefill_tokens, sample.worst_gap_s
-        start = stop if sample.start_s - end_s < zoom_s else round(sample.start_s / zoom_s) - first
-        end_s = sample.end_s
-        stop = round(end_s / zoom_s) - first
-        for index in covered(start, stop):
-            if tokens > num_tokens[index]:
-                tallest[index], num_tokens[index] = sample, tokens
-            if mixes:
-                mixes[index].add(sample, min(zoom_s, end_s - sample.start_s))
-        if gap_s is not None:
-            for index in covered(round((end_s - gap_s) / zoom_s) - first, stop):
-                if gap_s > gaps_s[index]:
-                    gaps_s[index] = gap_s
-    if view.open_gap_s is not None:
-        for index in covered(round((view.now_s - view.open_gap_s) / zoom_s) - first, num_columns):
-            gaps_s[index] = max(gaps_s[index], view.open_gap_s)
-    columns = [
-        Column(gap_s=gap_s) if sample is None else _column(sample, gap_s)
-        for sample, gap_s in zip(tallest, gaps_s, strict=True)
-    ]
-    if mixes:
-        columns = [mix.mean_of(column) for mix, column in zip(mixes, columns, strict=True)]
-    if view.running is not None:
-        running = _running_column(view.running)
-        start = stop if view.running.start_s - end_s < zoom_s else round(view.running.start_s / zoom_s) - first
-        for index in covered(start, num_columns):
-            if running.num_tokens > num_tokens[index]:
-                columns[index] = running._replace(gap_s=gaps_s[index])
-    return columns
+
+def _with_gap(column: Column, gap_s: float) -> Column:
+    return column._replace(gap_s=max(column.gap_s, gap_s))
 
 
 class _Mix:
@@ -126,21 +164,21 @@ class _Mix:
     def __init__(self) -> None:
         self.seconds = self.decode_tokens = self.prefill_tokens = self.bubble_s = 0.0
 
-    def add(self, sample: IterationSample, seconds: float) -> None:
+    def with_(self, sample: IterationSample, column: Column, zoom_s: float) -> Column:
+        """Return the column that holds one iteration more."""
+        seconds = min(zoom_s, sample.duration_s)
         self.seconds += seconds
         self.decode_tokens += seconds * sample.num_decode_tokens
         self.prefill_tokens += seconds * sample.num_prefill_tokens
         self.bubble_s += seconds * (sample.bubble_share or 0.0)
-
-    def mean_of(self, largest: Column) -> Column:
-        """Return the column that holds all of them, of which the one that it shows is the largest."""
-        if not self.seconds:
-            return largest
-        return largest._replace(
-            num_decode_tokens=round(self.decode_tokens / self.seconds),
-            num_prefill_tokens=round(self.prefill_tokens / self.seconds),
-            bubble_share=self.bubble_s / self.seconds,
-            most_tokens=largest.num_tokens,
+        whole_s = self.seconds or 1.0
+        is_largest = sample.num_tokens > column.most_tokens
+        return column._replace(
+            num_decode_tokens=round(self.decode_tokens / whole_s),
+            num_prefill_tokens=round(self.prefill_tokens / whole_s),
+            token_budget=sample.token_budget if is_largest else column.token_budget,
+            bubble_share=self.bubble_s / whole_s,
+            most_tokens=sample.num_tokens if is_largest else column.most_tokens,
         )
 
 

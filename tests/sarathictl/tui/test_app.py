@@ -1,8 +1,13 @@
 """The console under a pilot: keys, dialogs and links, with posted records and no socket."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.css import stylesheet
+from textual.css.model import RuleSet
+from textual.css.parse import parse
 
 from sarathictl.client.stats_stream import Link, LinkState
 from sarathictl.state.opening import Opening
@@ -197,3 +202,19 @@ async def test_an_engine_that_is_not_ready_cannot_be_retuned(tmp_path: Path) -> 
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("b")
         assert isinstance(app.screen, LiveScreen)
+
+
+async def test_style_sheets_are_read_once_while_the_theme_stays(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def note(scope: str, css: str, *where: Any, **options: Any) -> Iterable[RuleSet]:
+        read.append(css)
+        return parse(scope, css, *where, **options)
+
+    monkeypatch.setattr(stylesheet, "parse", note)
+    async with bench.app.run_test(size=(120, 36)) as pilot:
+        await pilot.pause()
+        assert len(set(read)) == len(read) > 3
+        await pilot.press("t")
+        await pilot.pause()
+        assert read.count(read[0]) == 2

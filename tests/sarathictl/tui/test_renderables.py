@@ -26,9 +26,9 @@ from sarathictl.tui.renderables.look import PLAIN_LOOK
 from sarathictl.tui.renderables.requests import draw_requests
 from sarathictl.tui.renderables.stalls import draw_stalls, stalls_title
 from sarathictl.tui.renderables.tape import Tape, draw_tape
-from sarathictl.tui.renderables.tape_columns import Axis, tape_columns
+from sarathictl.tui.renderables.tape_columns import Axis, TapeColumns, tape_columns
 from sarathid.protocol.control import RequestState
-from sarathid.protocol.stats import Blocker, IterationScheduled, StallCause
+from sarathid.protocol.stats import Blocker, ChunkStats, IterationScheduled, StallCause
 from sarathid.tape.request_table import RequestRow
 from tests.sarathictl.records import START_S, PaperEngine, make_request_status, make_settings, make_snapshot
 
@@ -202,6 +202,31 @@ def test_the_tape_stands_still_for_a_second_and_then_moves_by_one() -> None:
     assert [len(before), len(later), len(moved)] == [92, 99, 91]
     assert later[:85] == before[:85]
     assert moved[:75] == before[10:85]
+
+
+def make_running(start_s: float) -> IterationScheduled:
+    return IterationScheduled(
+        sequence_number=9_999,
+        start_s=start_s,
+        token_budget=256,
+        num_decode_tokens=8,
+        chunks=(ChunkStats(99, 0, 200, 2000),),
+    )
+
+
+@pytest.mark.parametrize("zoom_s", [0.02, 0.1, 1.0])
+def test_columns_that_are_told_one_view_after_another_are_those_of_each_alone(zoom_s: float) -> None:
+    engine = PaperEngine(make_settings(256))
+    state = EngineState.from_snapshot(make_snapshot(make_settings(256)), START_S)
+    columns, views = TapeColumns(), []
+    for tenth in range(140):
+        for record in engine.run(START_S + 0.1 * tenth):
+            state.fold(record)
+        view = state.view(START_S + 0.1 * tenth)
+        views += [view, replace(view, running=make_running(view.now_s - 0.15))]
+    for view in (*views, *views[::-7], views[0], views[-1]):
+        assert columns.of(view, Axis.TIME, 60, zoom_s) == tape_columns(view, Axis.TIME, 60, zoom_s)
+    assert any(view.open_gap_s is not None for view in views)
 
 
 def test_the_part_of_the_tape_that_stands_still_is_drawn_once() -> None:
