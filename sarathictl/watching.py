@@ -30,7 +30,9 @@ COLLECT_AFTER = (
 
 
 def can_watch() -> bool:
-    """Return whether there is a terminal to draw on."""
+    """Return whether there is a terminal to draw on, or whoever started us stands in for one, as for a browser."""
+    if "TEXTUAL_DRIVER" in os.environ:
+        return True
     return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 

@@ -1,7 +1,10 @@
 """`sarathictl top`."""
 
 import re
+import secrets
+import shlex
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +15,7 @@ from rich.console import Console
 
 from sarathictl.client.alert_command import AlertCommand
 from sarathictl.client.contexts import Theme, control_file_path, read_control_file
+from sarathictl.client.endpoint import check_reachable
 from sarathictl.client.fleet import Fleet
 from sarathictl.client.stats_stream import Link
 from sarathictl.client.still_source import StillSource
@@ -28,6 +32,7 @@ from sarathictl.tui.renderables.header import Watch
 from sarathictl.tui.renderables.line import in_ascii
 from sarathictl.tui.renderables.look import look_of
 from sarathictl.watching import can_watch, make_app, watch
+from sarathictl.web.address import HOST, read_port
 from sarathid.clock import VirtualClock, wall_clock_offset_s
 from sarathid.errors import ConfigError
 from sarathid.histogram import LatencyHistogram
@@ -61,6 +66,9 @@ def top(
     on_alert: Annotated[
         str | None, typer.Option(metavar="CMD", help="Run this with each alert as JSON on its standard input.")
     ] = None,
+    web: Annotated[
+        str | None, typer.Option(metavar="PORT", help="Show it to browsers of this machine, who may only look.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Watch iterations, stalls and requests live."""
@@ -76,6 +84,8 @@ def top(
         _write_svg(invocation, svg, _read_size(size or "120x36"), opening)
     elif once or invocation.is_json:
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
+    elif web is not None:
+        _serve(invocation, web, opening)
     elif can_watch():
         command = None if on_alert is None else AlertCommand(on_alert)
         alerts = Alerts(AlertWatch(read_rules(alert or file.alerts)), rings=ring, command=command)
@@ -83,6 +93,34 @@ def top(
     else:
         invocation.say("this is no terminal to draw on; one picture follows")
         _print_picture(invocation, _read_size(size) if size else shutil.get_terminal_size())
+
+
+def _serve(invocation: Invocation, address: str, opening: Opening) -> None:
+    """Serve the console to browsers until interrupted."""
+    port = read_port(address)
+    try:
+        from sarathictl.web.gate import PARAMETER, Gate  # deferred: they take an extra
+        from sarathictl.web.view import WebView
+    except ImportError as error:
+        raise ConfigError("a console for browsers takes an extra: pip install 'sarathid[web]'") from error
+    check_reachable(invocation.endpoint.control)
+    token = secrets.token_urlsafe()
+
+    def say() -> None:
+        invocation.say(f"http://{HOST}:{port}/?{PARAMETER}={token} lets you look; ^C ends it")
+
+    try:
+        WebView(_command_for_browsers(invocation, opening), port, Gate(token, port), say).serve()
+    except OSError as error:
+        raise ConfigError(f"nothing can be served at port {port}: {error.strerror}") from error
+
+
+def _command_for_browsers(invocation: Invocation, opening: Opening) -> list[str]:
+    """Return the words that draw the same console, which may only read."""
+    _, *daemon = shlex.split(invocation.program)
+    flags = ["--read-only", *([] if invocation.has_color else ["--no-color"])]
+    own = ["--view", opening.view, "--rate", f"{opening.rate_hz:g}", "--filter", opening.filter_text]
+    return [sys.executable, "-m", "sarathictl", *daemon, *flags, "top", *own]
 
 
 def _write_svg(invocation: Invocation, path: Path, size: tuple[int, int], opening: Opening) -> None:

@@ -78,6 +78,7 @@ NEEDS = {
     "drain": Drain.needs,
 }
 
+_WRITING_FILES = ("record", "export")  # where the program runs, which is not where somebody looks through a browser
 _ASKING = frozenset({"retune", "why", "keep", "undo", "cancel_request", "pause_or_resume", "drain", "record"})
 
 
@@ -239,6 +240,8 @@ class ConsoleApp(App[None]):
         needed = NEEDS.get(action)
         if action == "compare":
             return self._twin is not None
+        if self.is_web and action in _WRITING_FILES:
+            return False
         is_permitted = needed is None or (self._role or self._limit).includes(needed)
         return is_permitted and not (self._is_recording and action in _ASKING)
 

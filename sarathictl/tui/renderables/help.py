@@ -48,6 +48,7 @@ def _legend(look: Look) -> Iterator[Text]:
     for sign, style, words in (
         ("█", look.decode, "decode, always at the bottom: decodes go first"),
         ("▒", look.prefill, "prefill, up to the budget ╌"),
+        ("▔", look.prefill, "zoomed out: the largest of the iterations that a bar is the mean of"),
         ("░", look.plain, "running now;  · nothing ran"),
         ("!", look.over, "a decode waited longer than the target ┄, as wide as it waited"),
         ("↯", look.preempted, "preempted: its KV cache was taken, and is computed again"),

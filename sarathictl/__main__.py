@@ -1,0 +1,5 @@
+"""`python -m sarathictl`."""
+
+from sarathictl.cli import main
+
+main()
