@@ -36,6 +36,10 @@ class ChunkWriter:
         self.unread.end(time.monotonic())
         self.on_room()
 
+    def release(self) -> None:
+        """Let go of who wrote: the connection stays for other replies, and is not to keep alive what is done."""
+        self.on_room = _ignore
+
 
 def _ignore() -> None:
     """Be the reply that is not there."""

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 
 from sarathid.server.chunk_writer import ChunkWriter
@@ -55,6 +56,26 @@ def test_who_writes_hears_of_room_and_the_time_without_it_is_noted() -> None:
             writer.resume()
             assert heard == [False]
             assert 0.0 < writer.unread.seconds_within(Span(before_s, time.monotonic())) < 10.0
+            transport.abort()
+
+    asyncio.run(main())
+
+
+def test_who_has_written_is_not_kept_for_the_life_of_the_connection() -> None:
+    class Reply:
+        def go_on(self) -> None:
+            """Write more."""
+
+    async def main() -> None:
+        with pair() as (ours, _):
+            writer, transport = await writer_to(ours)
+            reply = Reply()
+            writer.on_room = reply.go_on
+            kept = weakref.ref(reply)
+            del reply
+            assert kept() is not None
+            writer.release()
+            assert kept() is None
             transport.abort()
 
     asyncio.run(main())

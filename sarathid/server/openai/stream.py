@@ -75,7 +75,10 @@ class StreamedReply(Response):
         await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
         relay = Relay(self._answers, partial(self._tell, chunks), lambda: not chunks.is_full)
         chunks.on_room = relay.go_on
-        await relay.run()
+        try:
+            await relay.run()
+        finally:
+            chunks.release()
         end = b"data: [DONE]\n\n"
         if self._options.include_usage:
             end = _event(self._format.usage_event(usage_of(self._answers))) + end
