@@ -59,8 +59,9 @@ def cause(stall: StallEvent, *, is_terse: bool = False) -> str:
     chunk = stall.chunk
     if stall.cause is not StallCause.PREFILL or chunk is None:
         return _CAUSES[stall.cause]
-    how_far = f"{chunk.start + chunk.length}/{chunk.num_tokens}" if is_terse else progress(chunk)
-    return f"{chunk.length}-token prefill of {chunk.request_id} ({how_far})"
+    if is_terse:
+        return f"{chunk.length}-tok prefill of {chunk.request_id} ({chunk.start + chunk.length}/{chunk.num_tokens})"
+    return f"{chunk.length}-token prefill of {chunk.request_id} ({progress(chunk)})"
 
 
 def end_in_words(ended: RequestStats) -> str:

@@ -10,27 +10,29 @@ from sarathictl.state.window import IterationSample
 from sarathictl.tui.renderables.line import Piece, bar, column_of, fit, line
 from sarathictl.tui.renderables.look import Look
 
-_BAR_CELLS = 24
+_MOST_BAR_CELLS = 24
+_LEAST_BAR_CELLS = 8
 _LABEL_WIDTH = 7
 
 
 def draw_kv_cache(view: EngineView, width: int, height: int, look: Look) -> list[Text]:
     """Return at most `height` lines: figures, then the use over the iterations that are remembered."""
-    lines = [_use(view, look), line(_outlook(view, look))]
+    lines = [_use(view, width, look), line(_outlook(view, look))]
     num_rows = height - len(lines) - 1
     if num_rows > 0 and len(view.samples) > 1:
         lines += _history(view.samples, max(1, width - _LABEL_WIDTH - 1), num_rows, look)
     return [fit(text, width) for text in lines[:height]]
 
 
-def _use(view: EngineView, look: Look) -> Text:
-    filled = bar(view.kv_share, _BAR_CELLS).rstrip()
+def _use(view: EngineView, width: int, look: Look) -> Text:
     num_blocks = view.num_blocks_used + view.num_blocks_free
     words = f" {units.share(view.kv_share)}  {view.num_blocks_used} of {num_blocks} blocks"
     if view.info is not None:
         words += f" of {view.info.block_size} tokens, {units.size(view.info.kv_cache_bytes)}"
+    num_cells = max(_LEAST_BAR_CELLS, min(_MOST_BAR_CELLS, width - len(words) - 1))
+    filled = bar(view.kv_share, num_cells).rstrip()
     return line(
-        [(" ", look.plain), (filled, look.kv), ("·" * (_BAR_CELLS - len(filled)), look.faint), (words, look.plain)]
+        [(" ", look.plain), (filled, look.kv), ("·" * (num_cells - len(filled)), look.faint), (words, look.plain)]
     )
 
 

@@ -36,7 +36,7 @@ async def test_the_first_picture_has_data_at_every_size(bench: Bench, size: tupl
     async with bench.app.run_test(size=size) as pilot:
         await pilot.pause()
         assert bench.says("323")
-        assert bench.says("248-token prefill")
+        assert bench.says("prefill of 10")
 
 
 async def test_ascii_alone_reaches_the_terminal_when_asked(tmp_path: Path) -> None:
