@@ -19,19 +19,18 @@ def request(body: dict[str, Any], *headers: str) -> bytes:
 
 
 def texts(reply: bytes) -> list[str]:
-    """Return the text of each event of a reply in chunks, one event a chunk, that came to its end."""
+    """Return the text of each event of a reply in chunks that came to its end."""
     head, _, body = reply.partition(b"\r\n\r\n")
     assert b"transfer-encoding: chunked" in head
-    assert head.count(b"HTTP/1.1 200 OK") == 1
-    events = []
+    content = b""
     while body:
         size, _, rest = body.partition(b"\r\n")
-        chunk, body = rest[: int(size, 16)], rest[int(size, 16) :]
-        assert body.startswith(b"\r\n")
-        body = body.removeprefix(b"\r\n")
-        events.append(chunk)
-    *events, done, last = events
-    assert (done, last) == (b"data: [DONE]\n\n", b"")
+        chunk, end, body = rest[: int(size, 16)], rest[int(size, 16) :][:2], rest[int(size, 16) + 2 :]
+        assert end == b"\r\n"
+        content += chunk
+    assert not chunk
+    *events, done, rest = content.split(b"\n\n")
+    assert (done, rest) == (b"data: [DONE]", b"")
     return [json.loads(event.removeprefix(b"data: "))["choices"][0]["text"] for event in events]
 
 
