@@ -6,7 +6,6 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -21,6 +20,7 @@ from sarathid.errors import ControlRefused, EngineFailed, QueueFull
 from sarathid.protocol.changes import ChangeNote
 from sarathid.protocol.codec import encode
 from sarathid.protocol.control import ErrorCode, RequestStatus
+from sarathid.protocol.logprobs import PromptLogprobs
 from sarathid.protocol.requests import FinishReason, SamplingParams
 from sarathid.protocol.slo import BudgetChoice, SLOChange
 from sarathid.protocol.stats import (
@@ -43,12 +43,15 @@ from sarathid.protocol.step import (
     EngineReady,
     EngineWaits,
     LearnedCost,
+    NewTokens,
     Resume,
     SettingsApplied,
     Shutdown,
     StepOutput,
+    TokenDelta,
 )
 from sarathid.slo.controller import BudgetBounds, check_change
+from sarathid.telemetry.delivery import Delivery
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.span import Span
 from sarathid.telemetry.stalls import StallFinder
@@ -59,13 +62,6 @@ NUM_LEARNED = 256  # iterations whose costs a new engine is told
 log = logging.getLogger(__name__)
 
 Observer = Callable[[StreamRecord], None]
-
-
-class _UntoldStep(NamedTuple):
-    """An iteration whose tokens were passed on, and the gaps that another engine had begun."""
-
-    output: StepOutput
-    restart_gaps: list[TokenGap]
 
 
 class EngineClient:
@@ -93,7 +89,10 @@ class EngineClient:
         self._heard_before_s = self._heard_s = time.monotonic()
         self._link: EngineLink | None = None
         self._changes = PendingChanges()
-        self._untold: _UntoldStep | None = None
+        self._untold: StepOutput | None = None  # what was passed on, and is to be told of
+        self._restart_gaps: list[TokenGap] = []  # those that another engine had begun, of tokens that are not told of
+        self._unrecorded_s: float | None = None  # when tokens were made whose record is yet to come
+        self._late: list[Delivery] = []  # of such tokens
         self._learned: deque[LearnedCost] = deque(maxlen=NUM_LEARNED)
         self._next_iteration = 0
         self._in_force_from = 0
@@ -290,8 +289,11 @@ class EngineClient:
             case IterationScheduled(chunks=chunks):
                 for chunk in chunks:
                     if stream := self._requests.find(chunk.request_id):
-                        stream.mark_scheduled()
+                        stream.mark_scheduled(chunk)
                 self._publish(message)
+            case NewTokens(deltas=deltas, made_s=made_s, prompt_logprobs=prompt_logprobs):
+                self._unrecorded_s = made_s
+                self._pass_on(deltas, made_s, prompt_logprobs)
             case StepOutput():
                 self._take_output(message)
             case SettingsApplied():
@@ -308,17 +310,25 @@ class EngineClient:
             self.deficits = output.deficits
             self._next_iteration = output.stats.sequence_number + 1
             self._requests.mirror(output.stats)
-        self._untold = _UntoldStep(output, self._requests.pass_on(output))
-        self._requests.tell_readers(output)
+            self._unrecorded_s = None
+        self._untold = output
+        made_s = time.monotonic() if output.stats is None else output.stats.tokens_s
+        self._pass_on(output.deltas, made_s, output.prompt_logprobs)
+
+    def _pass_on(
+        self, deltas: tuple[TokenDelta, ...], made_s: float, prompt_logprobs: tuple[PromptLogprobs, ...]
+    ) -> None:
+        self._restart_gaps += self._requests.pass_on(deltas, made_s, prompt_logprobs)
+        self._requests.tell_readers(deltas)
 
     def _tell_of_step(self) -> None:
         """Tell what the last iteration was, if its tokens alone were passed on so far."""
         if self._untold is None:
             return
-        (output, restart_gaps), self._untold = self._untold, None
+        output, self._untold = self._untold, None
         if output.stats is not None:
             self._publish(output.stats)
-            self._tell_stalls(output.stats, restart_gaps)
+            self._tell_stalls(output.stats)
         if output.overload is not None:
             self._is_overloaded = output.overload.is_overloaded
             self._publish(output.overload)
@@ -326,11 +336,23 @@ class EngineClient:
             self.num_served += stats.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
             self._requests.settle(stats)
 
-    def _tell_stalls(self, stats: IterationStats, restart_gaps: list[TokenGap]) -> None:
+    def _tell_stalls(self, stats: IterationStats) -> None:
         assert self.info is not None, "an engine says what it is before it has an iteration"
+        restart_gaps, self._restart_gaps = self._restart_gaps, []
         gaps = (*stats.gaps, *restart_gaps)
         for stall in self._stalls.of_iteration(stats, gaps, self._tbt_target_s, self.info):
             self._tell_stall(stall)
+        self._tell_late()
+
+    def _tell_late(self) -> None:
+        """Tell of the deliveries that were late, now that all is known of which their gaps may be made."""
+        late, self._late = self._late, []
+        for delivery in late:
+            if (target_s := self._tbt_target_s) is None:
+                break
+            assert self.info is not None, "an engine says what it is before it has a token"
+            if (stall := self._stalls.of_delivery(delivery, target_s, self.info)) is not None:
+                self._tell_stall(stall)
 
     def _tell_stall(self, stall: StallEvent) -> None:
         for victim in stall.victims:
@@ -404,18 +426,19 @@ class EngineClient:
         target_s = self._tbt_target_s
         if target_s is None or written_s - stream.awaited_s <= target_s:
             return
-        self._tell_of_step()  # of what the gap may be made
-        assert self.info is not None, "an engine says what it is before it has a token"
-        delivery = stream.delivery(written_s, unread)
-        if (stall := self._stalls.of_delivery(delivery, target_s, self.info)) is not None:
-            self._tell_stall(stall)
+        self._late.append(stream.delivery(written_s, unread))
+        if self._unrecorded_s is None:
+            self._tell_of_step()
+            self._tell_late()
 
     def _disconnect(self) -> None:
         self.is_ready = False
         self._is_overloaded = False
         self.deficits = {}
         self._changes.refuse_all()
-        self._stalls.lose_engine()
+        self._tell_late()
+        self._stalls.lose_engine(self._unrecorded_s)
+        self._unrecorded_s = None
         self._requests.lose_engine()
         if self._link is not None:
             self._link.close()

@@ -15,7 +15,7 @@ from sarathid.engine.launch_lead import LaunchLead
 from sarathid.executor.base import Executor
 from sarathid.protocol.requests import FinishReason, Request
 from sarathid.protocol.stats import Blocker, BudgetBound, BudgetPlan, ChunkStats, EngineSettings, IterationScheduled
-from sarathid.protocol.step import ChangeSettings, LearnedCost, SettingsApplied, StepOutput, TokenDelta
+from sarathid.protocol.step import ChangeSettings, LearnedCost, NewTokens, SettingsApplied, StepOutput, TokenDelta
 from sarathid.scheduler.batch import ScheduledBatch, ScheduledSequence
 from sarathid.scheduler.policies.registry import find_policy
 from sarathid.scheduler.scheduler import Scheduler
@@ -200,8 +200,11 @@ class EngineCore:
         )
         return scheduled
 
-    def collect(self) -> StepOutput | None:
-        """Wait for the oldest batch and take in its tokens; None when none is in flight."""
+    def collect(self, tell: Callable[[NewTokens], None] | None = None) -> StepOutput | None:
+        """Wait for the oldest batch and take in its tokens; None when none is in flight.
+
+        `tell`, where it is given, is called with what there is for requests that go on, as soon as it is there.
+        """
         if not self._in_flight:
             return None
         launched = self._in_flight.popleft()
@@ -221,6 +224,9 @@ class EngineCore:
             work_since_s=launched.work_since_s,
             stages=output.stages,
         )
+        untold = StepOutput(deltas=deltas, prompt_logprobs=output.drawn.prompt_logprobs)
+        if tell is not None:
+            untold = _told_ahead(untold, collected_s, tell)
         self._gc_seen_s = gc_total_s
         predicted_decode_s = self._predicted_decode_s(launched)
         learned = self._learn(launched, collected_s - launched.submitted_s - timing.gc_s, output.stages)
@@ -239,12 +245,11 @@ class EngineCore:
         self._busy_since_s = timing.updated_s
         if not self.has_work:
             self._rest()
-        return StepOutput(
-            deltas=deltas,
+        return msgspec.structs.replace(
+            untold,
             stats=recorded.stats,
             overload=overload,
             finished=recorded.finished,
-            prompt_logprobs=output.drawn.prompt_logprobs,
             learned=learned,
             deficits=self._scheduler.deficits,
         )
@@ -322,3 +327,11 @@ class EngineCore:
         """Return what the prefix cache had of a sequence that this chunk starts, 0 for a later chunk."""
         num_cached_tokens = self._scheduler[chunk.request_id].num_cached_tokens
         return num_cached_tokens if chunk.first_position == num_cached_tokens else 0
+
+
+def _told_ahead(output: StepOutput, made_s: float, tell: Callable[[NewTokens], None]) -> StepOutput:
+    """Tell what there is for requests that go on; return the rest, which is to come with the record of its making."""
+    going_on = tuple([delta for delta in output.deltas if delta.finish_reason is None])
+    if going_on or output.prompt_logprobs:
+        tell(NewTokens(deltas=going_on, made_s=made_s, prompt_logprobs=output.prompt_logprobs))
+    return StepOutput(deltas=tuple([delta for delta in output.deltas if delta.finish_reason is not None]))

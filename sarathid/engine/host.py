@@ -49,7 +49,7 @@ class EngineHost:
         if self._spare_ms:
             return
         self._core.launch_ahead()
-        for message in (self._core.collect(), self._core.begun):
+        for message in (self._core.collect(self._link.send), self._core.begun):
             if message is not None:
                 self._link.send(message)
 

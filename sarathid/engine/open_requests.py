@@ -2,15 +2,16 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
 from sarathid.engine.token_stream import TokenStream
 from sarathid.protocol.control import RequestStatus
+from sarathid.protocol.logprobs import PromptLogprobs
 from sarathid.protocol.requests import FinishReason, Request, SamplingParams
 from sarathid.protocol.stats import IterationStats, RequestArrival, RequestStats, StreamRecord, TokenGap
-from sarathid.protocol.step import StepOutput, TokenDelta
+from sarathid.protocol.step import TokenDelta
 from sarathid.scheduler.prefill_order import REQUESTS_PER_PRIORITY
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.timeline import refused_stats
@@ -97,24 +98,25 @@ class OpenRequests:
             )
         )
 
-    def pass_on(self, output: StepOutput) -> list[TokenGap]:
-        """Give the streams what an iteration made for them; return the gaps that another engine had begun."""
-        for prompt in output.prompt_logprobs:
+    def pass_on(
+        self, deltas: Iterable[TokenDelta], made_s: float, prompt_logprobs: Iterable[PromptLogprobs]
+    ) -> list[TokenGap]:
+        """Give the streams what the engine made for them; return the gaps that another engine had begun."""
+        for prompt in prompt_logprobs:
             if stream := self._streams.get(prompt.request_id):
                 stream.push_prompt(prompt)
-        generated_s = time.monotonic() if output.stats is None else output.stats.tokens_s
         restart_gaps: list[TokenGap] = []
-        for delta in output.deltas:
+        for delta in deltas:
             stream = self._streams.get(delta.request_id)
             if stream is None or stream.finish_reason is not None:  # it was ended here, which the engine heard later
                 continue
-            if (gap_s := stream.push(delta, generated_s)) is not None:
+            if (gap_s := stream.push(delta, made_s)) is not None:
                 restart_gaps.append(TokenGap(delta.request_id, gap_s))
         return restart_gaps
 
-    def tell_readers(self, output: StepOutput) -> None:
-        """Have the readers take what an iteration made for them, each in its turn."""
-        for delta in output.deltas:
+    def tell_readers(self, deltas: Iterable[TokenDelta]) -> None:
+        """Have the readers take what the engine made for them, each in its turn."""
+        for delta in deltas:
             if stream := self._streams.get(delta.request_id):
                 stream.on_news()
 
@@ -126,12 +128,6 @@ class OpenRequests:
         for chunk in stats.chunks:
             if stream := self._streams.get(chunk.request_id):
                 stream.mark_chunk(chunk)
-        for gap in stats.gaps:
-            if stream := self._streams.get(gap.request_id):
-                stream.mark_gap(gap.tbt_s)
-        for first in stats.first_tokens:
-            if stream := self._streams.get(first.request_id):
-                stream.mark_first_token(first.ttft_s)
 
     def lose_engine(self) -> None:
         """Note that the engine is gone: it will not tell of those that have ended any more."""

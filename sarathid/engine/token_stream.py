@@ -2,13 +2,14 @@
 
 import asyncio
 import time
+from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median_low
 from typing import NamedTuple
 
 import msgspec
 
-from sarathid.histogram import LatencyHistogram
 from sarathid.protocol.control import RequestState, RequestStatus
 from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
 from sarathid.protocol.requests import FinishReason, Request
@@ -83,8 +84,8 @@ class TokenStream:
         self._taken_before: _Made | None = None
         self._is_awaited = False  # whether its reader is through with what it took
         self._delivered_s: float | None = None
-        self._delivered_gaps = LatencyHistogram()
-        self._gaps = LatencyHistogram()
+        self._delivered_gaps_s = array("d")  # a token's part of the work is to be short: they are counted at the end
+        self._gaps_s = array("d")
 
     @property
     def request_id(self) -> int:
@@ -101,8 +102,8 @@ class TokenStream:
 
     @property
     def timing(self) -> StreamTiming:
-        """When its tokens came so far; the median is exact to 1 %."""
-        return StreamTiming(self._ttft_s, self._gaps.percentile(0.5), self._tbt_max_s, self.num_stalls)
+        """When its tokens came so far."""
+        return StreamTiming(self._ttft_s, _median(self._gaps_s), self._tbt_max_s, self.num_stalls)
 
     @property
     def is_waiting(self) -> bool:
@@ -130,7 +131,7 @@ class TokenStream:
         Nothing could be written in `unread`, since the client did not read.
         """
         if self._delivered_s is not None:
-            self._delivered_gaps.record(now_s - self._delivered_s)
+            self._delivered_gaps_s.append(now_s - self._delivered_s)
         if self._taken is not None and self._taken_before is not None and self._taken.delta.token_id is not None:
             self._on_delivery(self, now_s, unread)
         self._delivered_s = self.awaited_s = now_s
@@ -161,21 +162,19 @@ class TokenStream:
 
         The reader is to be told, by `on_news`, once the streams have all that came with it.
         """
-        gap_s = None
+        restart_gap_s = None
         if delta.token_id is not None:
-            if self._is_resumed and self._generated_s is not None:
-                gap_s = generated_s - self._generated_s
-                self.mark_gap(gap_s)
+            gap_s = self._mark_token(generated_s)
+            restart_gap_s = gap_s if self._is_resumed else None
             self._is_resumed = False
             self.num_engines_lost = 0
-            self._generated_s = generated_s
             self.output_token_ids.append(delta.token_id)
             self._state = RequestState.DECODE
             self._num_computed_tokens = len(self.request.prompt_token_ids) + len(self.output_token_ids) - 1
         if delta.finish_reason is not None:
             self.finish_reason = delta.finish_reason
         self._untaken.append(_Made(delta, generated_s))
-        return gap_s
+        return restart_gap_s
 
     def push_prompt(self, prompt: PromptLogprobs) -> None:
         """Take in how likely tokens of the prompt were; what is known is not told again, by another engine say."""
@@ -183,28 +182,22 @@ class TokenStream:
         if num_known >= 0:
             self.prompt_logprobs += prompt.tokens[num_known:]
 
-    def mark_scheduled(self) -> None:
+    def mark_scheduled(self, chunk: ChunkStats) -> None:
         """The engine is about to work on this."""
         self._is_at_work = True
-
-    def mark_chunk(self, chunk: ChunkStats) -> None:
-        self._state = RequestState.PREFILL
-        self._num_computed_tokens = chunk.start + chunk.length
         if self._num_cached_tokens is None:
             self._num_cached_tokens = chunk.num_cached_tokens
+
+    def mark_chunk(self, chunk: ChunkStats) -> None:
+        """The engine has computed this; behind the last chunk comes a token, which tells more."""
+        if chunk.start + chunk.length < chunk.num_tokens:
+            self._state = RequestState.PREFILL
+            self._num_computed_tokens = chunk.start + chunk.length
 
     def mark_preempted(self) -> None:
         self._state = RequestState.PREEMPTED
         self._num_computed_tokens = 0
         self._num_preemptions += 1
-
-    def mark_first_token(self, ttft_s: float) -> None:
-        self._ttft_s = ttft_s
-
-    def mark_gap(self, tbt_s: float) -> None:
-        self._gaps.record(tbt_s)
-        self._tbt_last_s = tbt_s
-        self._tbt_max_s = tbt_s if self._tbt_max_s is None else max(self._tbt_max_s, tbt_s)
 
     def mark_restarted(self) -> None:
         """The engine that computed this is gone."""
@@ -255,9 +248,25 @@ class TokenStream:
             num_stalls=self.num_stalls,
             tbt_max_s=self._tbt_max_s,
             num_cached_tokens=self.num_cached_tokens,
-            delivered_tbt_p50_s=self._delivered_gaps.percentile(0.5),
-            delivered_tbt_max_s=self._delivered_gaps.max_s,
+            delivered_tbt_p50_s=_median(self._delivered_gaps_s),
+            delivered_tbt_max_s=max(self._delivered_gaps_s, default=None),
         )
+
+    def _mark_token(self, generated_s: float) -> float | None:
+        """Note when a token was made, and return the gap behind the one before, if there is one."""
+        before_s, self._generated_s = self._generated_s, generated_s
+        if before_s is None:
+            self._ttft_s = generated_s - self.request.arrival_s
+            return None
+        gap_s = self._tbt_last_s = generated_s - before_s
+        self._gaps_s.append(gap_s)
+        if self._tbt_max_s is None or gap_s > self._tbt_max_s:
+            self._tbt_max_s = gap_s
+        return gap_s
+
+
+def _median(seconds: Sequence[float]) -> float | None:
+    return median_low(seconds) if seconds else None
 
 
 def _ignore() -> None:

@@ -35,8 +35,16 @@ class LearnedCost(msgspec.Struct, frozen=True, array_like=True, gc=False):
     seconds: float
 
 
+class NewTokens(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
+    """What an iteration made at `made_s` for requests that go on, told ahead of its record, which takes longer."""
+
+    deltas: tuple[TokenDelta, ...]
+    made_s: float
+    prompt_logprobs: tuple[PromptLogprobs, ...] = ()
+
+
 class StepOutput(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
-    """All that one iteration gave.
+    """All that one iteration gave, but for what was told before.
 
     `stats` is None where requests ended without an iteration (a cancelled one, say). `deficits` are the tokens that
     each owner which waits had less than the one that had most, empty while only one has requests.
@@ -120,5 +128,5 @@ class EngineFault(msgspec.Struct, frozen=True, kw_only=True, tag="fault"):
 
 EngineCommand: TypeAlias = AddRequest | CancelRequest | ChangeSettings | Resume | Shutdown
 EngineMessage: TypeAlias = (
-    EngineReady | EngineBeat | IterationScheduled | StepOutput | SettingsApplied | EngineWaits | EngineFault
+    EngineReady | EngineBeat | IterationScheduled | NewTokens | StepOutput | SettingsApplied | EngineWaits | EngineFault
 )

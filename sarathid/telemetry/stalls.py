@@ -27,9 +27,12 @@ class StallFinder:
     def engine_pauses(self) -> Pauses:
         return self._account.pauses
 
-    def lose_engine(self) -> None:
-        """Note that the engine is gone; what its requests wait from now on is the restart's."""
-        self._account.lose_engine()
+    def lose_engine(self, unrecorded_s: float | None = None) -> None:
+        """Note that the engine is gone; what its requests wait behind its last tokens is the restart's.
+
+        Those were made at `unrecorded_s`, unless by the last iteration of which there is a record.
+        """
+        self._account.lose_engine(unrecorded_s)
 
     def of_iteration(
         self, stats: IterationStats, gaps: Iterable[TokenGap], target_s: float | None, engine: EngineInfo

@@ -38,11 +38,16 @@ class TimeAccount:
         self._iterations.append(IterationSpan.of(stats, self._newest, isolated_decode_s))
         self._newest = stats
 
-    def lose_engine(self) -> None:
-        """Note that the engine is gone: its last iteration is followed by nothing until another one has its place."""
-        if self._newest is not None:
+    def lose_engine(self, unrecorded_s: float | None) -> None:
+        """Note that the engine is gone: its last tokens are followed by nothing until another one has its place.
+
+        They were made at `unrecorded_s`, unless by the last iteration of which there is a record.
+        """
+        if unrecorded_s is not None:
+            self._lost_s.append(unrecorded_s)
+        elif self._newest is not None:
             self._lost_s.append(self._newest.tokens_s)
-            self._newest = None
+        self._newest = None
 
     def newest_iteration(self, time_s: float) -> int:
         """Return the number of the last iteration whose tokens came by `time_s`, 0 where none is known."""

@@ -26,7 +26,7 @@ from sarathid.protocol.stats import (
     StallEvent,
     StreamRecord,
 )
-from sarathid.protocol.step import EngineWaits, StepOutput, TokenDelta
+from sarathid.protocol.step import EngineWaits, NewTokens, StepOutput, TokenDelta
 from sarathid.telemetry.pauses import Pauses
 from sarathid.telemetry.timeline import refused_stats
 from tests.engine.hosted import hosted_engine, make_ready
@@ -367,6 +367,35 @@ def test_streams_go_on_in_a_new_engine_without_losing_or_repeating_a_token() -> 
         assert sorted(first_tokens) == [1, 2, 3, 4]
         assert all(stats.ttft_s is not None for stats in session.of(RequestStats))
         await client.close()
+
+    asyncio.run(main())
+
+
+def test_the_wait_for_a_new_engine_begins_with_the_last_token_also_where_that_was_not_recorded() -> None:
+    async def main() -> None:
+        session = Session(EngineClient())
+        with talker() as (connection, engine):
+            connecting = asyncio.create_task(session.client.connect(connection))
+            engine.send(make_ready(Engine()))
+            await connecting
+            talking = asyncio.create_task(session.client.run())
+            stream = session.client.submit((1, 2, 3), GREEDY)
+            engine.send(NewTokens(deltas=(TokenDelta(stream.request_id, 7),), made_s=2.0))
+            assert (await anext(deltas_of(stream))).token_id == 7
+            talking.cancel()
+            await asyncio.wait((talking,))
+            session.client.disconnected()
+        second = Engine()
+        second.clock.advance(60.0)
+        async with running(session.client, second):
+            assert len(await read(stream)) == 19
+            stream.close()
+            await session.until(lambda: bool(session.of(RequestStats)))
+        (stall,) = session.of(StallEvent)
+        assert stall.cause is StallCause.RESTART
+        assert set(stall.parts) == {StallCause.RESTART}
+        assert 58.0 < stall.worst_gap_s < 61.0
+        await session.client.close()
 
     asyncio.run(main())
 

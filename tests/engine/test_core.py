@@ -6,7 +6,7 @@ from sarathid.errors import ControlRefused, RequestRefused
 from sarathid.protocol.requests import FinishReason, Request, SamplingParams
 from sarathid.protocol.slo import SLO
 from sarathid.protocol.stats import RequestStats
-from sarathid.protocol.step import ChangeSettings
+from sarathid.protocol.step import ChangeSettings, NewTokens
 from tests.factories import EOS, Engine, expected_output, make_request
 
 
@@ -19,6 +19,25 @@ def test_output_does_not_depend_on_budget_or_mates() -> None:
         engine.run()
         assert engine.outputs == {request.request_id: expected_output(request, 6) for request in requests}
         assert set(engine.reasons.values()) == {FinishReason.LENGTH}
+
+
+def test_tokens_of_requests_that_go_on_are_told_ahead_and_ends_with_the_record() -> None:
+    engine = Engine()
+    brief, longer = make_request(1, max_tokens=1), make_request(2, max_tokens=2)
+    for request in (brief, longer):
+        engine.add(request)
+    told: list[NewTokens] = []
+    engine.core.launch()
+    output = engine.core.collect(told.append)
+    assert output is not None and output.stats is not None
+    ((delta,),) = [tokens.deltas for tokens in told]
+    assert (delta.request_id, delta.finish_reason) == (2, None)
+    assert [(delta.request_id, delta.finish_reason) for delta in output.deltas] == [(1, FinishReason.LENGTH)]
+    assert told[0].made_s == output.stats.tokens_s
+    engine.core.launch()
+    last = engine.core.collect(told.append)
+    assert last is not None and [delta.request_id for delta in last.deltas] == [2]
+    assert len(told) == 1
 
 
 def test_preemption_changes_neither_text_nor_limits_nor_ttft() -> None:
