@@ -4,12 +4,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sarathictl import units
-from sarathictl.state.forecast import STALLS, TBT_P99, TOKENS_PER_S, TRUSTED_ERROR, TTFT_P50, TTFT_P95, Row, error_of
+from sarathictl.state.forecast import (
+    EXTREMES,
+    TBT_P99,
+    TOKENS_PER_S,
+    TRUSTED_ERROR,
+    TTFT_P50,
+    TTFT_P95,
+    Row,
+    error_of,
+    told_extremes,
+)
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.plan import Planned
 from sarathid.protocol.slo import SLO
 
-COMPARED = (TBT_P99, TTFT_P50, TTFT_P95, TOKENS_PER_S, STALLS)
+COMPARED = (TBT_P99, TTFT_P50, TTFT_P95, TOKENS_PER_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +47,8 @@ class Compared:
 def compare(planned: Planned) -> list[Compared]:
     """Return the figures of the only candidate of a plan."""
     (forecast,) = planned.forecasts
-    return [_compared(row, planned, forecast.figures, forecast.settings.slo) for row in COMPARED]
+    rows = (*COMPARED, *told_extremes(planned))
+    return [_compared(row, planned, forecast.figures, forecast.settings.slo) for row in rows]
 
 
 def _compared(row: Row, planned: Planned, expected: Figures, slo: SLO) -> Compared:
@@ -49,7 +60,7 @@ def _compared(row: Row, planned: Planned, expected: Figures, slo: SLO) -> Compar
         replayed=row.shown(before),
         expected=row.shown(after),
         change=None if not before or after is None else after / before - 1.0,
-        error=None if row is STALLS else error_of(row, planned),
+        error=None if row in EXTREMES else error_of(row, planned),
         is_held=None if target_s is None or after is None else after <= target_s,
     )
 

@@ -28,11 +28,17 @@ def _count(value: float | None) -> str:
     return units.ABSENT if value is None else f"{value:.0f}"
 
 
+def _share(value: float | None) -> str:
+    return units.ABSENT if value is None else units.fine_share(value)
+
+
 TBT_P99 = Row("TBT P99", lambda figures: figures.tbt_p99_s, units.duration)
 TTFT_P50 = Row("TTFT P50", lambda figures: figures.ttft_p50_s, units.duration)
 TTFT_P95 = Row("TTFT P95", lambda figures: figures.ttft_p95_s, units.duration)
 TOKENS_PER_S = Row("tokens/s", lambda figures: figures.tokens_per_s, _count, is_latency=False)
 STALLS = Row("stalls", lambda figures: figures.num_stalls, _count, is_latency=False)
+TBT_MAX = Row("TBT max", lambda figures: figures.tbt_max_s, units.duration)
+BUBBLE = Row("bubble", lambda figures: figures.bubble, _share, is_latency=False)
 ROWS = (
     Row("TBT P50", lambda figures: figures.tbt_p50_s, units.duration),
     TBT_P99,
@@ -40,6 +46,7 @@ ROWS = (
     Row("TTFT P99", lambda figures: figures.ttft_p99_s, units.duration),
     TOKENS_PER_S,
 )
+EXTREMES = (TBT_MAX, STALLS, BUBBLE)  # one gap more or less changes them: they say nothing of how good a replay is
 
 
 def plan_lines(planned: Planned) -> Iterator[str]:
@@ -107,6 +114,11 @@ def trust_in_words(planned: Planned) -> str:
     return words if is_trusted(planned) else f"{words}: take it as a direction, not as figures"
 
 
+def told_extremes(planned: Planned) -> list[Row]:
+    """Return the figures beyond `ROWS` that there are: bubbles take a pipeline."""
+    return [row for row in EXTREMES if row.value(planned.observed) is not None or row is STALLS]
+
+
 def error_of(row: Row, planned: Planned) -> float | None:
     """Return the share by which the replay of what happened is off; None where nothing was seen."""
     expected, seen = row.value(planned.replayed), row.value(planned.observed)
@@ -120,7 +132,7 @@ def error_of(row: Row, planned: Planned) -> float | None:
 def _table(planned: Planned) -> Iterator[list[str]]:
     names = _names(planned.current, [forecast.settings for forecast in planned.forecasts])
     yield ["", "observed", "replayed", "error", *names]
-    for row in (*ROWS, STALLS):
+    for row in (*ROWS, *told_extremes(planned)):
         error = error_of(row, planned) if row in ROWS else None
         cells = [row.shown(row.value(figures)) for figures in (planned.observed, planned.replayed)]
         forecasts = [row.shown(row.value(forecast.figures)) for forecast in planned.forecasts]

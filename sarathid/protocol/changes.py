@@ -18,7 +18,8 @@ class ChangeOrigin(StrEnum):
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """How requests were served over `window_s` seconds, or are expected to be; None where nothing was seen.
 
-    `tokens_per_s` counts output tokens, `num_stalls` the TBTs above the target; it is None without one.
+    `tokens_per_s` counts output tokens, `num_stalls` the TBTs above the target; it is None without one. `bubble` is the
+    share of the time with work in which the pipeline's stage that idled most did none, None without a pipeline.
     """
 
     window_s: float
@@ -29,6 +30,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     tbt_p50_s: float | None = None
     ttft_p99_s: float | None = None
     num_stalls: int | None = None
+    tbt_max_s: float | None = None
+    bubble: float | None = None
 
 
 class ChangeNote(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from itertools import islice, takewhile
 
 from sarathid.protocol.control import WorkFigures
 from sarathid.protocol.stats import IterationStats
+from sarathid.telemetry.stage_tally import StageTally
 
 MAX_ITERATIONS = 512
 WINDOW_S = 60.0
@@ -14,7 +15,10 @@ def work_figures(iterations: Iterable[IterationStats], now_s: float) -> WorkFigu
     """Return the figures of iterations, given the newest first: of `WINDOW_S`, and `MAX_ITERATIONS` at most."""
     recent = takewhile(lambda stats: stats.end_s > now_s - WINDOW_S, iterations)
     newest = list(islice(recent, MAX_ITERATIONS))
-    return WorkFigures(num_iterations=len(newest), fill=_fill(newest), bubble=_bubble(newest))
+    stages = StageTally()
+    for stats in reversed(newest):
+        stages.observe(stats.stages)
+    return WorkFigures(num_iterations=len(newest), fill=_fill(newest), bubble=stages.worst_bubble_share)
 
 
 def _fill(iterations: Sequence[IterationStats]) -> float | None:
@@ -22,16 +26,3 @@ def _fill(iterations: Sequence[IterationStats]) -> float | None:
     num_granted = sum(budget for _, budget in pairs)
     is_cut = all(num_tokens <= budget for num_tokens, budget in pairs)
     return sum(num_tokens for num_tokens, _ in pairs) / num_granted if num_granted and is_cut else None
-
-
-def _bubble(iterations: Sequence[IterationStats]) -> float | None:
-    num_stages = len(iterations[0].stages) if iterations else 0
-    if num_stages < 2:
-        return None
-    alike = [stats.stages for stats in iterations if len(stats.stages) == num_stages]
-    shares = []
-    for stages in zip(*alike, strict=True):
-        bubble_s = sum(stage.bubble_s for stage in stages)
-        whole_s = bubble_s + sum(stage.busy_s for stage in stages)
-        shares.append(bubble_s / whole_s if whole_s else 0.0)
-    return max(shares)

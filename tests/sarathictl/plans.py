@@ -18,8 +18,12 @@ OBSERVED = Figures(
     ttft_p99_s=0.9,
     tokens_per_s=1182.0,
     num_stalls=327,
+    tbt_max_s=0.47,
+    bubble=0.061,
 )
-FORECAST = msgspec.structs.replace(OBSERVED, tbt_p99_s=0.094, ttft_p95_s=2.4, tokens_per_s=1167.0, num_stalls=2)
+FORECAST = msgspec.structs.replace(
+    OBSERVED, tbt_p99_s=0.094, ttft_p95_s=2.4, tokens_per_s=1167.0, num_stalls=2, tbt_max_s=0.099, bubble=0.023
+)
 
 
 def make_planned(settings: EngineSettings | None = None, **changed: Any) -> Planned:

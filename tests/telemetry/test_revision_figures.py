@@ -3,7 +3,7 @@ import pytest
 
 from sarathid.protocol.changes import Figures
 from sarathid.protocol.slo import SLO
-from sarathid.protocol.stats import EngineSettings, FirstToken, TokenGap
+from sarathid.protocol.stats import EngineSettings, FirstToken, StageTime, TokenGap
 from sarathid.telemetry.revision_figures import RevisionFigures
 from tests.factories import make_iteration
 
@@ -16,6 +16,7 @@ def test_what_runs_under_the_revision_counts_from_when_it_came_in_force() -> Non
     stats = msgspec.structs.replace(
         make_iteration(gaps=(TokenGap(1, 0.1), TokenGap(2, 0.1), TokenGap(3, 0.1))), first_tokens=(FirstToken(4, 0.5),)
     )
+    stats = msgspec.structs.replace(stats, stages=(StageTime(0.0, 0.03, 0.0), StageTime(0.03, 0.02, 0.02)))
     figures.observe(stats)
     figures.observe(msgspec.structs.replace(stats, revision=7))
     figures.observe(msgspec.structs.replace(stats, revision=8))
@@ -29,6 +30,8 @@ def test_what_runs_under_the_revision_counts_from_when_it_came_in_force() -> Non
         ttft_p99_s=0.5,
         tokens_per_s=0.4,
         num_stalls=3,
+        tbt_max_s=0.1,
+        bubble=0.5,
     )
     seen = figures.summary(now_s=110.0)
     assert seen is not None

@@ -35,7 +35,7 @@ def _explain(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
     yield from _parts(stall, width, look)
     yield Text()
     if stall.chunk is not None:
-        for words in wrap(_chunk(stall.chunk, stall.chunk_iteration), width):
+        for words in wrap(_chunk(stall, stall.chunk), width):
             yield line([(words, look.prefill)])
     for words in wrap(f"{len(stall.victims)} waited: {_victims(stall)}", width)[:_MAX_VICTIM_LINES]:
         yield line([(words, look.plain)])
@@ -82,12 +82,22 @@ def _style_of(cause: StallCause, look: Look) -> Style:
     return styles.get(cause, look.preempted)
 
 
-def _chunk(chunk: ChunkStats, iteration: int | None) -> str:
+def _chunk(stall: StallEvent, chunk: ChunkStats) -> str:
     last = chunk.start + chunk.length
-    when = "" if iteration is None else f" in iteration {iteration}"
-    left = chunk.num_tokens - last
-    more = f"; {units.tokens(left)} of it were still to come" if left else ""
+    when = "" if stall.chunk_iteration is None else f" in iteration {stall.chunk_iteration}"
+    more = "".join(_still_to_come(stall, chunk, chunk.num_tokens - last))
     return f"request {chunk.request_id}: tokens {chunk.start + 1} to {last} of {chunk.num_tokens}{when}{more}"
+
+
+def _still_to_come(stall: StallEvent, chunk: ChunkStats, num_left: int) -> Iterator[str]:
+    """Yield what was left of the prompt, in chunks as long as this one, and what these would take at its pace."""
+    if not num_left:
+        return
+    yield f"; {units.tokens(num_left)} of it were still to come"
+    prefill_s = stall.parts.get(StallCause.PREFILL)
+    if prefill_s is not None and stall.cause is StallCause.PREFILL:
+        chunks = units.number_of("chunk", -(-num_left // chunk.length))
+        yield f": {chunks} like this, {units.duration(prefill_s * num_left / chunk.length)}"
 
 
 def _victims(stall: StallEvent) -> str:
