@@ -7,8 +7,8 @@ from sarathid.protocol.stats import ChunkStats, IterationScheduled, RequestStats
 
 _CAUSES = {
     StallCause.PREFILL: "prefill",
-    StallCause.PREEMPTION: "preempted (KV cache full), computed again",
-    StallCause.KV_WAIT: "waited for KV blocks (preempted, the cache full)",
+    StallCause.PREEMPTION: "preempted, computed again (the KV cache was full)",
+    StallCause.KV_WAIT: "waiting for KV blocks (preempted, the cache full)",
     StallCause.GARBAGE_COLLECTION: "garbage collection",
     StallCause.OVERHEAD: "the engine's own overhead",
     StallCause.DECODE: "the decode batch alone",
@@ -58,7 +58,7 @@ def cause(stall: StallEvent, *, is_terse: bool = False) -> str:
     """Return what the worst gap is mostly made of; a prefill with its length and whose it is."""
     chunk = stall.chunk
     if stall.cause is not StallCause.PREFILL or chunk is None:
-        return _CAUSES[stall.cause]
+        return short_cause_name(stall.cause) if is_terse else cause_name(stall.cause)
     if is_terse:
         return f"{chunk.length}-tok prefill of {chunk.request_id} ({chunk.start + chunk.length}/{chunk.num_tokens})"
     return f"{chunk.length}-token prefill of {chunk.request_id} ({progress(chunk)})"
@@ -84,6 +84,11 @@ def running_words(running: IterationScheduled) -> str:
 def cause_name(kind: StallCause) -> str:
     """Return one cause in words."""
     return _CAUSES[kind]
+
+
+def short_cause_name(kind: StallCause) -> str:
+    """Return one cause without what is said of it in brackets."""
+    return cause_name(kind).split(" (")[0]
 
 
 def origin(stall: StallEvent, kind: StallCause) -> str:

@@ -7,7 +7,7 @@ from rich.style import Style
 from rich.text import Text
 
 from sarathictl import units
-from sarathictl.state.sentences import cause_name, origin, prevention, stall_sentence
+from sarathictl.state.sentences import origin, prevention, short_cause_name, stall_sentence
 from sarathictl.tui.renderables.line import bar, fit, line
 from sarathictl.tui.renderables.look import Look
 from sarathid.protocol.stats import ChunkStats, StallCause, StallEvent
@@ -54,7 +54,7 @@ def _excess(stall: StallEvent) -> str:
 
 def _parts(stall: StallEvent, width: int, look: Look) -> Iterator[Text]:
     """Yield a line for each cause, the one that took most first; where its seconds come from if there is room."""
-    names = {cause: cause_name(cause).split(" (")[0] for cause in stall.parts}
+    names = {cause: short_cause_name(cause) for cause in stall.parts}
     name_width = max(map(len, names.values()), default=0)
     num_left = width - _LENGTH_AND_SHARE_CELLS - name_width
     has_origin = num_left >= _GOOD_BAR_CELLS + _ORIGIN_CELLS

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from sarathictl import units
 from sarathictl.state.engine_view import EngineView
-from sarathictl.state.sentences import cause_name
+from sarathictl.state.sentences import short_cause_name
 from sarathictl.state.stall_causes import CauseTotal, totals_by_cause
 from sarathictl.tui.renderables.line import bar, fit, line
 from sarathictl.tui.renderables.look import Look
@@ -23,7 +23,7 @@ def draw_causes(view: EngineView, width: int, height: int, look: Look) -> list[T
 
 
 def _name(total: CauseTotal) -> str:
-    return cause_name(total.cause).split(" (")[0].split(",")[0]
+    return short_cause_name(total.cause)
 
 
 def _draw(total: CauseTotal, share: float, name_width: int, look: Look) -> Text:

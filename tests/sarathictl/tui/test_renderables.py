@@ -80,7 +80,7 @@ def test_an_explanation_names_every_cause_and_says_where_its_seconds_come_from()
     rows = [re.split(r" {2,}", text.plain.strip()) for text in draw_explanation(everything, 90, PLAIN_LOOK)]
     by_name = {row[-2]: row[-1] for row in rows if row[0] == "20 ms"}
     assert by_name["prefill"] == by_name["pipeline bubbles"] == "model"
-    assert by_name["waited for KV blocks"] == by_name["garbage collection"] == "measured"
+    assert by_name["waiting for KV blocks"] == by_name["garbage collection"] == "measured"
     assert by_name["unexplained"] == "remainder"
     assert len(by_name) == len(StallCause)
     measured = msgspec.structs.replace(stall, parts={StallCause.DECODE: 0.3, StallCause.BUBBLE: 0.023})
