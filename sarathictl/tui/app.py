@@ -175,12 +175,20 @@ class ConsoleApp(App[None]):
         self.stylesheet = SteadyStylesheet(self.get_css_variables())
 
     def on_mount(self) -> None:
+        loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+            loop.add_signal_handler(number, self.exit, None, 128 + number)
+        loop.add_signal_handler(signal.SIGCONT, self._go_on)
         if self._twin is not None:
             self.action_compare()
         self._ticker = self.set_interval(1.0 / self._rate_hz, self.tick)
         self.tick()
+
+    def _go_on(self) -> None:
+        """Take the terminal back after a stop, unless this ends: where a shell ends a SIGCONT follows the SIGHUP."""
+        if self._driver is not None and not self._exit:
+            self._driver.resume_application_mode()
+            self.refresh(layout=True)
 
     @property
     def look(self) -> Look:

@@ -24,6 +24,12 @@ class MeteredDriver(LinuxDriver):
         assert self._file is not None, "the driver of a terminal has one"
         self._file = cast(TextIOWrapper, MeteredFile(self._file, cast(Metered, app).outflow))
 
+    def resume_application_mode(self) -> None:
+        """Take the terminal again; who was stopped without notice is still at it, and its threads end first."""
+        if self._key_thread is not None and self._key_thread.is_alive():
+            self.suspend_application_mode()
+        super().resume_application_mode()
+
 
 class MeteredFile:
     """What the driver needs of a file."""

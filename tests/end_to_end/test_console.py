@@ -102,6 +102,23 @@ def test_no_color_reaches_a_terminal_that_wants_none(daemon: RunningDaemon, term
     terminal.wait_while(lambda screen: "ITERATIONS" in screen, "the console has ended")
 
 
+def test_a_console_that_goes_on_reads_with_one_thread_and_ends_with_its_terminal(
+    daemon: RunningDaemon, terminal: Terminal
+) -> None:
+    terminal.type(f"{PROGRAM} -A {daemon.runtime_dir} top")
+    terminal.wait_for("LIVE")
+    console = console_of(daemon)
+    num_threads = console.num_threads()
+    for key, words in (("3", "CAUSES"), ("1", "REQUESTS")):
+        console.send_signal(signal.SIGCONT)
+        terminal.press(key)
+        terminal.wait_for(words)
+    assert console.num_threads() == num_threads
+    for number in (signal.SIGHUP, signal.SIGCONT):  # as both come where a terminal is closed
+        console.send_signal(number)
+    console.wait(30)
+
+
 @pytest.mark.long
 def test_a_terminal_that_takes_little_is_sent_little(daemon: RunningDaemon, terminal: Terminal) -> None:
     terminal.type(f"{sys.executable} -m tests.end_to_end.slow_terminal {PROGRAM} -A {daemon.runtime_dir} top")
