@@ -14,6 +14,7 @@ FAILURE_FILE = "failure"
 """In a runtime directory that stands for another machine's: why that can't be reached, in words."""
 
 _UNIX_SCHEME = "unix://"
+_HTTP_SCHEMES = ("http://", "https://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,9 @@ def local_endpoint(addr: str) -> Endpoint:
         return Endpoint(runtime_dir())
     path = addr.removeprefix(_UNIX_SCHEME)
     if "://" in path:
+        has_api = ", since HTTP carries the API alone" if path.startswith(_HTTP_SCHEMES) else ""
         raise ConfigError(
-            f"cannot reach {addr!r}; name a runtime directory, unix://DIRECTORY or ssh://[USER@]HOST[/DIR]"
+            f"cannot reach {addr!r}{has_api}; name a runtime directory, unix://DIRECTORY or ssh://[USER@]HOST[/DIR]"
         )
     directory = Path(path).expanduser()
     return Endpoint(directory.parent if directory.name == CONTROL_SOCKET else directory)

@@ -147,7 +147,7 @@ def test_the_fleet_is_asked_at_once_and_each_answers_or_says_why_not(daemon: Stu
     assert here.status.pid == 4711
     assert (gone.status, odd.status) == (None, None)
     assert "no daemon answers at /nowhere" in gone.failure
-    assert "cannot reach 'http://x'" in odd.failure
+    assert "cannot reach 'http://x', since HTTP carries the API alone" in odd.failure
 
 
 def test_the_fleet_holds_the_daemon_that_is_meant_once() -> None:
