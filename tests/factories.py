@@ -22,6 +22,7 @@ from sarathid.protocol.stats import (
     EngineSettings,
     FirstToken,
     IterationStats,
+    RequestStats,
     StageTime,
     TokenGap,
 )
@@ -193,6 +194,7 @@ class Engine:
         self.outputs: dict[int, list[int]] = {}
         self.reasons: dict[int, str] = {}
         self.iterations: list[IterationStats] = []
+        self.finished: list[RequestStats] = []
 
     @staticmethod
     def info() -> EngineInfo:
@@ -217,6 +219,7 @@ class Engine:
                 self.outputs[delta.request_id].append(delta.token_id)
             if delta.finish_reason is not None:
                 self.reasons[delta.request_id] = delta.finish_reason
+        self.finished += output.finished
         if output.stats is not None:
             self.iterations.append(output.stats)
         return output.stats

@@ -146,7 +146,11 @@ class EngineCore:
         """Schedule a batch and hand it over, unless the pipeline is full or nobody can run; return what will run."""
         if len(self._in_flight) >= self._forecast.num_stages:
             return None
-        return self._launch(self._clock.now_s())
+        launched = self._launch(self._clock.now_s())
+        if launched is None:
+            return None
+        self._recorder.mark_scheduled(launched.batch, launched.scheduled.start_s)
+        return launched.scheduled
 
     def launch_ahead(self) -> None:
         """Schedule a batch that begins when the one in flight is done, if the executor can go over to it by itself."""
@@ -158,7 +162,7 @@ class EngineCore:
         has_room = len(self._in_flight) < self._executor.max_batches_in_flight
         return self._executor.runs_ahead and has_room and self._scheduler.can_run_ahead
 
-    def _launch(self, start_s: float) -> IterationScheduled | None:
+    def _launch(self, start_s: float) -> LaunchedBatch | None:
         began_s = self._clock.now_s()
         batch = self._scheduler.schedule(self._controller.grant(start_s, self._scheduler.fullness))
         if not batch:
@@ -182,23 +186,21 @@ class EngineCore:
             blocked_by=self._blocked_by(plan),
         )
         self._next_iteration += 1
-        self._recorder.mark_scheduled(batch, start_s)
         self._executor.submit(batch)
         submitted_s = self._clock.now_s()
         self._lead.observe_launch(submitted_s - began_s)
-        self._in_flight.append(
-            LaunchedBatch(
-                scheduled=scheduled,
-                batch=batch,
-                features=features,
-                settings=settings,
-                work_s=work_s,
-                submitted_s=submitted_s,
-                idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
-                work_since_s=self._work_since_s,
-            )
+        launched = LaunchedBatch(
+            scheduled=scheduled,
+            batch=batch,
+            features=features,
+            settings=settings,
+            work_s=work_s,
+            submitted_s=submitted_s,
+            idle_s=0.0 if self._busy_since_s is None else max(0.0, start_s - self._busy_since_s),
+            work_since_s=self._work_since_s,
         )
-        return scheduled
+        self._in_flight.append(launched)
+        return launched
 
     def collect(self, tell: Callable[[NewTokens], None] | None = None) -> StepOutput | None:
         """Wait for the oldest batch and take in its tokens; None when none is in flight.
@@ -259,6 +261,7 @@ class EngineCore:
         ahead = self._in_flight.popleft()
         if ahead.work_s is not None:
             self._forecast.begin(now_s, ahead.work_s)
+        self._recorder.mark_scheduled(ahead.batch, now_s)
         scheduled = msgspec.structs.replace(ahead.scheduled, start_s=now_s)
         self._in_flight.append(replace(ahead, scheduled=scheduled, submitted_s=now_s, idle_s=0.0))
 

@@ -62,9 +62,11 @@ class StatsRecorder:
         return self._timelines.pop(request_id).finish(reason, now_s)
 
     def mark_scheduled(self, batch: ScheduledBatch, now_s: float) -> None:
-        """Note that the prompts of a batch run from now on."""
+        """Note that the prompts of a batch run from now on, but for those that were cancelled since it was made."""
         for sequence in batch.chunks:
-            self._timelines[sequence.request_id].mark_scheduled(now_s)
+            timeline = self._timelines.get(sequence.request_id)
+            if timeline is not None:
+                timeline.mark_scheduled(now_s)
 
     def record(
         self,

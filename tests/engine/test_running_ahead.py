@@ -105,6 +105,23 @@ def test_a_batch_is_put_together_late_so_that_who_comes_meanwhile_is_in_it() -> 
     assert [rows(engine.executor.batches[-1])[1][0]] == [3]
 
 
+def test_a_request_is_scheduled_when_its_batch_begins_not_when_that_was_foreseen() -> None:
+    engine = Engine(runs_ahead=True)
+    engine.add(make_request(1, max_tokens=30))
+    engine.core.launch()
+    engine.add(make_request(2, max_tokens=1))
+    engine.add(make_request(3, max_tokens=1))
+    engine.core.launch_ahead()
+    engine.clock.advance(0.5)  # which nobody foresaw
+    cancelled = engine.core.cancel(3, FinishReason.CANCELLED)
+    collected = [engine.core.collect() for _ in range(2)]
+
+    assert cancelled is not None and cancelled.finished[0].scheduled_s is None
+    (output,) = [output for output in collected if output is not None and output.finished]
+    assert output.stats is not None
+    assert output.finished[0].scheduled_s == output.stats.start_s > 0.5
+
+
 def test_there_is_no_time_to_spare_where_nothing_runs_or_nobody_can_be_put_behind_it() -> None:
     ahead, waiting = make_engines()
     assert (ahead.core.spare_s, ahead.core.begun) == (0.0, None)

@@ -61,6 +61,8 @@ def run_random_schedule(random: Random) -> None:
     policy = engine.core._controller.settings.policy
     num_left = random.randint(1, 8)
     for _ in range(5000):
+        if random.random() < 0.3:
+            engine.core.launch_ahead()  # so that what follows happens while two batches are in flight, too
         if num_left and random.random() < 0.3:
             num_left -= 1
             request = make_request(
@@ -78,8 +80,7 @@ def run_random_schedule(random: Random) -> None:
             if victim not in engine.reasons:
                 cancelled.add(victim)
                 decoding.discard(victim)
-                if engine.core.cancel(victim, FinishReason.CANCELLED) is not None:
-                    engine.reasons[victim] = FinishReason.CANCELLED
+                engine.take(engine.core.cancel(victim, FinishReason.CANCELLED))
         if random.random() < 0.05:
             policy = random.choice(("stall-free", *POLICIES))
             budget = random.choice((1, 3, 16, 64))
@@ -98,6 +99,10 @@ def run_random_schedule(random: Random) -> None:
             decoding -= set(stats.finished)
     assert not engine.core.has_work, "a request never finished"
     assert set(engine.reasons) == set(requests), "a request was lost"
+    for ended in engine.finished:
+        moments = [ended.scheduled_s, ended.first_token_s, ended.finished_s]
+        known = [moment for moment in moments if moment is not None]
+        assert known == sorted(known), "a request's moments are out of order"
     for request_id, request in requests.items():
         output = engine.outputs[request_id]
         assert output == expected_output(request, len(output)), "the cache held something else"
