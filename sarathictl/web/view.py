@@ -13,7 +13,7 @@ MAX_VIEWERS = 4
 
 
 class WebView(Server):
-    """Serves what the words of `command` draw to who passes the gate; `say` tells where that is."""
+    """Serves what the words of `command` draw to who passes the gate; `say` tells that it does."""
 
     def __init__(self, command: Sequence[str], port: int, gate: Gate, say: Callable[[], None]) -> None:
         super().__init__(shlex.join(command), host=HOST, port=port, title="sarathictl top")
@@ -21,8 +21,10 @@ class WebView(Server):
         self._say = say
         self._num_viewers = 0
 
-    def initialize_logging(self) -> None:
-        """Leave logging as it is: errors reach stderr."""
+    def serve(self, debug: bool = False) -> None:
+        """Serve until interrupted; raises `OSError` where the port is taken."""
+        self.debug = debug
+        web.run_app(self._make_app(), host=self.host, port=self.port, print=lambda _: self._say())
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()
@@ -30,8 +32,7 @@ class WebView(Server):
         return app
 
     async def on_startup(self, app: web.Application) -> None:
-        del app
-        self._say()
+        """Say nothing yet: nobody can connect before this is over."""
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """Show the console to one viewer more, unless there are as many as may be."""
