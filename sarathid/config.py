@@ -26,12 +26,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     bits, where the processor has instructions for it, and else the format that is computed in. With `cuda_graphs`
     decodes alone run as they were captured at the start; `"auto"` is where that can be. With `async_scheduling` a batch
     is put together while the one before it runs, its decodes before their tokens are known; `"auto"` is on one GPU,
-    where the host would else keep the device waiting. `block_size` None is what suits the device, `kv_memory_bytes`
-    None what is free, within reason, and `num_threads` None the cores that the process may use. `slo_tbt` is seconds
-    (`"0.1"`, `"100ms"`) or a multiple of the isolated decode iteration (`"5x"`); `"auto"` is that multiple, and
-    nobody's own target: by default nobody is held back for it. A `token_budget` of `"auto"` follows it. With
-    `simulate`, the name of a cost profile, no model runs: the engine takes that profile's time and gives meaningless
-    tokens.
+    where the host would else keep the device waiting, unless kernels there have the host wait. `block_size` None is
+    what suits the device, `kv_memory_bytes` None what is free, within reason, and `num_threads` None the cores that the
+    process may use. `slo_tbt` is seconds (`"0.1"`, `"100ms"`) or a multiple of the isolated decode iteration (`"5x"`);
+    `"auto"` is that multiple, and nobody's own target: by default nobody is held back for it. A `token_budget` of
+    `"auto"` follows it. With `simulate`, the name of a cost profile, no model runs: the engine takes that profile's
+    time and gives meaningless tokens.
     """
 
     model: str = DEFAULT_MODEL

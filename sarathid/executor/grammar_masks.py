@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import llguidance
 import llguidance.numpy
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from sarathid.executor.staging import send_one
 from sarathid.scheduler.batch import SamplingInput
 
 MAX_MATCHERS = 512
@@ -50,7 +50,7 @@ class GrammarMasks:
             logits.fill_(math.nan)
             return
         allowed = np.unpackbits(mask.view(np.uint8), bitorder="little")[: self._vocab_size]
-        logits.masked_fill_(torch.from_numpy(allowed == 0).to(logits.device), -math.inf)
+        logits.masked_fill_(send_one(allowed, logits.device) == 0, -math.inf)
 
     def _follow(self, request: SamplingInput) -> llguidance.LLMatcher:
         token_ids = request.output_token_ids

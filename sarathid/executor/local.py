@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
+from sarathi_kernels.select import Kernels
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
@@ -29,6 +30,14 @@ class _Submitted:
 
     launched_s: float | None
     finish: Callable[[], Drawn]
+
+
+def is_beside(device: torch.device, kernels: Kernels) -> bool:
+    """Whether a device computes beside the host, which launches a batch by these kernels and has time meanwhile.
+
+    Where one waits for what lies on the device, tokens would be told when those of the batch behind are there.
+    """
+    return device.type == "cuda" and kernels.attention.can_be_captured and kernels.draw.device is not None
 
 
 class LocalExecutor:
@@ -71,10 +80,8 @@ class LocalExecutor:
         plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
         room = None if kept is None else kept.open(plan.num_blocks, rank.num_cache_bytes(plan))
         self._runner = rank.load(plan, num_threads, room=room)
-        is_beside = rank.placement.device.type == "cuda"
-        self.runs_ahead = (
-            is_beside if self._config.async_scheduling == "auto" else self._config.async_scheduling == "on"
-        )
+        mode = self._config.async_scheduling
+        self.runs_ahead = mode == "on" or (mode == "auto" and is_beside(rank.placement.device, rank.kernels))
         notes = [*rank.notes(plan), thread_note(num_threads)]
         if self.runs_ahead:
             notes.append("each batch is put together while the one before it runs")

@@ -12,7 +12,7 @@ from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernel, DrawKernels, DrawP
 from torch import Tensor
 
 from sarathid.executor.launched_draw import SampledTokens, TokensOnDevice, TokensOnHost
-from sarathid.executor.staging import send
+from sarathid.executor.staging import send, send_one
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput
 
@@ -103,20 +103,20 @@ def _edit_logits(logits: Tensor, request: SamplingInput) -> None:
 
     The order is that of the APIs they come from: repetition, then presence and frequency, then bias, then bans.
     """
-    params = request.params
+    params, device = request.params, logits.device
     if params.repetition_penalty != 1.0:
-        seen = torch.tensor(sorted({*request.prompt_token_ids, *request.output_token_ids}), device=logits.device)
+        seen = send_one(np.unique((*request.prompt_token_ids, *request.output_token_ids)), device)
         scores = logits[seen]
         logits[seen] = torch.where(scores > 0, scores / params.repetition_penalty, scores * params.repetition_penalty)
     if request.output_token_ids and (params.presence_penalty or params.frequency_penalty):
         token_ids, counts = np.unique(request.output_token_ids, return_counts=True)
-        penalties = params.presence_penalty + params.frequency_penalty * torch.from_numpy(counts)
-        logits[torch.from_numpy(token_ids).to(logits.device)] -= penalties.to(logits)
+        penalties = np.float32(params.presence_penalty) + np.float32(params.frequency_penalty) * counts
+        logits[send_one(token_ids, device)] -= send_one(penalties.astype(np.float32), device)
     if params.logit_bias:
-        biased = torch.tensor(list(params.logit_bias), device=logits.device)
-        logits[biased] += torch.tensor(list(params.logit_bias.values()), device=logits.device)
+        biased = send_one(np.array(list(params.logit_bias), np.int64), device)
+        logits[biased] += send_one(np.array(list(params.logit_bias.values()), np.float32), device)
     if request.banned_token_ids:
-        logits[torch.tensor(request.banned_token_ids, device=logits.device)] = -math.inf
+        logits[send_one(np.array(request.banned_token_ids, np.int64), device)] = -math.inf
 
 
 def _draw(logits: FloatRow, request: SamplingInput) -> int:

@@ -43,6 +43,11 @@ def send(arrays: Mapping[str, NumberArray], device: torch.device) -> dict[str, T
     return dict(zip(arrays, unpack(send_packed(values, device), values), strict=True))
 
 
+def send_one(array: NumberArray, device: torch.device) -> Tensor:
+    """Return one array as a tensor on `device`, which the host does not wait for, unlike for `torch.tensor`."""
+    return send({"array": array}, device)["array"]
+
+
 def send_packed(arrays: Sequence[NumberArray], device: torch.device) -> Tensor:
     """Return the bytes of all arrays [num_bytes] uint8 on `device`, each at an aligned place.
 

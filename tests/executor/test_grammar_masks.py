@@ -11,6 +11,7 @@ from sarathid.executor.logprobs import draw
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput
 from sarathid.server.openai.grammars import compiled
+from tests.executor.no_waits import META, NoWaits
 from tests.server.byte_tokenizer import EOS, VOCAB_SIZE, make_backend
 
 SCHEMA = {
@@ -55,6 +56,12 @@ def test_whatever_is_drawn_fits_the_schema() -> None:
         assert set(found) == {"word", "number"}
         assert found["word"] in ("stall", "chunk")
         assert 0 <= found["number"] <= 99
+
+
+def test_the_host_does_not_wait_for_a_device_whose_logits_it_masks() -> None:
+    logits = torch.empty(VOCAB_SIZE, device=META)
+    with NoWaits():
+        make_masks().forbid(logits, make_input((), SCHEMA))
 
 
 def test_where_a_request_is_follows_from_its_tokens_alone() -> None:

@@ -4,10 +4,16 @@ from typing import Any
 
 import msgspec
 import pytest
+import torch
+from sarathi_kernels.layers import TorchLayers
+from sarathi_kernels.sampling import NUMPY_ALONE, DrawKernels
+from sarathi_kernels.select import Kernels
+from sarathi_kernels.torch_sdpa import TorchAttention
+from sarathi_kernels.torch_varlen import VarlenAttention
 
 from sarathid.config import EngineConfig
 from sarathid.executor.decode_graphs import Capture, run_eagerly
-from sarathid.executor.local import LocalExecutor
+from sarathid.executor.local import LocalExecutor, is_beside
 from sarathid.protocol.requests import Request
 from tests.executor.greedy_run import MAX_LEN, make_requests, run_greedy
 from tests.models.tiny import save_tiny_model
@@ -68,3 +74,12 @@ def test_it_is_told(config: EngineConfig) -> None:
         LocalExecutor(msgspec.structs.replace(config, async_scheduling=mode)).start().notes for mode in ("on", "auto")
     ]
     assert [any("while the one before it runs" in note for note in of_mode) for of_mode in notes] == [True, False]
+
+
+def test_it_is_for_devices_whose_kernels_do_not_have_the_host_wait() -> None:
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    drawing = DrawKernels(device=lambda logits, _: (logits.argmax(dim=1), logits.isfinite().all(dim=1)))
+    attentions = (VarlenAttention(), TorchAttention())
+    kernels = [Kernels(attention, TorchLayers(), draw) for attention in attentions for draw in (drawing, NUMPY_ALONE)]
+    assert [is_beside(gpu, each) for each in kernels] == [True, False, False, False]
+    assert not any(is_beside(cpu, each) for each in kernels)

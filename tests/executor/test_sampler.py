@@ -3,15 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from sarathi_kernels.host_draw import CompiledDraw
 from sarathi_kernels.sampling import DrawKernels, DrawParameters
 
-from sarathid.executor.sampler import sample
+from sarathid.executor.sampler import launch_sampling, sample
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import SamplingInput
+from tests.executor.no_waits import META, NoWaits
 from tests.kernels.interpreter import HAS_TRITON, triton_interpreter
 
 LOGITS = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
@@ -191,3 +193,23 @@ def test_the_hosts_kernel_draws_what_numpy_draws(tmp_path: Path) -> None:
     inputs = [make_input(row, seed=row, **kinds[row % len(kinds)]) for row in range(len(logits))]
     compiled = DrawKernels(host=CompiledDraw(tmp_path))
     assert sample(logits.clone(), inputs, compiled) == sample(logits.clone(), inputs)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"repetition_penalty": 1.3},
+        {"presence_penalty": 0.5, "frequency_penalty": 0.2},
+        {"logit_bias": {3: 2.0}},
+        {"min_tokens": 9},
+    ],
+    ids=str,
+)
+def test_the_host_does_not_wait_for_a_device_that_draws(params: dict[str, Any]) -> None:
+    def draw(logits: torch.Tensor, parameters: DrawParameters) -> tuple[torch.Tensor, torch.Tensor]:
+        return logits.argmax(dim=1), logits.isfinite().all(dim=1)
+
+    request = msgspec.structs.replace(make_input(2, (1, 2), (3, 3), **params), banned_token_ids=(0,))
+    with NoWaits():
+        drawn = launch_sampling(torch.empty(1, len(LOGITS), device=META), [request], DrawKernels(device=draw))
+    assert drawn.on(META).shape == (1,)
