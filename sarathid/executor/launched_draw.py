@@ -7,8 +7,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from sarathid.executor.launched_scores import LaunchedPrompt, LaunchedScores
 from sarathid.executor.staging import Arrival
-from sarathid.protocol.logprobs import PromptLogprobs, TokenLogprobs
+from sarathid.protocol.logprobs import TokenLogprobs
 from sarathid.scheduler.batch import Drawn
 
 
@@ -56,12 +57,21 @@ class TokensOnDevice:
 
 @dataclass(frozen=True, slots=True)
 class LaunchedDraw:
-    """A batch's tokens, and how likely tokens were where that was asked, which is known already."""
+    """A batch's tokens, and how likely tokens were where that was asked: those of `scored_rows`, and of prompts."""
 
     tokens: SampledTokens = TokensOnHost()
-    logprobs: tuple[TokenLogprobs | None, ...] = ()
-    prompt_logprobs: tuple[PromptLogprobs, ...] = ()
+    scored_rows: Sequence[int] = ()
+    scores: LaunchedScores | None = None
+    prompts: tuple[LaunchedPrompt, ...] = ()
 
     def read(self) -> Drawn:
         """Wait for the tokens."""
-        return Drawn(self.tokens.read(), self.logprobs, self.prompt_logprobs)
+        token_ids = self.tokens.read()
+        return Drawn(token_ids, self._logprobs(token_ids), tuple(prompt.read() for prompt in self.prompts))
+
+    def _logprobs(self, token_ids: Sequence[int | None]) -> tuple[TokenLogprobs | None, ...]:
+        """Return how likely each row's token was, None for a row that has none or did not ask; () if nobody did."""
+        if self.scores is None:
+            return ()
+        scored = dict(zip(self.scored_rows, self.scores.read(), strict=True))
+        return tuple(None if token_id is None else scored.get(row) for row, token_id in enumerate(token_ids))

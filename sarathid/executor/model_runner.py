@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import msgspec
 import torch
 from sarathi_kernels.sampling import DrawKernels
 from torch import Tensor
@@ -12,7 +13,7 @@ from sarathid.executor.decode_graphs import Capture, DecodeGraphs, DecodeSize
 from sarathid.executor.grammar_masks import GrammarMasks
 from sarathid.executor.input_batch import InputBatch
 from sarathid.executor.kv_storage import KVStorage
-from sarathid.executor.launched_draw import LaunchedDraw, TokensOnHost
+from sarathid.executor.launched_draw import LaunchedDraw
 from sarathid.executor.logprobs import launch_draw, score_prompts
 from sarathid.executor.model_pass import ModelPass
 from sarathid.executor.part_draw import draw_of_parts
@@ -64,7 +65,7 @@ class ModelRunner:
         """
         inputs = self.inputs(batch)
         self._awaited.fill_in(inputs)
-        launched = self.launch_draw(inputs, self.forward(inputs, None))
+        launched = self._launch_draw(inputs, self.forward(inputs, None))
         self._awaited.note(inputs, launched.tokens)
         return launched
 
@@ -84,26 +85,26 @@ class ModelRunner:
             return self._graphs.replay(inputs, inputs.packed, received)
         return self._pass(inputs, received)
 
-    def draw(self, inputs: InputBatch, hidden: Tensor) -> Drawn:
-        """Return what `launch_draw` gives."""
-        return self.launch_draw(inputs, hidden).read()
-
     @torch.inference_mode()
-    def launch_draw(self, inputs: InputBatch, hidden: Tensor) -> LaunchedDraw:
+    def draw(self, inputs: InputBatch, hidden: Tensor) -> Drawn:
         """Draw a token for each row that samples, and say how likely tokens were where that is asked.
 
         `hidden` is the residual stream behind the model's last layer. Of the ranks that have parts of the head the
         first draws; what the others return means nothing.
         """
-        prompt_logprobs = score_prompts(inputs.sequences, hidden, self._model.logits)
-        if not inputs.sampling:
-            return LaunchedDraw(prompt_logprobs=prompt_logprobs)
-        drawn = self._launch_draw(self._model.part_logits(hidden[inputs.sample_rows]), inputs)
-        return replace(drawn, prompt_logprobs=prompt_logprobs) if prompt_logprobs else drawn
-
-    def _launch_draw(self, logits: Tensor, inputs: InputBatch) -> LaunchedDraw:
-        """Draw a token for each row of logits [num_rows, words of this rank]."""
         if self._model.share.num_parts == 1:
-            return launch_draw(logits, inputs.sampling, self._draw_kernels, self._grammars)
-        drawn = draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernels, self._grammars)
-        return LaunchedDraw(TokensOnHost(drawn.token_ids), drawn.logprobs)
+            return self._launch_draw(inputs, hidden).read()
+        prompts = score_prompts(inputs.sequences, hidden, self._model.logits)
+        drawn = Drawn()
+        if inputs.sampling:
+            logits = self._model.part_logits(hidden[inputs.sample_rows])
+            drawn = draw_of_parts(self._model, logits, inputs.sampling, self._draw_kernels, self._grammars)
+        return msgspec.structs.replace(drawn, prompt_logprobs=tuple(prompt.read() for prompt in prompts))
+
+    def _launch_draw(self, inputs: InputBatch, hidden: Tensor) -> LaunchedDraw:
+        """Do so on a rank that has the whole head, and return what waits for it."""
+        prompts = score_prompts(inputs.sequences, hidden, self._model.logits)
+        if not inputs.sampling:
+            return LaunchedDraw(prompts=prompts)
+        logits = self._model.part_logits(hidden[inputs.sample_rows])
+        return replace(launch_draw(logits, inputs.sampling, self._draw_kernels, self._grammars), prompts=prompts)

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from sarathi_kernels.sampling import DrawKernels, DrawParameters
 
-from sarathid.executor.logprobs import draw, score_prompts
+from sarathid.executor.logprobs import draw, launch_draw, score_prompts
 from sarathid.protocol.logprobs import LEAST_LOGPROB
 from sarathid.protocol.requests import SamplingParams
 from sarathid.scheduler.batch import PromptTargets, SamplingInput, ScheduledSequence
+from tests.executor.no_waits import META, NoWaits
 
 VOCAB_SIZE = 40
 
@@ -76,7 +78,7 @@ def test_long_prompts_are_scored_in_slices_of_bounded_size() -> None:
         return rows
 
     silent, told = sequence(1, (0,) * 4, None), sequence(2, (0,) * num_tokens, targets)
-    (found,) = score_prompts((silent, told), hidden, logits_of)
+    (found,) = [prompt.read() for prompt in score_prompts((silent, told), hidden, logits_of)]
     expected = hidden[4:-1].log_softmax(dim=1)
     assert (found.request_id, found.first_position) == (2, 6)
     assert [token.logprob for token in found.tokens] == pytest.approx(
@@ -84,3 +86,14 @@ def test_long_prompts_are_scored_in_slices_of_bounded_size() -> None:
     )
     assert sum(asked) == num_tokens - 1
     assert max(asked) <= 64
+
+
+def test_the_host_does_not_wait_for_a_device_that_says_how_likely_tokens_are() -> None:
+    def draw_on_device(logits: torch.Tensor, parameters: DrawParameters) -> tuple[torch.Tensor, torch.Tensor]:
+        return logits.argmax(dim=1), logits.isfinite().all(dim=1)
+
+    rows = torch.empty(3, VOCAB_SIZE, device=META)
+    with NoWaits():
+        launched = launch_draw(rows, [greedy(2), greedy(None), greedy(0)], DrawKernels(device=draw_on_device))
+        prompts = score_prompts((sequence(1, (0,) * 3, (1, 2)),), rows, lambda rows: rows)
+    assert (launched.scored_rows, len(prompts)) == ([0, 2], 1)
