@@ -74,7 +74,7 @@ def serve(
         str | None, _option("MODE", "auto, on or off: launch the decodes of an iteration as one, on CUDA [auto].")
     ] = None,
     async_scheduling: Annotated[
-        str | None, _option("MODE", "auto, on or off: put a batch together while one runs [auto: on a GPU alone].")
+        str | None, _option("MODE", "auto, on or off: put a batch together while one runs [auto: on a GPU].")
     ] = None,
     attention_backend: Annotated[str | None, _option("NAME", "auto, or a kernel by name [auto].")] = None,
     tp: Annotated[str | None, _option("N", "Parts that each layer is cut into, a rank each [1].")] = None,

@@ -142,11 +142,14 @@ class EngineCore:
         self.launch_ahead()
         return self.collect()
 
-    def launch(self) -> IterationScheduled | None:
-        """Schedule a batch and hand it over, unless the pipeline is full or nobody can run; return what will run."""
+    def launch(self, tell: Callable[[IterationScheduled], None] | None = None) -> IterationScheduled | None:
+        """Schedule a batch and hand it over, unless the pipeline is full or nobody can run; return what will run.
+
+        `tell`, where it is given, is called with that before it is handed over, which may take long itself.
+        """
         if len(self._in_flight) >= self._forecast.num_stages:
             return None
-        launched = self._launch(self._clock.now_s())
+        launched = self._launch(self._clock.now_s(), tell)
         if launched is None:
             return None
         self._recorder.mark_scheduled(launched.batch, launched.scheduled.start_s)
@@ -162,7 +165,7 @@ class EngineCore:
         has_room = len(self._in_flight) < self._executor.max_batches_in_flight
         return self._executor.runs_ahead and has_room and self._scheduler.can_run_ahead
 
-    def _launch(self, start_s: float) -> LaunchedBatch | None:
+    def _launch(self, start_s: float, tell: Callable[[IterationScheduled], None] | None = None) -> LaunchedBatch | None:
         began_s = self._clock.now_s()
         batch = self._scheduler.schedule(self._controller.grant(start_s, self._scheduler.fullness))
         if not batch:
@@ -186,6 +189,8 @@ class EngineCore:
             blocked_by=self._blocked_by(plan),
         )
         self._next_iteration += 1
+        if tell is not None:
+            tell(scheduled)
         self._executor.submit(batch)
         submitted_s = self._clock.now_s()
         self._lead.observe_launch(submitted_s - began_s)

@@ -44,8 +44,8 @@ class EngineHost:
 
     def _iterate(self) -> None:
         """Hand over what can run, and wait for what runs unless there is time to take commands before."""
-        while (scheduled := self._core.launch()) is not None:
-            self._link.send(scheduled)
+        while self._core.launch(self._link.send) is not None:
+            pass
         if self._spare_ms:
             return
         self._core.launch_ahead()

@@ -11,6 +11,7 @@ from sarathi_kernels.select import Kernels
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
+from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.executor.cpu_threads import thread_note, usable_cores
 from sarathid.executor.decode_graphs import Capture
@@ -75,13 +76,17 @@ class LocalExecutor:
         torch.set_num_threads(num_threads)
         files = resolve(self._config.model)
         rank = Rank(self._config, files, capture=self._capture)
+        self.runs_ahead = self._config.async_scheduling != "off" and is_beside(rank.placement.device, rank.kernels)
+        if self._config.async_scheduling == "on" and not self.runs_ahead:
+            raise ConfigError(
+                f"--async-scheduling on can't be: {rank.placement.device} has no kernels that run beside the host; "
+                "leave it at auto"
+            )
         kept = self._kept if rank.placement.device.type == "cpu" else None
         left = None if kept is None else kept.find(rank.mark)
         plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
         room = None if kept is None else kept.open(plan.num_blocks, rank.num_cache_bytes(plan))
         self._runner = rank.load(plan, num_threads, room=room)
-        mode = self._config.async_scheduling
-        self.runs_ahead = mode == "on" or (mode == "auto" and is_beside(rank.placement.device, rank.kernels))
         notes = [*rank.notes(plan), thread_note(num_threads)]
         if self.runs_ahead:
             notes.append("each batch is put together while the one before it runs")

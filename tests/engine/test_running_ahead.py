@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from sarathid.protocol.requests import FinishReason, Request
+from sarathid.protocol.stats import IterationScheduled
 from sarathid.scheduler.batch import AWAITED_TOKEN, ScheduledBatch
 from tests.factories import Engine, expected_output, make_request
 
@@ -131,3 +132,12 @@ def test_there_is_no_time_to_spare_where_nothing_runs_or_nobody_can_be_put_behin
     assert waiting.core.spare_s == 0.0
     ahead.core.launch_ahead()
     assert ahead.core.spare_s == 0.0
+
+
+def test_what_begins_is_told_before_it_is_handed_over_since_that_may_take_long() -> None:
+    engine, told = Engine(runs_ahead=True), list[tuple[IterationScheduled, int]]()
+    engine.add(make_request(1))
+    scheduled = engine.core.launch(lambda begun: told.append((begun, len(engine.executor.batches))))
+    assert told == [(scheduled, 0)]
+    engine.core.launch_ahead()
+    assert len(told) == 1 and len(engine.executor.batches) == 2

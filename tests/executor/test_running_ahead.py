@@ -12,6 +12,8 @@ from sarathi_kernels.torch_sdpa import TorchAttention
 from sarathi_kernels.torch_varlen import VarlenAttention
 
 from sarathid.config import EngineConfig
+from sarathid.errors import ConfigError
+from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.decode_graphs import Capture, run_eagerly
 from sarathid.executor.local import LocalExecutor, is_beside
 from sarathid.protocol.requests import Request
@@ -37,6 +39,15 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
     return msgspec.structs.replace(CONFIG, model=str(directory))
 
 
+class AheadExecutor(LocalExecutor):
+    """Runs ahead where nothing is gained by it, so that what it gives can be seen."""
+
+    def start(self) -> ExecutorInfo:
+        info = super().start()
+        self.runs_ahead = True
+        return info
+
+
 def mixed(requests: tuple[Request, ...]) -> tuple[Request, ...]:
     """Return the requests, drawn in several ways; from the 12th on none whose token decides how the next is drawn."""
     ways: tuple[dict[str, Any], ...] = (
@@ -58,22 +69,17 @@ def mixed(requests: tuple[Request, ...]) -> tuple[Request, ...]:
 @pytest.mark.parametrize("capture", [None, run_eagerly], ids=["eager", "padded"])
 def test_tokens_are_the_same(config: EngineConfig, quantize: str, capture: Capture | None) -> None:
     requests = mixed(make_requests(40))
-    found = {}
-    for mode in ("off", "on"):
-        engine = msgspec.structs.replace(config, quantize=quantize, async_scheduling=mode)
-        executor = LocalExecutor(engine, capture=capture)
-        run = run_greedy(executor, engine, requests)
-        assert executor.runs_ahead == (mode == "on")
+    engine, found = msgspec.structs.replace(config, quantize=quantize), []
+    for kind in (LocalExecutor, AheadExecutor):
+        run = run_greedy(kind(engine, capture=capture), engine, requests)
         assert run.num_preemptions > 0
-        found[mode] = run.outputs
-    assert found["on"] == found["off"]
+        found.append(run.outputs)
+    assert found[0] == found[1]
 
 
-def test_it_is_told(config: EngineConfig) -> None:
-    notes = [
-        LocalExecutor(msgspec.structs.replace(config, async_scheduling=mode)).start().notes for mode in ("on", "auto")
-    ]
-    assert [any("while the one before it runs" in note for note in of_mode) for of_mode in notes] == [True, False]
+def test_where_the_host_computes_itself_it_is_refused(config: EngineConfig) -> None:
+    with pytest.raises(ConfigError, match="cpu has no kernels that run beside the host; leave it at auto"):
+        LocalExecutor(msgspec.structs.replace(config, async_scheduling="on")).start()
 
 
 def test_it_is_for_devices_whose_kernels_do_not_have_the_host_wait() -> None:
