@@ -55,10 +55,19 @@ async def pictures_of(app: ConsoleApp, pilot: Pilot[Any]) -> Pictures:
         await app.workers.wait_for_complete()
         app.tick()
         await pilot.pause()
-        pictures[view] = screen_text(app).splitlines()
+        pictures[view] = (await settled_text(app, pilot)).splitlines()
     width = app.size.width
     assert all(len(line) <= width for lines in pictures.values() for line in lines)
     return pictures
+
+
+async def settled_text(app: ConsoleApp, pilot: Pilot[Any]) -> str:
+    """Return what stands there when nothing changes any more for longer than Textual waits to lay a screen out anew."""
+    before, text = "", screen_text(app)
+    while text != before:
+        await pilot.pause(0.02)
+        before, text = text, screen_text(app)
+    return text
 
 
 def whole(pictures: Pictures) -> str:
