@@ -13,7 +13,7 @@ from sarathid.protocol.requests import Request
 from sarathid.protocol.slo import SLOChange
 from sarathid.protocol.stats import IterationStats, SettingsChanged
 from sarathid.protocol.step import SettingsApplied
-from tests.engine.test_client import Session, read, running
+from tests.engine.client_session import Session, read, running
 from tests.factories import Engine, expected_output, make_request
 
 NUM_CHANGES = 1000
