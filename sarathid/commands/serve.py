@@ -19,6 +19,7 @@ from sarathid.daemon import Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.executor.layout import Layout
+from sarathid.executor.running_ahead import runs_ahead
 from sarathid.executor.network import interface_of, read_endpoint
 from sarathid.models import catalog, fetch, model_files
 from sarathid.paths import (
@@ -191,8 +192,9 @@ def serve(
     signal.signal(signal.SIGHUP, _refuse_reload)
     settings = with_kept_if_valid(resolve(flags, os.environ, config))
     daemon_config = checked_config(settings)
-    if daemon_config.engine.simulate is not None:
-        find_profile(daemon_config.engine.simulate)  # refuses an unknown one at once
+    engine = daemon_config.engine
+    if engine.simulate is not None:  # what is unknown, or can't be, is refused at once
+        runs_ahead(engine.async_scheduling, find_profile(engine.simulate).shape.num_devices, is_beside=True)
     if check:
         report(daemon_config, settings)
     else:

@@ -143,6 +143,10 @@ class Shape(_Figures, frozen=True, kw_only=True):
     weight_format: str = "bfloat16"
 
     @property
+    def num_devices(self) -> int:
+        return self.tensor_parallel * self.pipeline_parallel
+
+    @property
     def stage_layers(self) -> tuple[int, ...]:
         """Return the number of layers of each stage."""
         return layers_of_stages(self.num_layers, self.pipeline_parallel)

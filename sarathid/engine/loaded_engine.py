@@ -11,10 +11,10 @@ from sarathid.costmodel.iteration_cost import IterationCostModel
 from sarathid.costmodel.library import find_profile, profile_if_any
 from sarathid.engine.assembly import build_core, engine_info
 from sarathid.engine.core import EngineCore
-from sarathid.errors import ConfigError
 from sarathid.executor.base import Executor, ExecutorInfo
 from sarathid.executor.kept_memory import KeptMemory
 from sarathid.executor.parallel import ParallelExecutor
+from sarathid.executor.running_ahead import runs_ahead
 from sarathid.executor.simulated import SimulatedExecutor
 from sarathid.protocol.stats import EngineInfo
 
@@ -79,8 +79,6 @@ def _executor(config: EngineConfig, kept: KeptMemory | None, tell_awaited: Calla
     if config.simulate is not None:
         profile = find_profile(config.simulate)
         block_size = config.block_size or _SIMULATED_BLOCK_SIZE
-        num_devices = profile.shape.tensor_parallel * profile.shape.pipeline_parallel
-        _check_scheduling(config, num_devices)
         return SimulatedExecutor(
             IterationCostModel(profile),
             MonotonicClock(),
@@ -88,18 +86,11 @@ def _executor(config: EngineConfig, kept: KeptMemory | None, tell_awaited: Calla
             block_size=block_size,
             num_blocks=profile.num_blocks(block_size, config.kv_memory_bytes),
             chains=True,
-            runs_ahead=num_devices == 1 and config.async_scheduling != "off",
+            runs_ahead=runs_ahead(config.async_scheduling, profile.shape.num_devices, is_beside=True),
         )
-    if (num_ranks := config.tensor_parallel * config.pipeline_parallel) > 1:
-        _check_scheduling(config, num_ranks)
+    if config.tensor_parallel * config.pipeline_parallel > 1:
         return ParallelExecutor(config, tell_awaited)
     # Deferred: where others compute, or nobody does, this process needs no torch.
     from sarathid.executor.local import LocalExecutor
 
     return LocalExecutor(config, kept if config.prefix_cache else None)
-
-
-def _check_scheduling(config: EngineConfig, num_devices: int) -> None:
-    """Raise `ConfigError` where batches are to be put together ahead and can't be."""
-    if config.async_scheduling == "on" and num_devices > 1:
-        raise ConfigError(f"--async-scheduling on is for one device, and here are {num_devices}; leave it at auto")

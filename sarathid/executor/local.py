@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from sarathi_kernels.select import Kernels
 
 from sarathid.clock import MonotonicClock
 from sarathid.config import EngineConfig
 from sarathid.costmodel.pipeline import StageWork
-from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo, ExecutorOutput
 from sarathid.executor.cpu_threads import thread_note, usable_cores
 from sarathid.executor.decode_graphs import Capture
@@ -31,14 +29,6 @@ class _Submitted:
 
     launched_s: float | None
     finish: Callable[[], Drawn]
-
-
-def is_beside(device: torch.device, kernels: Kernels) -> bool:
-    """Whether a device computes beside the host, which launches a batch by these kernels and has time meanwhile.
-
-    Where one waits for what lies on the device, tokens would be told when those of the batch behind are there.
-    """
-    return device.type == "cuda" and kernels.attention.can_be_captured and kernels.draw.device is not None
 
 
 class LocalExecutor:
@@ -76,20 +66,13 @@ class LocalExecutor:
         torch.set_num_threads(num_threads)
         files = resolve(self._config.model)
         rank = Rank(self._config, files, capture=self._capture)
-        self.runs_ahead = self._config.async_scheduling != "off" and is_beside(rank.placement.device, rank.kernels)
-        if self._config.async_scheduling == "on" and not self.runs_ahead:
-            raise ConfigError(
-                f"--async-scheduling on can't be: {rank.placement.device} has no kernels that run beside the host; "
-                "leave it at auto"
-            )
+        self.runs_ahead = rank.runs_ahead
         kept = self._kept if rank.placement.device.type == "cpu" else None
         left = None if kept is None else kept.find(rank.mark)
         plan = rank.plan_kv_cache(rank.num_affordable_blocks if left is None else left.num_blocks)
         room = None if kept is None else kept.open(plan.num_blocks, rank.num_cache_bytes(plan))
         self._runner = rank.load(plan, num_threads, room=room)
         notes = [*rank.notes(plan), thread_note(num_threads)]
-        if self.runs_ahead:
-            notes.append("each batch is put together while the one before it runs")
         if left is not None:
             notes.append("the KV cache is as the engine before left it")
         isolated_s = self._isolated_decode_s(rank, plan) if left is None else left.isolated_decode_s

@@ -30,6 +30,7 @@ from sarathid.executor.rank_messages import (
 )
 from sarathid.executor.rank_node import Port, RankNode
 from sarathid.executor.rank_watch import SIGN_EVERY_S, RankWatch
+from sarathid.executor.running_ahead import runs_ahead
 from sarathid.executor.warm_up import isolated_decode_s, shape_for
 from sarathid.models.model_config import ModelConfig
 from sarathid.models.model_files import resolve
@@ -54,6 +55,7 @@ class ParallelExecutor:
     def __init__(self, config: EngineConfig, tell_awaited: Callable[[str], None] = lambda _: None) -> None:
         self._config = config
         self._layout = Layout.of(config)
+        self.runs_ahead = runs_ahead(config.async_scheduling, self._layout.num_ranks, is_beside=False)
         self._nodes: list[RankNode] = []
         self._selector = selectors.DefaultSelector()
         self._encoder = msgspec.msgpack.Encoder()
@@ -64,10 +66,6 @@ class ParallelExecutor:
     @property
     def max_batches_in_flight(self) -> int:
         return self._layout.num_stages
-
-    @property
-    def runs_ahead(self) -> bool:
-        return False
 
     def start(self) -> ExecutorInfo:
         files = resolve(self._config.model)

@@ -26,6 +26,7 @@ from sarathid.executor.memory import KVPlan, free_bytes, kv_budget_bytes, plan_k
 from sarathid.executor.model_pass import ModelPass
 from sarathid.executor.model_runner import ModelRunner
 from sarathid.executor.placement import Placement, device_type, place
+from sarathid.executor.running_ahead import is_beside, runs_ahead
 from sarathid.executor.share_loader import LoadedShare, ShareLoader
 from sarathid.models.decoder import Decoder
 from sarathid.models.layers.context import LayerContext, WeightMemory
@@ -87,6 +88,12 @@ class Rank:
             return select_kernels(self._config.attention_backend, needs)
         except KernelUnavailable as error:
             raise ConfigError(str(error)) from error
+
+    @cached_property
+    def runs_ahead(self) -> bool:
+        """Whether batches are put together while one runs; raises `ConfigError` where that was asked for in vain."""
+        beside = is_beside(self.placement.device, self.kernels)
+        return runs_ahead(self._config.async_scheduling, self._layout.num_ranks, is_beside=beside)
 
     @cached_property
     def num_affordable_blocks(self) -> int:
@@ -192,6 +199,8 @@ class Rank:
     def notes(self, plan: KVPlan) -> tuple[str, ...]:
         """Return what an operator should know of what was decided."""
         found = [self.placement.note, plan.note, *self.kernels.notes, self._graphs_note]
+        if self.runs_ahead:
+            found.append("each batch is put together while the one before it runs")
         if self._config.load_format == "dummy":
             found.append("the weights are random numbers")
         if self.quantization is not None:

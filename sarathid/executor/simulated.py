@@ -88,7 +88,6 @@ class SimulatedExecutor:
             )
         shape, memory = profile.shape, profile.memory
         kv_cache_bytes = min(memory.kv_cache_bytes, self._num_blocks * self._block_size * memory.kv_bytes_per_token)
-        num_devices = shape.tensor_parallel * shape.pipeline_parallel
         return ExecutorInfo(
             model=f"simulated {shape.model}",
             device=f"simulated {shape.device}",
@@ -97,8 +96,8 @@ class SimulatedExecutor:
             attention_backend="simulated",
             num_blocks=self._num_blocks,
             block_size=self._block_size,
-            kv_cache_bytes=kv_cache_bytes * num_devices,
-            weight_bytes=memory.weight_bytes * num_devices,
+            kv_cache_bytes=kv_cache_bytes * shape.num_devices,
+            weight_bytes=memory.weight_bytes * shape.num_devices,
             vocab_size=VOCAB_SIZE,
             max_model_len=self._max_model_len,
             eos_token_ids=frozenset(),

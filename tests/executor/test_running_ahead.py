@@ -15,7 +15,8 @@ from sarathid.config import EngineConfig
 from sarathid.errors import ConfigError
 from sarathid.executor.base import ExecutorInfo
 from sarathid.executor.decode_graphs import Capture, run_eagerly
-from sarathid.executor.local import LocalExecutor, is_beside
+from sarathid.executor.local import LocalExecutor
+from sarathid.executor.running_ahead import is_beside, runs_ahead
 from sarathid.protocol.requests import Request
 from tests.executor.greedy_run import MAX_LEN, make_requests, run_greedy
 from tests.models.tiny import save_tiny_model
@@ -78,7 +79,7 @@ def test_tokens_are_the_same(config: EngineConfig, quantize: str, capture: Captu
 
 
 def test_where_the_host_computes_itself_it_is_refused(config: EngineConfig) -> None:
-    with pytest.raises(ConfigError, match="cpu has no kernels that run beside the host; leave it at auto"):
+    with pytest.raises(ConfigError, match="on can't be: no kernels here run beside the host; leave it at auto"):
         LocalExecutor(msgspec.structs.replace(config, async_scheduling="on")).start()
 
 
@@ -89,3 +90,11 @@ def test_it_is_for_devices_whose_kernels_do_not_have_the_host_wait() -> None:
     kernels = [Kernels(attention, TorchLayers(), draw) for attention in attentions for draw in (drawing, NUMPY_ALONE)]
     assert [is_beside(gpu, each) for each in kernels] == [True, False, False, False]
     assert not any(is_beside(cpu, each) for each in kernels)
+
+
+def test_one_device_beside_the_host_runs_ahead_unless_it_is_told_not_to() -> None:
+    assert [runs_ahead(mode, 1, is_beside=True) for mode in ("auto", "on", "off")] == [True, True, False]
+    assert not any(runs_ahead(mode, 2, is_beside=True) for mode in ("auto", "off"))
+    assert not any(runs_ahead(mode, 1, is_beside=False) for mode in ("auto", "off"))
+    with pytest.raises(ConfigError, match="it is for one device, and here are 2; leave it at auto"):
+        runs_ahead("on", 2, is_beside=True)
