@@ -19,8 +19,8 @@ from sarathid.daemon import Daemon
 from sarathid.engine.assembly import initial_settings
 from sarathid.errors import ConfigError, ModelRefused
 from sarathid.executor.layout import Layout
-from sarathid.executor.running_ahead import runs_ahead
 from sarathid.executor.network import interface_of, read_endpoint
+from sarathid.executor.running_ahead import runs_ahead
 from sarathid.models import catalog, fetch, model_files
 from sarathid.paths import (
     API_SOCKET,
